@@ -1,0 +1,61 @@
+"""The errors textmad raises on purpose, and the exit codes of the command line.
+
+    TextmadError             1
+    ├── RecipeError          2    the recipe, or a change to it, is refused
+    ├── CorpusError          3    the human text is refused
+    ├── ModelError           4    the base model or its settings are refused
+    ├── CurationError        5    a filter or a scorer broke its contract
+    ├── EvaluationError      6    an evaluator broke its contract
+    └── RunError            73    the run folder cannot be written or read
+        └── RunInUseError   75    another process is writing it
+
+A message says where, what was given, what was expected, and what to do.
+"""
+
+
+class TextmadError(Exception):
+    """Anything textmad refuses; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class RecipeError(TextmadError):
+    """A recipe, an override, or the continuation of a run under another recipe is refused."""
+
+    exit_code = 2
+
+
+class CorpusError(TextmadError):
+    """Human text that is missing, unreadable, too bad or too small for the recipe."""
+
+    exit_code = 3
+
+
+class ModelError(TextmadError):
+    """A base model that is missing, unsafe, or does not fit the settings."""
+
+    exit_code = 4
+
+
+class CurationError(TextmadError):
+    """A filter or scorer that raised, or returned something other than one verdict each."""
+
+    exit_code = 5
+
+
+class EvaluationError(TextmadError):
+    """An evaluator that raised, or returned something other than numbers."""
+
+    exit_code = 6
+
+
+class RunError(TextmadError):
+    """A run folder that cannot be written, or whose files are not what was committed."""
+
+    exit_code = 73
+
+
+class RunInUseError(RunError):
+    """A run folder that another process is writing."""
+
+    exit_code = 75
