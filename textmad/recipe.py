@@ -326,6 +326,22 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 # --- components -----------------------------------------------------------------------------
 
+# A built-in name is short for the same module:name that anyone's filter or evaluator has.
+BUILT_IN: dict[str, dict[str, str]] = {
+    "filter": {
+        "random": "textmad.curation.controls:Random",
+        "length": "textmad.curation.quality:Length",
+        "repetition": "textmad.curation.quality:Repetition",
+        "duplicates": "textmad.curation.duplicates:Duplicates",
+        "upvotes": "textmad.curation.votes:Upvotes",
+    },
+    "evaluator": {
+        "perplexity": "textmad.evaluators.perplexity:Perplexity",
+        "diversity": "textmad.evaluators.diversity:Diversity",
+        "rare_tokens": "textmad.evaluators.rare_tokens:RareTokens",
+    },
+}
+
 
 def find_component(name: str, kind: Literal["filter", "evaluator"]) -> Any:
     """The class or function that `name` stands for; built-in name or module:name.
@@ -333,17 +349,13 @@ def find_component(name: str, kind: Literal["filter", "evaluator"]) -> Any:
     Raises:
         RecipeError: no such built-in, module or attribute.
     """
-    if ":" in name:
-        return import_name(name)
-    module = importlib.import_module(
-        "textmad.curation" if kind == "filter" else "textmad.evaluators"
-    )
-    if name not in module.BUILT_IN:
+    built_in = BUILT_IN[kind]
+    if ":" not in name and name not in built_in:
         raise RecipeError(
-            f"{name}: unknown {kind}{_suggestion(name, module.BUILT_IN)}; "
-            f"built in are {', '.join(sorted(module.BUILT_IN))}; your own is module:name"
+            f"{name}: unknown {kind}{_suggestion(name, built_in)}; "
+            f"built in are {', '.join(sorted(built_in))}; your own is module:name"
         )
-    return module.BUILT_IN[name]
+    return import_name(built_in.get(name, name))
 
 
 def import_name(name: str) -> Any:
@@ -367,13 +379,13 @@ def import_name(name: str) -> Any:
 
 def component_name(component: Any) -> str:
     """The name under which a filter, evaluator or scorer is found again."""
-    target = component if callable(getattr(component, "__qualname__", None)) else component
-    kind = target if hasattr(target, "__qualname__") else type(target)
-    for package in ("textmad.curation", "textmad.evaluators"):
-        for name, built_in in importlib.import_module(package).BUILT_IN.items():
-            if built_in is kind:
-                return str(name)
-    return f"{kind.__module__}:{kind.__qualname__}"
+    kind = component if hasattr(component, "__qualname__") else type(component)
+    full_name = f"{kind.__module__}:{kind.__qualname__}"
+    for built_in in BUILT_IN.values():
+        for name, target in built_in.items():
+            if target == full_name:
+                return name
+    return full_name
 
 
 def component_options(component: Any) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Evaluators: how far a generation has moved from human text, as pure numbers.
+
+Importing this loads no torch. `metric_path` finds the same metrics for `evaluate.load`.
+"""
+
+from pathlib import Path
+
+from textmad.evaluators.diversity import Diversity
+from textmad.evaluators.metrics import METRICS
+from textmad.evaluators.perplexity import Perplexity
+from textmad.evaluators.protocol import (
+    COMPARED,
+    Evaluator,
+    Measurement,
+    Metric,
+    Snapshot,
+    measure,
+)
+from textmad.evaluators.rare_tokens import RareTokens
+from textmad.evaluators.words import count_words
+
+__all__ = [
+    "COMPARED",
+    "METRICS",
+    "Diversity",
+    "Evaluator",
+    "Measurement",
+    "Metric",
+    "Perplexity",
+    "RareTokens",
+    "Snapshot",
+    "count_words",
+    "measure",
+    "metric_path",
+]
+
+
+def metric_path(name: str) -> str:
+    """Where `evaluate.load` finds a family of metrics: perplexity, diversity or rare_tokens.
+
+    >>> import evaluate  # doctest: +SKIP
+    >>> evaluate.load(metric_path("diversity")).compute(predictions=texts)  # doctest: +SKIP
+    """
+    folder = Path(__file__).parent / "metric_scripts"
+    known = sorted(path.stem for path in folder.glob("[!_]*.py"))
+    if name not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}")
+    return str(folder / f"{name}.py")

@@ -1,0 +1,118 @@
+"""Language models: what the loop asks of one, and how the base is opened.
+
+`CausalLM` (transformers and peft) is the one for text. Anything else with these methods goes
+through the same loop: name its factory in the recipe as `base: module:name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from textmad.recipe import ModelSettings, SampleSettings, TrainSettings, import_name
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Advance = Callable[[int], None]
+"""Told the number of tokens just done, for the progress display."""
+
+
+def no_advance(num_tokens: int) -> None:
+    """Tell nobody."""
+
+
+class Drawn(NamedTuple):
+    """One document a model wrote."""
+
+    text: str
+    finished: bool  # False: cut at max_new_tokens
+    tokens: int  # target tokens of the text as it will be read again, end token if finished
+
+
+class TokenScores(NamedTuple):
+    """What a model gives each target token of each text, end token last."""
+
+    nll: list[np.ndarray]  # float64, nats
+    correct: list[np.ndarray]  # bool: the token was the most likely one
+
+
+class Fitted(NamedTuple):
+    """A model that has learned, and how it went."""
+
+    model: LanguageModel
+    curve: list[dict[str, float]]  # a row an optimizer step: step, tokens, loss, ...
+
+
+class LanguageModel(Protocol):
+    """What the loop asks of a model, base or fitted."""
+
+    name: str
+    context: int  # positions: start token, prompt and text together
+    digest: str  # of what the base consists of: weights, tokenizer
+
+    def fit(
+        self, corpus: Dataset, train: TrainSettings, *, seed: int, advance: Advance = no_advance
+    ) -> Fitted:
+        """Learn from `corpus`; the receiver stays as it is."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs, safetensors and JSON only."""
+        ...
+
+    def load(self, folder: Path) -> LanguageModel:
+        """Open what a fitted model of the same base saved."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Target token ids of each text, end token last, aligned with `token_nll`."""
+        ...
+
+    def beginning(self, text: str, num_tokens: int) -> str:
+        """The first `num_tokens` tokens of a text, as text: a prompt."""
+        ...
+
+    def sample(
+        self,
+        settings: SampleSettings,
+        *,
+        num_tokens: int,
+        stream: Callable[[int], np.random.Generator],
+        prompt: Callable[[int], str] | None = None,
+        advance: Advance = no_advance,
+    ) -> list[Drawn]:
+        """Documents 0, 1, 2, ...: the shortest prefix with at least `num_tokens` tokens.
+
+        Document i is drawn from `stream(i)` and begins with `prompt(i)`.
+        """
+        ...
+
+    def token_nll(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
+        """Nats per target token; a prompt is context and not scored."""
+        ...
+
+    def token_scores(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> TokenScores:
+        """The same, with whether each token was the most likely one."""
+        ...
+
+
+def open_model(settings: ModelSettings) -> LanguageModel:
+    """The base model of a recipe.
+
+    Raises:
+        ModelError: there is no such model, or it is not safe or fit to be used.
+    """
+    if ":" in settings.base:
+        model: Any = import_name(settings.base)(settings)
+        return model  # type: ignore[no-any-return]
+    from textmad.models.causal_lm import CausalLM
+
+    return CausalLM.open(settings)

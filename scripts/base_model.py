@@ -1,0 +1,1 @@
+"""Train data/tiny-gpt2 from nothing: `make base-model`. The card says what came out."""

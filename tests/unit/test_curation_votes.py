@@ -1,0 +1,205 @@
+"""The voting crowd: its limits, its probabilities, and what a bad scorer is told."""
+
+import numpy as np
+import pytest
+
+from textmad.curation import Context, Upvotes, apply_filters
+from textmad.curation.scorers import hdd
+from textmad.documents import documents
+from textmad.errors import CurationError, RecipeError
+from textmad.recipe import Component
+
+
+def numbers(texts):
+    """A scorer that reads the quality out of the text."""
+    return [float(text) for text in texts]
+
+
+def context(seed=0, nll=None):
+    nothing = documents({"text": []})
+    rng = np.random.default_rng(seed)
+    return Context(2, rng, nothing, lambda g: nothing, lambda t: [], nll or (lambda t: []))
+
+
+def candidates(qualities, order=None):
+    order = range(len(qualities)) if order is None else order
+    return documents(
+        {"text": [str(qualities[i]) for i in order], "id": [f"g2-{i:05d}" for i in order]}
+    )
+
+
+def normal(n, seed=0):
+    return np.random.default_rng(seed).normal(size=n)
+
+
+def test_a_crowd_without_noise_ranks_by_quality_exactly():
+    qualities = normal(200)
+    verdicts = Upvotes(scorer=numbers, noise=0, keep=0.3)(candidates(qualities), context())
+    assert verdicts.keep.tolist() == (qualities >= np.sort(qualities)[-60]).tolist()
+
+
+@pytest.mark.parametrize("voters", [1, 50])
+def test_a_crowd_of_pure_noise_keeps_what_chance_keeps(voters):
+    qualities = normal(2000)
+    best = qualities >= np.sort(qualities)[-500]
+    crowd = Upvotes(scorer=numbers, voters=voters, noise=1e9, keep=0.25)
+    overlap = (crowd(candidates(qualities), context()).keep & best).sum()
+    # Hypergeometric: mean 125, standard deviation 8.4; four of these either way.
+    assert abs(overlap - 125) < 34
+
+
+def test_an_upvote_has_the_logistic_probability_of_the_quality():
+    qualities = [1.0, -1.0] * 1000  # already standardised
+    verdicts = Upvotes(scorer=numbers, noise=2.0)(candidates(qualities), context())
+    share = verdicts.columns["ups"] / 50
+    # 50,000 votes each: standard deviation 0.0022.
+    assert share[::2].mean() == pytest.approx(1 / (1 + np.exp(-0.5)), abs=0.01)
+    assert share[1::2].mean() == pytest.approx(1 / (1 + np.exp(0.5)), abs=0.01)
+
+
+def test_votes_belong_to_the_document_whatever_the_order():
+    qualities, order = normal(100), np.random.default_rng(1).permutation(100)
+    crowd = Upvotes(scorer=numbers)
+    straight = crowd(candidates(qualities), context())
+    shuffled = crowd(candidates(qualities, order), context())
+    assert shuffled.columns["ups"].tolist() == straight.columns["ups"][order].tolist()
+    assert shuffled.keep.tolist() == straight.keep[order].tolist()
+
+
+def test_another_stream_gives_other_votes():
+    crowd, given = Upvotes(scorer=numbers), candidates(normal(100))
+    one, other = (crowd(given, context(seed)).columns["ups"] for seed in (0, 1))
+    assert one.tolist() != other.tolist()
+
+
+def test_each_voter_votes_once_and_the_difference_becomes_the_documents_votes():
+    crowd = Upvotes(scorer=numbers, voters=9, keep=0.5)
+    table = apply_filters(candidates(normal(40)), [("upvotes", crowd)], lambda *_: context())
+    ups, downs = np.array(table["ups"][:]), np.array(table["downs"][:])
+    assert (ups + downs == 9).all()
+    assert table["votes"][:] == (ups - downs).tolist()
+    assert table["score"][:] == ((ups - downs) / 9).tolist()
+    assert sum(table["kept"][:]) == 20
+
+
+def test_quality_is_standardised_over_the_candidates():
+    verdicts = Upvotes(scorer=numbers)(candidates([10.0, 20.0]), context())
+    assert verdicts.columns["quality"].tolist() == [-1.0, 1.0]
+
+
+def test_equal_quality_without_noise_is_kept_in_the_order_of_ids():
+    verdicts = Upvotes(scorer=numbers, noise=0, keep=0.5)(
+        candidates([5.0] * 4, order=[3, 1, 0, 2]), context()
+    )
+    assert verdicts.keep.tolist() == [False, True, True, False]
+
+
+def test_fluency_is_the_mean_log_likelihood_under_the_base_model():
+    losses = {"a": np.array([2.0, 4.0]), "b": np.array([1.0])}
+    given = documents({"text": ["a", "b"]})
+    crowd = Upvotes(noise=0, keep=0.5)
+    verdicts = crowd(given, context(nll=lambda texts: [losses[t] for t in texts]))
+    assert verdicts.keep.tolist() == [False, True]  # -3 against -1 nats
+
+
+def test_variety_is_the_expected_share_of_distinct_words():
+    # Samples of two of {a, a, b}: aa, ab, ab -> 1, 2, 2 distinct words.
+    assert hdd(["a", "a", "b"], 2) == pytest.approx((1 + 2 + 2) / 3 / 2)
+    assert hdd(["a"], 10) == 1.0
+    assert hdd([], 10) == 0.0
+
+
+def test_variety_does_not_fall_because_a_text_is_long():
+    rng = np.random.default_rng(0)
+    words = [str(w) for w in rng.integers(0, 50, 20_000)]
+    short = np.mean([hdd(words[i : i + 20], 10) for i in range(0, 20_000, 20)])
+    long = np.mean([hdd(words[i : i + 200], 10) for i in range(0, 20_000, 200)])
+    assert long == pytest.approx(short, abs=0.01)
+
+
+def test_variety_prefers_varied_words():
+    given = documents({"text": ["no " * 12, "every word here is another one than all before it"]})
+    verdicts = Upvotes(scorer="variety", noise=0, keep=0.5)(given, context())
+    assert verdicts.keep.tolist() == [False, True]
+
+
+def raising(texts):
+    if "-7" in texts:
+        raise ZeroDivisionError("no")
+    return numbers(texts)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (
+            raising,
+            'raised ZeroDivisionError: no; so it does on document g2-00002 ("-7") alone',
+        ),
+        (lambda texts: [1.0], "gave 1 values for 4 texts, expected 1 each"),
+        (
+            lambda texts: [1.0, float("nan"), 1.0, 1.0],
+            'gave nan for document g2-00001 ("2"), expected a finite number',
+        ),
+        (
+            lambda texts: [1.0, 1.0, 1.0, -float("inf")],
+            'gave -inf for document g2-00003 ("4"), expected a finite number',
+        ),
+        (
+            lambda texts: ["good"] * 4,
+            "gave 'good' for document g2-00000 (\"1\"), expected a finite number",
+        ),
+        (lambda texts: 1.0, "gave float, expected a list of 4 numbers"),
+    ],
+)
+def test_a_bad_scorer_is_told_the_filter_the_generation_and_the_document(scorer, message):
+    filters = [("upvotes", Upvotes(scorer=scorer))]
+    with pytest.raises(CurationError) as caught:
+        apply_filters(candidates(["1", "2", "-7", "4"]), filters, lambda *_: context())
+    text = str(caught.value)
+    assert text.startswith("filter upvotes, generation 2: scorer ")
+    assert text.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"scorer": "fluent"},
+            "upvotes.scorer: fluent: unknown scorer; did you mean fluency?; "
+            "built in are fluency, variety; your own is module:name",
+        ),
+        ({"scorer": "math:pi"}, "upvotes.scorer: math:pi: expected a function, found float"),
+        ({"voters": 0}, "upvotes.voters: 0: expected at least 1"),
+        ({"voters": 2.5}, "upvotes.voters: 2.5: expected a whole number"),
+        ({"noise": -1}, "upvotes.noise: -1: expected a finite number of at least 0"),
+        (
+            {"noise": float("inf")},
+            "upvotes.noise: inf: expected a finite number of at least 0",
+        ),
+        ({"keep": 1.5}, "upvotes.keep: 1.5: expected a share above 0 and at most 1"),
+        ({"keeep": 0.5}, "upvotes.keeep: unknown setting; did you mean keep?"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name(options, message):
+    with pytest.raises(RecipeError) as caught:
+        Component(name="upvotes", options=options).build("filter")
+    assert str(caught.value) == message
+
+
+def test_a_scorer_that_cannot_be_imported_is_refused_by_name():
+    with pytest.raises(RecipeError, match=r"^upvotes\.scorer: no_such:f: cannot be imported"):
+        Component(name="upvotes", options={"scorer": "no_such:f"}).build("filter")
+
+
+def test_a_scorer_is_found_by_module_and_name(tmp_path, monkeypatch):
+    (tmp_path / "my_taste.py").write_text(
+        "def shouting(texts): return [t.count('!') for t in texts]"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    crowd = Component(
+        name="upvotes", options={"scorer": "my_taste:shouting", "noise": 0, "keep": 0.5}
+    ).build("filter")
+    verdicts = crowd(documents({"text": ["well", "well!"]}), context())
+    assert verdicts.keep.tolist() == [False, True]
+    assert Component.model_validate(crowd).options["scorer"] == "my_taste:shouting"

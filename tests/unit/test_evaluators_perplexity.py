@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+
+from textmad.documents import documents
+from textmad.evaluators.held_out import held_out_subset
+from textmad.evaluators.perplexity import (
+    bits_per_byte,
+    corpus_loss,
+    corpus_perplexity,
+    next_token_accuracy,
+    perplexity,
+)
+
+
+def test_perplexity_divides_once_and_is_no_mean_of_means():
+    # One odd token of 20 nats beside nine easy ones of ln 2: (20 + 9 ln 2) / 10 nats a token.
+    nll = [np.array([20.0]), np.full(9, math.log(2))]
+    assert corpus_loss(nll) == pytest.approx((20 + 9 * math.log(2)) / 10)
+    assert corpus_perplexity(nll) == pytest.approx(math.exp(2.0 + 0.9 * math.log(2)))
+    mean_of_means = (math.exp(20) + 2) / 2
+    assert corpus_perplexity(nll) < mean_of_means / 1e6
+
+
+def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():
+    assert corpus_perplexity([np.full(7, math.log(4096))]) == pytest.approx(4096)
+
+
+def test_permuting_documents_changes_no_bit_of_the_loss():
+    rng = np.random.default_rng(0)
+    nll = [rng.exponential(3.0, size) for size in rng.integers(1, 60, 200)]
+    shuffled = [nll[i] for i in rng.permutation(len(nll))]
+    assert corpus_loss(nll) == corpus_loss(shuffled)
+
+
+def test_an_empty_document_counts_for_nothing_and_doubling_changes_nothing():
+    nll = [np.array([1.0, 2.0]), np.array([4.0])]
+    assert corpus_loss([*nll, np.array([])]) == corpus_loss(nll) == corpus_loss(nll * 2) == 7 / 3
+
+
+def test_bits_per_byte_counts_the_bytes_of_utf8():
+    # 12 bits over "né" = 3 bytes and "a" = 1 byte
+    nll = [np.full(2, 4 * math.log(2)), np.full(1, 4 * math.log(2))]
+    assert bits_per_byte(nll, ["né", "a"]) == pytest.approx(12 / 4)
+
+
+def test_an_impossible_token_makes_the_perplexity_infinite():
+    assert corpus_perplexity([np.array([1.0, math.inf])]) == math.inf
+    assert corpus_perplexity([np.array([800.0])]) == math.inf
+
+
+def test_accuracy_counts_tokens_and_not_documents():
+    correct = [np.array([True]), np.array([False, False, True])]
+    assert next_token_accuracy(correct) == 2 / 4
+
+
+def test_each_value_says_how_many_tokens_are_behind_it():
+    found = perplexity(
+        [np.zeros(3), np.zeros(2)], ["ab", "c"], [np.ones(3, bool), np.ones(2, bool)]
+    )
+    assert [(m.metric, m.value, m.n) for m in found] == [
+        ("perplexity", 1.0, 5),
+        ("loss", 0.0, 5),
+        ("bits_per_byte", 0.0, 5),
+        ("accuracy", 1.0, 5),
+    ]
+
+
+@pytest.mark.parametrize("nothing", [[], [np.array([])]])
+def test_no_tokens_are_refused(nothing):
+    with pytest.raises(ValueError, match="no target tokens: expected at least one"):
+        corpus_loss(nothing)
+
+
+def test_the_held_out_subset_is_whole_documents_up_to_the_tokens_asked_for():
+    held_out = documents({"text": [f"text {i}" for i in range(50)], "tokens": [10] * 50})
+    subset = held_out_subset(held_out, 95)
+    assert len(subset) == 10
+    assert len(held_out_subset(held_out, 10_000)) == 50
+    assert held_out_subset(held_out, 200)[:10] == subset
+
+
+def test_the_held_out_subset_does_not_depend_on_the_order_of_the_documents():
+    texts = [f"text {i}" for i in range(50)]
+    forward = documents({"text": texts, "tokens": [10] * 50})
+    backward = documents({"text": texts[::-1], "tokens": [10] * 50})
+    assert held_out_subset(forward, 100) == held_out_subset(backward, 100)
+    assert held_out_subset(forward, 100) != texts[:10]
+
+
+def test_held_out_text_without_token_counts_is_refused():
+    with pytest.raises(ValueError, match="tokens: 0: expected at least 1; count the tokens"):
+        held_out_subset(documents({"text": ["a"]}), 10)
+    with pytest.raises(ValueError, match="no documents: expected at least one"):
+        held_out_subset(documents({"text": []}), 10)

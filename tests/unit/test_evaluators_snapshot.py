@@ -1,0 +1,218 @@
+"""The three evaluators on a whole snapshot, with a model small enough to know by heart."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from textmad.documents import documents
+from textmad.evaluators import METRICS, Diversity, Perplexity, RareTokens, Snapshot, measure
+from textmad.models import TokenScores
+from textmad.seeds import stream
+
+END = 0
+TYPES = ["<end>", *(f"w{i}" for i in range(40))]
+
+
+class Unigram:
+    """Words are tokens, each with a fixed probability; counts what it is asked to score."""
+
+    name, context = "unigram", 512
+
+    def __init__(self, shares):
+        self.shares = np.array(shares) / np.sum(shares)
+        self.num_scored = Counter()
+
+    def encode(self, texts):
+        return [np.array([*map(TYPES.index, t.split()), END], np.int32) for t in texts]
+
+    def token_nll(self, texts, prompts=None):
+        self.num_scored.update(texts)
+        return [-np.log(self.shares[ids]) for ids in self.encode(texts)]
+
+    def token_scores(self, texts, prompts=None):
+        nll = self.token_nll(texts)
+        return TokenScores(nll, [ids == self.shares.argmax() for ids in self.encode(texts)])
+
+
+ZIPF = [1.0, *(1 / rank for rank in range(1, 41))]
+UNIFORM = [1.0] * len(TYPES)
+
+
+def written(num: int, name: str, shares=ZIPF) -> list[str]:
+    rng, shares = stream(0, name), np.array(shares[1:]) / sum(shares[1:])
+    sizes = rng.integers(8, 20, num)
+    return [" ".join(f"w{i}" for i in rng.choice(40, size, p=shares)) for size in sizes]
+
+
+def corpus(texts, **columns):
+    return documents({"text": texts, "tokens": [len(t.split()) + 1 for t in texts]} | columns)
+
+
+@pytest.fixture
+def snapshot():
+    human = written(200, "human")
+    model = written(100, "model")
+    training = corpus(human[:100] + model, origin=["human"] * 100 + ["model"] * 100)
+    return Snapshot(
+        generation=1,
+        model=Unigram(ZIPF),
+        base=Unigram(UNIFORM),
+        held_out=corpus(written(60, "held_out")),
+        human=corpus(human),
+        training=training,
+        texts={
+            "drawn": written(50, "drawn"),
+            "kept": written(50, "kept", [1.0] * 5 + [1e-9] * 36),
+            "human": human[:50],
+        },
+        num_words=400,
+        rng=stream(0, "evaluate"),
+    )
+
+
+def values(evaluator, snapshot):
+    found = measure("it", evaluator, snapshot)
+    return {(m.metric, m.split, m.bin): m for m in found}
+
+
+@pytest.mark.parametrize("evaluator", [Perplexity(), Diversity(), RareTokens()])
+def test_every_metric_is_known_and_every_split_has_the_same_ones(evaluator, snapshot):
+    found = values(evaluator, snapshot)
+    assert {metric for metric, _, _ in found} <= METRICS.keys()
+    by_split = {
+        split: {(metric, bin_) for metric, of, bin_ in found if of == split}
+        for split in ("drawn", "kept", "human")
+    }
+    assert by_split["drawn"] == by_split["kept"] == by_split["human"] != set()
+
+
+def test_no_metric_of_the_table_is_left_unmeasured(snapshot):
+    evaluators = (Perplexity(), Diversity(), RareTokens())
+    measured = {metric for e in evaluators for metric, _, _ in values(e, snapshot)}
+    assert measured == METRICS.keys()
+
+
+@pytest.mark.parametrize("evaluator", [Perplexity(), Diversity(), RareTokens()])
+def test_a_missing_split_is_nan_with_a_note_and_leaves_the_others_alone(evaluator, snapshot):
+    whole = values(evaluator, snapshot)
+    rest = {name: texts for name, texts in snapshot.texts.items() if name != "kept"}
+    found = values(evaluator, replace(snapshot, texts=rest))
+    assert found.keys() == whole.keys()
+    for key, m in found.items():
+        if key[1] == "kept":
+            assert math.isnan(m.value)
+            assert m.note == "too few kept documents"
+        else:
+            assert m == whole[key] or (math.isnan(m.value) and m.note == whole[key].note)
+
+
+def test_held_out_perplexity_and_accuracy_are_those_of_the_model(snapshot):
+    found = values(Perplexity(), snapshot)
+    tokens = [t for text in snapshot.held_out["text"] for t in [*text.split(), TYPES[END]]]
+    shares = dict(zip(TYPES, snapshot.model.shares, strict=True))
+    expected = math.exp(sum(-math.log(shares[t]) for t in tokens) / len(tokens))
+    m = found["perplexity", "held_out", ""]
+    assert m.value == pytest.approx(expected)
+    assert m.n == len(tokens)
+    # Of two equally likely tokens argmax is the first, the end token: once a document.
+    assert found["accuracy", "held_out", ""].value == 60 / len(tokens)
+
+
+def test_the_base_model_scores_every_kind_of_text(snapshot):
+    found = values(Perplexity(), snapshot)
+    for split in ("held_out", "drawn", "kept", "human"):
+        assert found["base_perplexity", split, ""].value == pytest.approx(len(TYPES))
+
+
+def test_the_subset_bounds_the_held_out_tokens(snapshot):
+    m = values(Perplexity(held_out_tokens=100), snapshot)["perplexity", "held_out", ""]
+    assert 100 <= m.n < 120
+
+
+def test_two_evaluators_score_held_out_text_once(snapshot):
+    values(Perplexity(), snapshot)
+    values(RareTokens(), snapshot)
+    assert set(snapshot.model.num_scored.values()) == {1}
+
+
+def test_the_base_model_scores_human_text_once_a_run(snapshot):
+    values(Perplexity(), snapshot)
+    later = replace(snapshot, generation=2, model=Unigram(UNIFORM))
+    assert values(Perplexity(), later)["perplexity", "held_out", ""].value == pytest.approx(41)
+    scored = snapshot.base.num_scored
+    assert {scored[text] for text in snapshot.texts["human"]} == {1}
+    assert {scored[text] for text in snapshot.texts["drawn"]} == {2}
+
+
+def test_selected_text_narrows_beside_human_text_of_equal_size(snapshot):
+    found = values(Diversity(), snapshot)
+    for metric in ("distinct_1", "entropy_1", "mattr", "mtld", "hdd", "heaps_exponent"):
+        kept, human = (found[metric, split, ""] for split in ("kept", "human"))
+        assert kept.value < human.value, metric
+    assert (
+        found["compression_ratio", "kept", ""].value > found["compression_ratio", "human", ""].value
+    )
+    assert {found["distinct_1", split, ""].n for split in ("drawn", "kept", "human")} == {400}
+
+
+def test_copied_training_text_shows_as_overlap_with_its_origin(snapshot):
+    model = [
+        t
+        for t, o in zip(snapshot.training["text"], snapshot.training["origin"], strict=True)
+        if o == "model"
+    ]
+    copied = replace(snapshot, texts=snapshot.texts | {"drawn": model[:50]})
+    found = values(Diversity(overlap_words=8), copied)
+    assert found["overlap", "drawn", "model"].value == 1.0
+    assert found["overlap", "drawn", ""].value == 1.0
+    assert found["overlap", "drawn", "human"].value < 0.1
+
+
+def test_a_human_document_does_not_overlap_with_itself(snapshot):
+    assert set(snapshot.texts["human"]) <= set(snapshot.training["text"])
+    assert values(Diversity(overlap_words=8), snapshot)["overlap", "human", ""].value < 0.1
+
+
+def test_training_without_model_text_has_no_overlap_with_it(snapshot):
+    human_only = replace(snapshot, training=corpus(written(100, "human")))
+    m = values(Diversity(overlap_words=8), human_only)["overlap", "drawn", "model"]
+    assert math.isnan(m.value)
+    assert m.note == "no model text"
+
+
+def test_rare_types_die_out_in_selected_text(snapshot):
+    found = values(RareTokens(), snapshot)
+    assert found["rare_rate", "kept", ""].value == 0.0
+    assert found["surviving_rare_types", "kept", ""].value == 0.0
+    assert found["rare_rate", "human", ""].value == pytest.approx(0.1, abs=0.05)
+    assert found["unseen_mass", "kept", ""].value > found["unseen_mass", "human", ""].value
+    assert {found["rare_rate", split, ""].n for split in ("drawn", "kept", "human")} == {400}
+
+
+def test_rare_held_out_tokens_cost_what_the_model_gives_them(snapshot):
+    found = values(RareTokens(), snapshot)
+    assert found["rare_gap", "held_out", ""].value > 1.0
+    uniform = values(RareTokens(), replace(snapshot, model=Unigram(UNIFORM)))
+    assert uniform["rare_gap", "held_out", ""].value == pytest.approx(0.0, abs=1e-12)
+    assert uniform["rare_loss", "held_out", ""].value == pytest.approx(math.log(41))
+
+
+def test_too_few_tokens_are_said(snapshot):
+    m = values(RareTokens(), replace(snapshot, num_words=10**6))["rare_rate", "drawn", ""]
+    assert math.isnan(m.value)
+    assert m.note.endswith("tokens, 1000000 needed")
+
+
+@pytest.mark.parametrize("evaluator", [Perplexity(), RareTokens()])
+def test_permuting_held_out_human_and_training_documents_changes_nothing(evaluator, snapshot):
+    backward = replace(
+        snapshot,
+        held_out=corpus(list(snapshot.held_out["text"])[::-1]),
+        human=corpus(list(snapshot.human["text"])[::-1]),
+    )
+    found = values(evaluator, backward)
+    for key, m in values(evaluator, snapshot).items():
+        assert m.value == pytest.approx(found[key].value, nan_ok=True), key

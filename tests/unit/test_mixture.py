@@ -1,0 +1,235 @@
+"""Each loop of the literature as a mixture, every document followed to where it came from.
+
+Unless a test says otherwise each document has 10 tokens, so budgets are counted in tens.
+"""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from textmad.documents import HUMAN, MODEL, documents
+from textmad.errors import CorpusError, CurationError
+from textmad.mixture import (
+    Mixture,
+    human_tokens_needed,
+    mix,
+    model_tokens_drawn,
+    training_tokens,
+)
+from textmad.recipe import MixSettings, SampleSettings
+
+
+def human_pool(num_documents=40, tokens=10):
+    ids = [f"human-{i}" for i in range(num_documents)]
+    return documents({"id": ids, "text": ids, "tokens": [tokens] * num_documents})
+
+
+def kept_of(generation, num_documents=12, tokens=10):
+    ids = [f"g{generation}-{i}" for i in range(num_documents)]
+    return documents(
+        {
+            "id": ids,
+            "text": ids,
+            "origin": [MODEL] * num_documents,
+            "generation": [generation] * num_documents,
+            "tokens": [tokens] * num_documents,
+            "kept": [True] * num_documents,  # candidates carry more columns than the schema
+            "score": [0.5] * num_documents,
+        }
+    )
+
+
+def run(settings, generations, pool=None, seed=0) -> list[Mixture]:
+    """The mixtures of generations 0 to `generations`."""
+    pool = human_pool() if pool is None else pool
+    kept = [kept_of(g) for g in range(generations)]
+    return [mix(settings, g, pool, kept[:g], seed) for g in range(generations + 1)]
+
+
+def human_ids(mixture):
+    return [d["id"] for d in mixture.documents if d["origin"] == HUMAN]
+
+
+def model_ids(mixture, generation=None):
+    return [
+        d["id"]
+        for d in mixture.documents
+        if d["origin"] == MODEL and generation in (None, d["generation"])
+    ]
+
+
+def sources(mixture):
+    """How many documents are of which generation; -1 is human."""
+    return dict(Counter(mixture.documents["generation"]))
+
+
+def test_fully_synthetic_learns_from_nothing_but_the_generation_before():
+    mixtures = run(MixSettings(human_tokens=0, model_tokens=50, model="latest"), 3)
+    assert [sources(m) for m in mixtures] == [{-1: 5}, {0: 5}, {1: 5}, {2: 5}]
+
+
+def test_augmentation_adds_the_same_human_documents_to_the_generation_before():
+    mixtures = run(MixSettings(human_tokens=30, model_tokens=50, human="fixed"), 3)
+    assert [sources(m) for m in mixtures] == [{-1: 8}, {-1: 3, 0: 5}, {-1: 3, 1: 5}, {-1: 3, 2: 5}]
+    first = human_ids(mixtures[1])
+    assert human_ids(mixtures[2]) == first
+    assert human_ids(mixtures[3]) == first
+    assert human_ids(mixtures[0])[:3] == first
+
+
+def test_fresh_data_adds_human_documents_that_no_generation_has_seen():
+    mixtures = run(MixSettings(human_tokens=30, model_tokens=50, human="fresh"), 3)
+    assert [sources(m) for m in mixtures] == [{-1: 8}, {-1: 3, 0: 5}, {-1: 3, 1: 5}, {-1: 3, 2: 5}]
+    seen = [name for mixture in mixtures for name in human_ids(mixture)]
+    assert len(seen) == len(set(seen)) == 8 + 3 * 3
+
+
+def test_accumulate_keeps_all_earlier_documents_and_grows():
+    mixtures = run(MixSettings(human_tokens=30, model_tokens=50, human="fixed", model="all"), 3)
+    assert [sources(m) for m in mixtures] == [
+        {-1: 8},
+        {-1: 3, 0: 5},
+        {-1: 3, 0: 5, 1: 5},
+        {-1: 3, 0: 5, 1: 5, 2: 5},
+    ]
+    for earlier, later in pairwise(mixtures):
+        assert set(model_ids(earlier)) < set(model_ids(later))
+
+
+def test_accumulate_subsample_draws_one_budget_from_all_earlier_generations():
+    mixtures = run(MixSettings(human_tokens=30, model_tokens=90, human="fixed", model="pool"), 4)
+    assert [len(model_ids(m)) for m in mixtures] == [0, 9, 9, 9, 9]
+    # 9 of 48 documents, 12 of each generation: with this seed each generation is met.
+    assert set(sources(mixtures[4])) == {-1, 0, 1, 2, 3}
+    assert set(model_ids(mixtures[3])) != set(model_ids(mixtures[4]))
+
+
+def test_human_only_is_a_loop_without_model_text():
+    mixtures = run(MixSettings(human_tokens=50, model_tokens=0, human="fresh"), 3)
+    assert [sources(m) for m in mixtures] == [{-1: 5}] * 4
+
+
+def test_with_one_earlier_generation_the_three_ways_to_choose_model_text_agree():
+    ways = ("latest", "pool", "all")
+    firsts = [run(MixSettings(model_tokens=50, model=way), 1)[1] for way in ways]
+    assert model_ids(firsts[0]) == model_ids(firsts[1]) == model_ids(firsts[2])
+
+
+@pytest.mark.parametrize("human", ["fixed", "fresh"])
+@pytest.mark.parametrize("model", ["latest", "pool", "all"])
+def test_no_document_is_twice_in_a_mixture_and_no_budget_is_missed(human, model):
+    random = np.random.default_rng(5)
+    pool = documents({"text": [f"h{i}" for i in range(400)], "tokens": random.integers(1, 40, 400)})
+    kept = []
+    for g in range(4):
+        table = kept_of(g, 100).remove_columns("tokens")
+        kept.append(table.add_column("tokens", random.integers(1, 40, 100).astype(np.int32)))
+    settings = MixSettings(human_tokens=505, model_tokens=703, human=human, model=model)
+    for g in range(5):
+        mixture = mix(settings, g, pool, kept[:g], seed=1)
+        assert len(set(mixture.documents["id"])) == len(mixture.documents)
+        num_sources = g if model == "all" else 1
+        human_budget = 505 if g else 505 + 703
+        model_budget = 703 * num_sources if g else 0
+        assert human_budget <= mixture.human_tokens < human_budget + 39
+        assert model_budget <= mixture.model_tokens <= model_budget + 38 * num_sources
+        assert sum(mixture.documents["tokens"]) == mixture.human_tokens + mixture.model_tokens
+        assert len(human_ids(mixture)) == mixture.human_documents
+        assert len(model_ids(mixture)) == mixture.model_documents
+
+
+def test_a_budget_is_reached_by_the_fewest_whole_documents():
+    assert run(MixSettings(model_tokens=40), 1)[1].counts() == {
+        "human_tokens": 0,
+        "model_tokens": 40,
+        "human_documents": 0,
+        "model_documents": 4,
+    }
+    assert run(MixSettings(model_tokens=41), 1)[1].model_tokens == 50
+
+
+def test_the_seed_alone_decides_which_documents_are_taken():
+    settings = MixSettings(human_tokens=50, model_tokens=50, human="fresh")
+    again = [m.documents["id"][:] for m in run(settings, 2)]
+    assert [m.documents["id"][:] for m in run(settings, 2)] == again
+    others = [m.documents["id"][:] for m in run(settings, 2, seed=1)]
+    assert all(a != b for a, b in zip(again, others, strict=True))
+
+
+def test_a_mixture_has_the_columns_of_the_schema_and_human_documents_first():
+    mixture = run(MixSettings(human_tokens=20, model_tokens=20), 1)[1]
+    assert "score" not in mixture.documents.column_names
+    assert mixture.documents["origin"][:] == [HUMAN, HUMAN, MODEL, MODEL]
+
+
+def test_too_little_human_text_for_generation_0_says_have_and_need():
+    with pytest.raises(CorpusError) as refused:
+        mix(MixSettings(human_tokens=300, model_tokens=150), 0, human_pool(), [], 0)
+    assert str(refused.value) == (
+        "mix.human_tokens + mix.model_tokens: generation 0 learns from human text only and needs "
+        "450 tokens, the pool holds 400: lower either, or give a larger corpus"
+    )
+
+
+def test_too_little_fresh_human_text_says_what_is_left_and_what_to_change():
+    settings = MixSettings(human_tokens=1000, model_tokens=500, human="fresh")
+    pool = human_pool(num_documents=30, tokens=100)  # 1,500 at first, 1,000 at generation 1
+    kept = [kept_of(g, tokens=100) for g in range(2)]
+    assert mix(settings, 1, pool, kept[:1], 0).human_tokens == 1000
+    with pytest.raises(CorpusError) as refused:
+        mix(settings, 2, pool, kept, 0)
+    assert str(refused.value) == (
+        "mix.human_tokens: generation 2 needs 1,000 tokens of fresh human text, 500 are left of "
+        "the pool's 3,000: lower mix.human_tokens or generations, set human: fixed, or give a "
+        "larger corpus"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "have"),
+    [
+        ("latest", "generation 1", 120),
+        ("pool", "generations 0 to 1", 240),
+        ("all", "generation 0", 120),
+    ],
+)
+def test_too_little_kept_text_says_where_it_is_missing_and_what_to_change(model, source, have):
+    settings = MixSettings(model_tokens=250, model=model)
+    with pytest.raises(CurationError) as refused:
+        mix(settings, 2, human_pool(), [kept_of(0), kept_of(1)], 0)
+    assert str(refused.value) == (
+        f"mix.model_tokens: generation 2 needs 250 tokens of kept text of {source}, {have} are "
+        "there: raise sample.oversample, keep more in curate, or lower mix.model_tokens"
+    )
+
+
+def test_nothing_kept_is_a_shortage_too():
+    with pytest.raises(CurationError, match="generation 0, 0 are there"):
+        mix(MixSettings(model_tokens=10), 1, human_pool(), [kept_of(0, 0)], 0)
+
+
+def test_the_plan_counts_the_human_tokens_that_the_run_takes():
+    fresh = MixSettings(human_tokens=30, model_tokens=50, human="fresh")
+    taken = sum(mixture.human_tokens for mixture in run(fresh, 3))
+    assert human_tokens_needed(fresh, 3) == taken == 80 + 3 * 30
+    fixed = MixSettings(human_tokens=30, model_tokens=50)
+    assert human_tokens_needed(fixed, 3) == 80
+
+
+@pytest.mark.parametrize("model", ["latest", "pool", "all"])
+def test_the_plan_counts_the_training_tokens_of_each_generation(model):
+    settings = MixSettings(human_tokens=30, model_tokens=50, model=model)
+    realised = [m.human_tokens + m.model_tokens for m in run(settings, 3)]
+    assert [training_tokens(settings, g) for g in range(4)] == realised
+    assert realised == ([80, 80, 130, 180] if model == "all" else [80] * 4)
+
+
+def test_a_generation_draws_what_the_mixture_needs_and_never_less_than_is_compared():
+    sample = SampleSettings(oversample=2.5, min_tokens=1000)
+    assert model_tokens_drawn(MixSettings(model_tokens=501), sample) == 1253  # 1252.5 rounded up
+    exact = SampleSettings(oversample=1.1)  # 1.1 * 30,000 is 33000.000000000004 in floats
+    assert model_tokens_drawn(MixSettings(model_tokens=30_000), exact) == 33_000
+    assert model_tokens_drawn(MixSettings(model_tokens=10), sample) == 1000
+    assert model_tokens_drawn(MixSettings(human_tokens=10, model_tokens=0), sample) == 1000

@@ -1,0 +1,244 @@
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from textmad import store
+from textmad.documents import documents, write_parquet
+from textmad.errors import RunError
+from textmad.recipe import Recipe
+from textmad.report import write_report
+from textmad.report.page import run_names
+
+COLUMNS = ["generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
+HOSTILE = "</p></td><script>alert(1)</script></svg><img src=x onerror=alert(1)>\"'&amp;"
+HOSTILE_NAME = "<script>alert(1)<$x$&--><b onload=1>"
+METRICS = (
+    ("perplexity", "held_out"),
+    ("rare_loss", "held_out"),
+    ("common_loss", "held_out"),
+    ("distinct_2", "drawn"),
+    ("distinct_2", "human"),
+)
+
+
+class FakeRun:
+    """A run as the report sees it, in memory."""
+
+    def __init__(self, path: Path, *, text="hello there", metrics=METRICS, generations=2):
+        self.path, self._text, self._metrics = path, text, metrics
+        path.mkdir(parents=True, exist_ok=True)
+        self.recipe = Recipe(generations=2)
+        self.generations = list(range(generations))
+        self.complete = generations == 3
+        self.human = documents({"text": ["good morning"]})
+        self.corpus_report = {"source": text, "dropped": {"too short": 7}}
+        self.provenance = {"command": ["textmad", text]}
+
+    @property
+    def metrics(self):
+        rows = [
+            (g, "any", metric, split, "", 1.0 + 0.1 * g, 10, "")
+            for g in self.generations
+            for metric, split in self._metrics
+        ]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def candidates(self, generation):
+        return documents(
+            {
+                "text": [self._text, "other"],
+                "prompt": [self._text, ""],
+                "origin": ["model"] * 2,
+                "votes": [1.0, -1.0],
+                "kept": [True, False],
+                "score": [0.5, -0.5],
+                "filter": ["", self._text],
+                "reason": ["", self._text],
+            }
+        )
+
+    def mixture(self, generation):
+        names = ("human_tokens", "model_tokens", "human_documents", "model_documents")
+        return dict.fromkeys(names, 1234 + generation)
+
+    def curve(self, generation):
+        return pd.DataFrame({"step": [1, 2], "tokens": [10, 20], "loss": [4.0, 3.0]})
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += attrs
+
+
+def parsed(page: Path) -> Tags:
+    tags = Tags()
+    tags.feed(page.read_text(encoding="utf-8"))
+    return tags
+
+
+def figures(page: Path) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of one plain run."""
+    return write_report([FakeRun(tmp_path_factory.mktemp("runs") / "run")])
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """The page of a run whose documents, reasons, source and folder name are all hostile."""
+    runs = tmp_path_factory.mktemp("runs")
+    return write_report([FakeRun(runs / HOSTILE_NAME, text=HOSTILE), FakeRun(runs / "plain")])
+
+
+def test_the_page_stands_in_the_run_folder(page):
+    assert (page.parent.name, page.name) == ("run", "report.html")
+
+
+def test_nothing_but_the_page_is_left_behind(page):
+    assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+
+
+def test_the_same_run_gives_the_same_bytes(page, tmp_path):
+    assert write_report([FakeRun(tmp_path / "run")]).read_bytes() == page.read_bytes()
+
+
+def test_a_hostile_document_stays_text(hostile):
+    found = parsed(hostile)
+    assert not {"script", "img"} & found.tags
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in hostile.read_text(encoding="utf-8")
+
+
+def test_a_hostile_folder_name_stays_text_in_the_figures(hostile):
+    for figure in figures(hostile):
+        assert HOSTILE_NAME in "".join(ElementTree.fromstring(figure).itertext())
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page):
+    found = parsed(page)
+    policies = [value for name, value in found.attributes if name == "content"]
+    assert any(value.startswith("default-src 'none';") for value in policies)
+    assert not any("script-src" in value for value in policies)
+    assert not found.tags & {"script", "link", "iframe", "object", "form"}
+    assert "src" not in dict(found.attributes)
+    links = [value for name, value in found.attributes if name.endswith("href")]
+    assert all(value.startswith("#") for value in links)
+
+
+def test_every_figure_is_well_formed_and_has_ids_of_its_own(page):
+    drawn = figures(page)
+    ids = [
+        element.attrib["id"]
+        for figure in drawn
+        for element in ElementTree.fromstring(figure).iter()
+        if "id" in element.attrib
+    ]
+    assert len(drawn) == 8
+    assert len(ids) == len(set(ids))
+
+
+def test_the_references_inside_a_figure_lead_somewhere(page):
+    for figure in figures(page):
+        ids = set(re.findall(r'\bid="([^"]+)"', figure))
+        targets = set(re.findall(r'(?:url\(#|href="#)([^")]+)', figure))
+        assert targets <= ids
+        assert targets
+
+
+def test_runs_stand_side_by_side_under_their_names(tmp_path):
+    runs = [FakeRun(tmp_path / "voted"), FakeRun(tmp_path / "random")]
+    page = write_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "<title>voted, random" in page
+    assert page.count('<div class="verdict') == 2
+    assert ">voted</text>" in page
+    assert ">random</text>" in page
+
+
+def test_runs_of_one_name_are_told_apart_by_their_parents(tmp_path):
+    runs = [FakeRun(tmp_path / "a" / "seed-0"), FakeRun(tmp_path / "b" / "seed-0")]
+    assert run_names(runs) == ["a/seed-0", "b/seed-0"]
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    run = FakeRun(tmp_path / "run")
+    with pytest.raises(RunError, match="is given twice"):
+        write_report([run, run])
+
+
+def test_a_run_without_a_complete_generation_is_refused(tmp_path):
+    with pytest.raises(RunError, match="expected a complete generation 0"):
+        write_report([FakeRun(tmp_path / "run", generations=0)])
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_run_that_is_not_complete_says_so(page):
+    assert "generations 0 to 1 of 2, not complete" in page.read_text(encoding="utf-8")
+
+
+def test_metrics_that_were_not_measured_are_said_and_not_drawn(tmp_path):
+    run = FakeRun(tmp_path / "run", metrics=[("perplexity", "held_out")])
+    page = write_report([run]).read_text(encoding="utf-8")
+    assert "distinct-2 was not measured" in page
+    # rare against common, and four metrics beside human text
+    assert page.count(">not measured</text>") == 5
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        write_report([FakeRun(tmp_path / "run")], tmp_path / "file" / "report.html")
+
+
+def on_disk(fake: FakeRun) -> store.Run:
+    """The same run as a folder."""
+
+    def json_file(name, content):
+        return lambda folder: (folder / name).write_text(json.dumps(content))
+
+    def corpus(folder):
+        write_parquet(fake.human, folder / "human.parquet")
+        json_file("corpus.json", fake.corpus_report)(folder)
+
+    (fake.path / "recipe.yaml").write_text(fake.recipe.to_yaml())
+    (fake.path / "provenance.json").write_text(json.dumps(fake.provenance))
+    store.commit(fake.path / "corpus", "corpus", {}, corpus)
+    for g in fake.generations:
+        table = pa.Table.from_pandas(fake.metrics.query(f"generation == {g}"), store.METRICS_SCHEMA)
+        stages = {
+            "mix": json_file("mix.json", fake.mixture(g)),
+            "model": json_file("training.json", {"curve": fake.curve(g).to_dict("records")}),
+            "sample": json_file("nothing.json", {}),
+            "curate": lambda f, g=g: write_parquet(fake.candidates(g), f / "candidates.parquet"),
+            "evaluate": lambda f, table=table: pq.write_table(table, f / "metrics.parquet"),
+        }
+        for stage, write in stages.items():
+            store.commit(fake.path / f"gen-{g:02d}" / stage, stage, {}, write)
+    return store.Run(fake.path)
+
+
+def test_a_run_folder_gives_the_same_page_as_the_run_in_memory(page, tmp_path):
+    from_disk = write_report([on_disk(FakeRun(tmp_path / "run"))])
+    assert from_disk.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
+def test_the_report_loads_no_torch():
+    script = "import sys, textmad.report; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

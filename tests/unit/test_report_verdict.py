@@ -1,0 +1,110 @@
+import math
+
+import pandas as pd
+import pytest
+
+from textmad.report.verdict import CAUTION, verdict
+
+COLUMNS = ["generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
+
+
+def metrics(perplexity=(), distinct=(), rare=(), human=(0.70, 0.100), losses=()):
+    rows = [(g, "perplexity", "held_out", value) for g, value in enumerate(perplexity)]
+    rows += [(g, "distinct_2", "drawn", value) for g, value in enumerate(distinct)]
+    rows += [(g, "rare_rate", "drawn", value) for g, value in enumerate(rare)]
+    for g, (rare_loss, common_loss) in enumerate(losses):
+        rows += [(g, "rare_loss", "held_out", rare_loss)]
+        rows += [(g, "common_loss", "held_out", common_loss)]
+    for metric, value in zip(("distinct_2", "rare_rate"), human, strict=False):
+        rows += [(0, metric, "human", value)]
+    full = [
+        (g, "any", metric, split, "", value, 10, "no text" if math.isnan(value) else "")
+        for g, metric, split, value in rows
+    ]
+    return pd.DataFrame(full, columns=COLUMNS)
+
+
+# The arms of two real runs: unselected text, and the top quarter by votes.
+UNSELECTED = {"perplexity": (84, 102, 108), "distinct": (0.77, 0.79, 0.81)}
+UNSELECTED |= {"rare": (0.102, 0.115, 0.127)}
+VOTED = {"perplexity": (84, 106, 133), "distinct": (0.74, 0.55, 0.40)}
+VOTED |= {"rare": (0.102, 0.05, 0.021)}
+
+
+def test_rare_tokens_and_pairs_above_human_with_a_rise_of_perplexity_are_noise():
+    assert verdict(metrics(**UNSELECTED)).outcome == "noise"
+    assert "drifted into noise" in str(verdict(metrics(**UNSELECTED)))
+
+
+def test_rare_tokens_and_pairs_below_human_are_narrowing():
+    assert verdict(metrics(**VOTED)).outcome == "narrowing"
+    assert "narrowed" in str(verdict(metrics(**VOTED)))
+
+
+def test_text_narrows_also_where_perplexity_stands_still():
+    assert verdict(metrics(**VOTED | {"perplexity": (84, 84, 84)})).outcome == "narrowing"
+
+
+def test_a_gentle_setting_gives_nothing_to_see_with_its_figures():
+    still = metrics((70.1, 70.5), (0.72, 0.71), (0.096, 0.098))
+    assert verdict(still).outcome == "nothing"
+    assert "moved from 70.10 to 70.50 (+0.6 %)" in str(verdict(still))  # 0.4 / 70.1
+
+
+def test_text_that_starts_away_from_human_and_stays_there_did_not_move():
+    assert verdict(metrics((84, 84), (0.80, 0.80), (0.15, 0.15))).outcome == "nothing"
+
+
+def test_text_that_comes_back_to_human_from_above_did_not_narrow():
+    assert verdict(metrics((84, 84), (0.80, 0.70), (0.13, 0.10))).outcome == "nothing"
+
+
+def test_a_rise_of_perplexity_alone_names_neither_way():
+    assert verdict(metrics((84, 100), (0.70, 0.70), (0.10, 0.10))).outcome == "worse"
+
+
+def test_signals_that_contradict_each_other_name_neither_way():
+    assert verdict(metrics((84, 100), (0.70, 0.80), (0.10, 0.05))).outcome == "worse"
+    assert verdict(metrics((84, 84), (0.70, 0.80), (0.10, 0.05))).outcome == "unknown"
+
+
+def test_a_fall_of_perplexity_near_human_text_is_better():
+    assert verdict(metrics((84, 80), (0.70, 0.70), (0.10, 0.10))).outcome == "better"
+
+
+def test_the_sentences_carry_the_numbers():
+    said = str(verdict(metrics(**UNSELECTED, losses=((8.9, 3.6), (9.0, 3.7), (9.4, 3.8)))))
+    assert "generations 1 to 2" in said
+    assert "rose from 84.00 to 108.0 (+29 %)" in said  # 24 / 84
+    assert "rare tokens changed by +0.500 nats, that of common tokens by +0.200" in said
+    assert "distinct-2 went from 0.770 to 0.810 (human 0.700)" in said
+    assert "rare-token rate went from 0.102 to 0.127 (human 0.100)" in said
+
+
+@pytest.mark.parametrize("arm", [UNSELECTED, VOTED, {"perplexity": (70, 70)}])
+def test_every_verdict_says_that_one_seed_has_no_interval(arm):
+    assert verdict(metrics(**arm)).sentences[-1] == CAUTION
+
+
+def test_what_was_not_measured_is_said():
+    said = str(verdict(metrics(perplexity=(84, 90))))
+    assert "distinct-2 was not measured" in said
+    assert "rare-token rate was not measured" in said
+    assert "loss of rare and common tokens was not measured" in said
+
+
+def test_a_metric_without_a_number_says_why():
+    said = str(verdict(metrics((84, 90), distinct=(math.nan, math.nan))))
+    assert "distinct-2 was not measured (no text)" in said
+
+
+def test_without_a_human_reference_no_way_is_named():
+    lost = verdict(metrics((84, 108), (0.77, 0.81), (0.10, 0.13), human=()))
+    assert lost.outcome == "worse"
+    assert "human text not measured" in str(lost)
+
+
+def test_nothing_is_compared_before_there_are_two_generations():
+    assert verdict(metrics(perplexity=(84,))).outcome == "unknown"
+    assert "nothing to compare yet" in str(verdict(metrics(perplexity=(84,))))
+    assert verdict(metrics(human=())).outcome == "unknown"

@@ -1,0 +1,90 @@
+"""textmad: a laboratory for language models that learn from their own output.
+
+    import textmad as tm
+
+    run = tm.run(tm.load_recipe("recipes/quickstart/recipe.yaml"), out="runs/quickstart")
+    run.metrics
+
+The names below are the public ones. They are imported when first used, so that
+`import textmad` loads neither torch nor pandas.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from textmad import curation as filters
+    from textmad import evaluators, testing
+    from textmad.curation.protocol import Context, Verdicts
+    from textmad.errors import (
+        CorpusError,
+        CurationError,
+        EvaluationError,
+        ModelError,
+        RecipeError,
+        RunError,
+        RunInUseError,
+        TextmadError,
+    )
+    from textmad.evaluators.protocol import Measurement, Snapshot
+    from textmad.planning import make_plan
+    from textmad.recipe import Recipe, load_recipe
+    from textmad.recursion import run
+    from textmad.report import write_report
+    from textmad.store import Run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Context",
+    "CorpusError",
+    "CurationError",
+    "EvaluationError",
+    "Measurement",
+    "ModelError",
+    "Recipe",
+    "RecipeError",
+    "Run",
+    "RunError",
+    "RunInUseError",
+    "Snapshot",
+    "TextmadError",
+    "Verdicts",
+    "evaluators",
+    "filters",
+    "load_recipe",
+    "make_plan",
+    "run",
+    "testing",
+    "write_report",
+]
+
+_HOMES = {
+    "Context": "textmad.curation.protocol",
+    "Verdicts": "textmad.curation.protocol",
+    "Measurement": "textmad.evaluators.protocol",
+    "Snapshot": "textmad.evaluators.protocol",
+    "Recipe": "textmad.recipe",
+    "load_recipe": "textmad.recipe",
+    "Run": "textmad.store",
+    "make_plan": "textmad.planning",
+    "run": "textmad.recursion",
+    "write_report": "textmad.report",
+}
+_MODULES = {
+    "filters": "textmad.curation",
+    "evaluators": "textmad.evaluators",
+    "testing": "textmad.testing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    if name in __all__:
+        return getattr(importlib.import_module(_HOMES.get(name, "textmad.errors")), name)
+    raise AttributeError(f"module 'textmad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

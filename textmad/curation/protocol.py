@@ -1,0 +1,267 @@
+"""What a filter is: `(candidates, context) -> Verdicts`, and how filters are applied in turn.
+
+A filter judges a whole generation at once, since votes are relative. No base class: a plain
+function will do, and a frozen dataclass with `__call__` has its fields as its YAML keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from textmad.documents import SCHEMA, as_dataset, as_table
+from textmad.errors import CurationError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+DECISION = ("kept", "score", "filter", "reason")
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """A filter's answer, one entry for each candidate and in the candidates' order.
+
+    Attributes:
+        keep: booleans.
+        score: finite numbers: what the filter judged by, in its own unit and direction.
+        reason: why a document was rejected, one for all or one each; kept ones need none.
+        columns: further facts for the table of candidates, such as `ups`. A column `votes`
+            becomes the documents' own votes.
+    """
+
+    keep: npt.NDArray[np.bool_]
+    score: npt.NDArray[np.float64]
+    reason: str | Sequence[str] = ""
+    columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a filter may know beside the candidates. Held-out text is not among it.
+
+    Attributes:
+        generation: of the candidates.
+        rng: the filter's own random stream, the only randomness it may use.
+        human: the human training text.
+        earlier: an earlier generation's candidates with all verdicts on them.
+        token_nll: nats for each token of each text under the model that drew the candidates.
+        base_token_nll: the same under the run's base model.
+    """
+
+    generation: int
+    rng: np.random.Generator
+    human: Dataset
+    earlier: Callable[[int], Dataset]
+    token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
+    base_token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
+
+
+Filter = Callable[["Dataset", Context], Verdicts]
+
+
+def apply_filters(
+    candidates: Dataset,
+    filters: Sequence[tuple[str, Filter]],
+    context_for: Callable[[int, str], Context],
+) -> Dataset:
+    """Every candidate, in order, with what was decided about it.
+
+    A filter sees what the earlier ones kept, with the columns that they added. The result adds
+    to the candidates `kept`; `score` of the filter that decided (the one that rejected, or the
+    last); that `filter` and its `reason`, both "" for a kept document. It also has the filters'
+    own columns, null for documents they did not see. A column that an earlier filter has
+    given already gets the filter's place in the list behind its name (`ups_2`); `votes` are
+    those of the last filter that voted. Decisions of an earlier call are replaced.
+
+    Args:
+        candidates: left as they are.
+        filters: name (for the table and for messages) and filter.
+        context_for: the context of the filter with this place in the list and this name.
+
+    Raises:
+        CurationError: a filter raised, broke the contract, or kept nothing.
+    """
+    table = as_table(candidates)
+    table = table.drop_columns([name for name in DECISION if name in table.column_names])
+    total = table.num_rows
+    score, decided, reason = np.full(total, np.nan), np.full(total, "", object), [""] * total
+    left = np.arange(total)
+    for place, (name, judge) in enumerate(filters):
+        context = context_for(place, name)
+        verdicts = judged(name, judge, as_dataset(table.take(left)), context)
+        if total and not verdicts.keep.any():
+            raise CurationError(
+                f"filter {name}, generation {context.generation}: kept none of {len(left)} "
+                "candidates, so there is nothing to learn from; loosen its settings or take it "
+                "out of curate"
+            )
+        score[left] = verdicts.score
+        for i in np.flatnonzero(~verdicts.keep):
+            decided[left[i]], reason[left[i]] = name, verdicts.reason[int(i)]
+        table = _with_columns(table, left, verdicts.columns, place)
+        left = left[verdicts.keep]
+    kept = np.isin(np.arange(total), left)
+    decision = (
+        pa.array(kept),
+        pa.array(score, from_pandas=True),  # null where there was no filter to give one
+        pa.array(decided, pa.string()),
+        pa.array(reason, pa.string()),
+    )
+    for title, values in zip(DECISION, decision, strict=True):
+        table = table.append_column(title, values)
+    return as_dataset(table)
+
+
+def judged(name: str, judge: Filter, candidates: Dataset, context: Context) -> Verdicts:
+    """The filter's checked verdicts: boolean and float64 arrays, one reason each.
+
+    Raises:
+        CurationError: names the filter, the generation and, where one is to blame, the document.
+    """
+    where = f"filter {name}, generation {context.generation}"
+    given = as_dataset(as_table(candidates))  # whatever the filter does to its own
+    try:
+        verdicts = judge(candidates, context)
+    except CurationError as error:
+        raise CurationError(f"{where}: {error}") from error
+    except Exception as error:
+        fault = f"{where}: raised {type(error).__name__}: {error}"
+        index = first_failing(
+            lambda start, stop: judge(given.select(range(start, stop)), context),
+            len(given),
+            type(error),
+        )
+        blame = "" if index is None else f"; so it does on {document(given, index)} alone"
+        raise CurationError(fault + blame) from error
+    return _checked(where, verdicts, given)
+
+
+def document(candidates: Dataset, index: int) -> str:
+    """A candidate as messages name it: its id and its first words."""
+    row = candidates[int(index)]
+    words = row["text"].split()
+    text = " ".join(words[:8])[:60] + ("..." if len(words) > 8 else "")
+    return f'document {row["id"]} ("{text}")'
+
+
+def first_failing(
+    call: Callable[[int, int], Any], length: int, kind: type[Exception]
+) -> int | None:
+    """The index of an item on which `call(start, stop)` alone raises `kind`, by halving.
+
+    None where the failure belongs to no single item.
+    """
+    start, stop = 0, length
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        for half in ((start, middle), (middle, stop)):
+            try:
+                call(*half)
+            except kind:
+                start, stop = half
+                break
+            except Exception:
+                continue  # another fault, such as too few documents to learn from
+        else:
+            return None
+    return start if stop - start == 1 else None
+
+
+def _checked(where: str, verdicts: Any, candidates: Dataset) -> Verdicts:
+    if not isinstance(verdicts, Verdicts):
+        raise CurationError(
+            f"{where}: returned {type(verdicts).__name__}, expected textmad.Verdicts"
+        )
+    keep = _one_each(where, "keep", verdicts.keep, len(candidates))
+    if keep.dtype != bool and keep.size:
+        raise CurationError(
+            f"{where}: keep is {keep.dtype}, expected True or False for each candidate"
+        )
+    return Verdicts(
+        keep=keep.astype(bool),
+        score=_finite(where, "score", verdicts.score, candidates),
+        reason=_reasons(where, verdicts.reason, len(candidates)),
+        columns=_checked_columns(where, verdicts.columns, candidates),
+    )
+
+
+def _checked_columns(
+    where: str, columns: Mapping[str, Any], candidates: Dataset
+) -> dict[str, npt.NDArray[Any]]:
+    checked = {}
+    for title, values in columns.items():
+        if title == "votes":
+            checked[title] = _finite(where, title, values, candidates)
+            continue
+        if title in (*DECISION, *SCHEMA.names):
+            raise CurationError(f"{where}: column {title} is textmad's own; choose another name")
+        checked[title] = _one_each(where, f"column {title}", values, len(candidates))
+        try:
+            pa.array(checked[title])
+        except pa.ArrowException as error:
+            raise CurationError(f"{where}: column {title} cannot be stored: {error}") from error
+    return checked
+
+
+def _finite(where: str, what: str, values: Any, candidates: Dataset) -> npt.NDArray[np.float64]:
+    numbers = _one_each(where, what, values, len(candidates))
+    if numbers.dtype.kind not in "fiu":
+        raise CurationError(
+            f"{where}: {what} is {numbers.dtype}, expected a number for each candidate"
+        )
+    for index in np.flatnonzero(~np.isfinite(numbers))[:1]:
+        raise CurationError(
+            f"{where}: the {what} of {document(candidates, index)} is {numbers[index]}, "
+            "expected a finite number"
+        )
+    return numbers.astype(np.float64)
+
+
+def _one_each(where: str, what: str, values: Any, length: int) -> npt.NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape != (length,):
+        found = f"{len(array)} values" if array.ndim == 1 else f"an array of shape {array.shape}"
+        raise CurationError(f"{where}: {what} has {found} for {length} candidates, expected 1 each")
+    return array
+
+
+def _reasons(where: str, reason: Any, length: int) -> list[str]:
+    if isinstance(reason, str):
+        return [reason] * length
+    reasons = list(reason)
+    if len(reasons) != length or not all(isinstance(item, str) for item in reasons):
+        raise CurationError(
+            f"{where}: reason has {len(reasons)} values for {length} candidates, "
+            "expected one text for all or a text each"
+        )
+    return reasons
+
+
+def _with_columns(
+    table: pa.Table,
+    seen: npt.NDArray[np.int64],
+    columns: Mapping[str, npt.NDArray[Any]],
+    place: int,
+) -> pa.Table:
+    """The table with a filter's columns, which hold values for the rows `seen` only."""
+    rows = np.full(table.num_rows, -1)
+    rows[seen] = np.arange(len(seen))
+    indices = pa.array(rows, mask=rows < 0)
+    for title, values in columns.items():
+        if title == "votes":
+            votes = pa.array(values).take(indices)
+            index = table.column_names.index("votes")
+            table = table.set_column(
+                index, SCHEMA.field("votes"), pc.coalesce(votes, table["votes"].combine_chunks())
+            )
+            continue
+        name = title if title not in table.column_names else f"{title}_{place + 1}"
+        table = table.append_column(name, pa.array(values).take(indices))
+    return table

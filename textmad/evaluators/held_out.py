@@ -1,0 +1,59 @@
+"""The held-out human text that generations are measured on: the same documents each time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from textmad.documents import content_id
+from textmad.evaluators.protocol import Snapshot
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from textmad.models import TokenScores
+
+NUM_TOKENS = 30_000
+
+
+class HeldOut(NamedTuple):
+    """Held-out texts and what the snapshot's model makes of each of their tokens."""
+
+    texts: list[str]
+    scores: TokenScores
+
+
+def held_out_subset(held_out: Dataset, num_tokens: int) -> list[str]:
+    """Whole documents, in an order fixed by their ids, until they hold `num_tokens` tokens.
+
+    All of them where they hold fewer. The order depends on neither seed nor generation, so what
+    changes between generations is the model and not the documents; and a larger `num_tokens`
+    only adds documents.
+
+    Raises:
+        ValueError: no documents, or one without a token count.
+    """
+    ids, texts, tokens = (list(held_out[name]) for name in ("id", "text", "tokens"))
+    if not ids:
+        raise ValueError("held-out text: no documents: expected at least one")
+    chosen, total = [], 0
+    for index in sorted(range(len(ids)), key=lambda i: content_id(ids[i])):
+        if total >= num_tokens:
+            break
+        if tokens[index] < 1:
+            raise ValueError(
+                f"held-out document {ids[index]}: tokens: {tokens[index]}: expected at least 1; "
+                "count the tokens of the corpus with the run's tokenizer first"
+            )
+        chosen.append(texts[index])
+        total += tokens[index]
+    return chosen
+
+
+def held_out_scores(snapshot: Snapshot, num_tokens: int) -> HeldOut:
+    """The subset under the snapshot's model, scored once however many evaluators ask."""
+
+    def score() -> HeldOut:
+        texts = held_out_subset(snapshot.held_out, num_tokens)
+        return HeldOut(texts, snapshot.model.token_scores(texts))
+
+    return snapshot.once(("held_out_scores", num_tokens), score)

@@ -1,0 +1,1 @@
+"""Scripts for `evaluate.load`: each wraps the pure functions of one family, and no more."""

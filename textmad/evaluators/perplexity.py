@@ -1,0 +1,129 @@
+"""How well the model predicts held-out human text, and how likely its text is to the base model.
+
+Every figure sums nats and target tokens over the corpus and divides once. The mean of
+per-document perplexities is another and useless number: one odd document decides it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
+from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+
+
+def corpus_loss(nll: Sequence[np.ndarray]) -> float:
+    """Nats per target token over a whole corpus.
+
+    `nll` holds one array a document, each the negative log-likelihood in nats of its target
+    tokens, end token included. The sum is exact, so the order of documents changes no bit of it.
+
+    Raises:
+        ValueError: no tokens.
+    """
+    return _total(nll) / _num_tokens(nll)
+
+
+def corpus_perplexity(nll: Sequence[np.ndarray]) -> float:
+    """The exponential of `corpus_loss`; 1 is certainty, the vocabulary's size is a uniform guess.
+
+    >>> round(corpus_perplexity([np.log([2.0, 8.0]), np.log([4.0])]), 9)
+    4.0
+    """
+    loss = corpus_loss(nll)
+    return math.exp(loss) if loss < 709 else math.inf  # beyond it a float64 overflows
+
+
+def bits_per_byte(nll: Sequence[np.ndarray], texts: Sequence[str]) -> float:
+    """Bits per UTF-8 byte of the texts: comparable between tokenizers, as perplexity is not.
+
+    The bits of the end tokens are in it, though an end token has no bytes.
+
+    >>> bits_per_byte([np.log([2.0, 8.0])], ["ab"])
+    2.0
+    """
+    num_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    if num_bytes == 0:
+        raise ValueError("texts: no bytes: expected text")
+    return _total(nll) / math.log(2) / num_bytes
+
+
+def next_token_accuracy(correct: Sequence[np.ndarray]) -> float:
+    """Share of target tokens that the model held for the most likely one."""
+    return sum(int(np.count_nonzero(hits)) for hits in correct) / _num_tokens(correct)
+
+
+def perplexity(
+    nll: Sequence[np.ndarray], texts: Sequence[str], correct: Sequence[np.ndarray] | None = None
+) -> list[Measurement]:
+    """Perplexity, loss and bits per byte of scored texts, and accuracy where `correct` is given.
+
+    >>> [m.metric for m in perplexity([np.log([2.0])], ["a"])]
+    ['perplexity', 'loss', 'bits_per_byte']
+    """
+    values = {
+        "perplexity": corpus_perplexity(nll),
+        "loss": corpus_loss(nll),
+        "bits_per_byte": bits_per_byte(nll, texts),
+    }
+    if correct is not None:
+        values["accuracy"] = next_token_accuracy(correct)
+    return [Measurement(name, value, n=_num_tokens(nll)) for name, value in values.items()]
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Held-out human text under the model; drawn, kept and human text under the base model.
+
+    Held-out text is measured on a fixed subset of `held_out_tokens` tokens, whole documents:
+    scoring is dear, and on the same documents each time a difference between generations is far
+    more exact than either value. Raise it for the values themselves.
+
+    The base model never changes, so its perplexity of drawn text tells whether the text became
+    likelier (narrowing) or stranger (noise) than human text. A text is scored with its end token,
+    without its prompt, also where it was cut at `max_new_tokens`.
+    """
+
+    held_out_tokens: int = NUM_TOKENS
+
+    def __post_init__(self) -> None:
+        at_least("held_out_tokens", self.held_out_tokens, 1)
+
+    def __call__(self, snapshot: Snapshot) -> list[Measurement]:
+        """Four measurements of held-out text, and the base model's perplexity of each split."""
+        texts, scores = held_out_scores(snapshot, self.held_out_tokens)
+        found = [
+            replace(m, split="held_out") for m in perplexity(scores.nll, texts, scores.correct)
+        ]
+        found.append(_base_perplexity(snapshot, "held_out", texts))
+        found += [_base_perplexity(snapshot, s, snapshot.texts.get(s, ())) for s in COMPARED]
+        return found
+
+
+def _base_perplexity(snapshot: Snapshot, split: str, texts: Sequence[str]) -> Measurement:
+    if not texts:
+        return Measurement("base_perplexity", math.nan, split, note=f"too few {split} documents")
+
+    def score() -> Measurement:
+        nll = snapshot.base.token_nll(list(texts))
+        return Measurement("base_perplexity", corpus_perplexity(nll), split, n=_num_tokens(nll))
+
+    if split in ("held_out", "human"):  # the same texts in every generation
+        return snapshot.once_a_run(("base_perplexity", split, tuple(texts)), score)
+    return score()
+
+
+def _total(nll: Sequence[np.ndarray]) -> float:
+    return math.fsum(chain.from_iterable(document.tolist() for document in nll))
+
+
+def _num_tokens(arrays: Sequence[np.ndarray]) -> int:
+    num_tokens = sum(len(document) for document in arrays)
+    if num_tokens == 0:
+        raise ValueError("no target tokens: expected at least one")
+    return num_tokens

@@ -1,0 +1,171 @@
+"""What an evaluator is given, what it returns, and how textmad calls anyone's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from textmad.errors import EvaluationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+
+    from textmad.models import LanguageModel
+
+T = TypeVar("T")
+
+# The splits of a snapshot's texts: drawn before any filter, kept after all, human beside them.
+COMPARED = ("drawn", "kept", "human")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's name, the direction in which it is better, its unit, and its label in tables.
+
+    `direction` "human" means that the value nearest to the human reference is best: text goes
+    wrong by narrowing and by drifting into noise, and most metrics move oppositely in the two.
+    """
+
+    name: str
+    direction: Literal["lower", "higher", "human"]
+    unit: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number of one generation.
+
+    `split` says of which text (held_out, drawn, kept, human, or all), `bin` of which part of it,
+    and `n` how many tokens, words, n-grams or documents are behind it. A value that cannot be
+    computed is NaN, with a note that says why.
+
+    >>> Measurement("accuracy", 0.25, split="held_out", n=8).value
+    0.25
+    """
+
+    metric: str
+    value: float
+    split: str = "all"
+    bin: str = ""
+    n: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        metric: object = self.metric  # whatever a user's evaluator came up with, as the value
+        if not isinstance(metric, str) or not metric:
+            raise ValueError(f"metric: {metric!r}: expected a name")
+        value: object = self.value
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ValueError(f"{self.metric}: {value!r}: expected a number")
+        object.__setattr__(self, "value", float(value))
+        if math.isnan(self.value) and not self.note:
+            raise ValueError(f"{self.metric}: NaN: expected a number, or a note that says why not")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One generation as the evaluators see it.
+
+    `texts` holds an equal number of documents under each of drawn, kept and human, a seeded
+    sample of each; a split with too few documents is missing. Corpus-level metrics are compared
+    on exactly `num_words` words of each split, a number that is fixed once a run.
+
+    `run_cache` is where evaluators leave what stays the same for the whole run, such as the base
+    model's loss on human text. Give every snapshot of a run the same mapping; without one, each
+    snapshot computes everything again, with the same result.
+    """
+
+    generation: int
+    model: LanguageModel
+    base: LanguageModel
+    held_out: Dataset
+    human: Dataset  # human training text
+    training: Dataset  # what this generation's model learned from
+    texts: Mapping[str, Sequence[str]]
+    num_words: int
+    rng: np.random.Generator
+    run_cache: MutableMapping[Hashable, tuple[Any, Any]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    # What several evaluators need of this generation; not given, so a changed copy starts empty.
+    _shared: dict[Hashable, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed by the first evaluator of this snapshot that asks."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        result: T = self._shared[key]
+        return result
+
+    def once_a_run(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """The same for all snapshots of a run; `compute` may depend on `key` and `base` alone."""
+        base, result = self.run_cache.get(key, (None, None))
+        if base is not self.base:
+            result = compute()
+            self.run_cache[key] = (self.base, result)
+        known: T = result
+        return known
+
+
+Evaluator: TypeAlias = Callable[[Snapshot], Mapping[str, float] | Sequence[Measurement]]
+
+
+def measure(name: str, evaluator: Evaluator, snapshot: Snapshot) -> list[Measurement]:
+    """Call an evaluator and normalise what it returns.
+
+    Raises:
+        EvaluationError: it raised, or returned something other than numbers or measurements; the
+            message names the evaluator and the generation.
+    """
+    where = f"evaluator {name}, generation {snapshot.generation}"
+    try:
+        returned = evaluator(snapshot)
+    except Exception as error:
+        raise EvaluationError(f"{where}: raised {type(error).__name__}: {error}") from error
+    try:
+        measurements = _measurements(returned, name)
+    except ValueError as error:
+        raise EvaluationError(f"{where}: {error}") from None
+    return measurements
+
+
+def _measurements(returned: Any, name: str) -> list[Measurement]:
+    if isinstance(returned, Mapping):
+        note = f"{name} gave NaN"
+        measurements = [
+            Measurement(metric, value, note=note if _is_nan(value) else "")
+            for metric, value in returned.items()
+        ]
+    elif isinstance(returned, Sequence) and all(isinstance(m, Measurement) for m in returned):
+        measurements = list(returned)
+    else:
+        raise ValueError(
+            f"returned {type(returned).__name__}: expected {{metric: number}} or a list of "
+            "textmad.Measurement"
+        )
+    seen = set()
+    for m in measurements:
+        key = (m.metric, m.split, m.bin)
+        if key in seen:
+            raise ValueError(
+                f"{m.metric} (split {m.split!r}, bin {m.bin!r}): measured twice: expected once"
+            )
+        seen.add(key)
+    return measurements
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, Real) and math.isnan(value)
+
+
+def at_least(name: str, given: int, least: int) -> None:
+    """Refuse a setting of an evaluator that is below its range."""
+    if given < least:
+        raise ValueError(f"{name}: {given}: expected at least {least}")

@@ -1,0 +1,158 @@
+"""What happens to the tokens that are rare in human text: the tail is where collapse begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from textmad.documents import content_id
+from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
+from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+
+# Bins of types by their share of human text: the rarest types that make up a tenth of its tokens,
+# then up to a quarter, and so on. Fixed, so that "rare" means the same in every run.
+BIN_EDGES = (0.10, 0.25, 0.50, 0.75)
+RAREST = "rarest"
+BINS = (RAREST, "10-25%", "25-50%", "50-75%", "75-100%")
+END = "end"  # the end tokens, which are no text: a bin of their own for the loss, else left out
+TEXT_METRICS = ("rare_rate", "surviving_rare_types", "unseen_mass")
+
+
+def text_tokens(tokens: Sequence[np.ndarray]) -> np.ndarray:
+    """All tokens of the documents in order, without each document's last, its end token."""
+    return np.concatenate([np.empty(0, np.int32), *(ids[:-1] for ids in tokens)])
+
+
+def frequency_bins(counts: np.ndarray) -> np.ndarray:
+    """The bin (index into `BINS`) of each token type, from its count in human text.
+
+    Types are sorted by count, and a type's bin is where the share of tokens below it lies, so
+    types that never occur are among the rarest, and the rarest hold at least a tenth of the mass.
+
+    >>> frequency_bins(np.array([8, 1, 0, 1])).tolist()
+    [1, 0, 0, 1]
+
+    Raises:
+        ValueError: human text has no tokens.
+    """
+    total = int(counts.sum())
+    if total == 0:
+        raise ValueError("human training text: no tokens: expected at least one")
+    order = np.argsort(counts, kind="stable")
+    ordered = counts[order]
+    below = (np.cumsum(ordered) - ordered) / total
+    bins = np.empty(len(counts), np.int64)
+    bins[order] = np.searchsorted(BIN_EDGES, below, side="right")
+    return bins
+
+
+def loss_by_bin(
+    nll: Sequence[np.ndarray], tokens: Sequence[np.ndarray], human_counts: np.ndarray
+) -> list[Measurement]:
+    """The loss by frequency bin, on rare and on common tokens, and the gap between these two.
+
+    The bins and `end` share out all target tokens, so their sums are the corpus's.
+
+    Args:
+        nll: nats of each target token, one array a document.
+        tokens: the target tokens of the same documents, the end token last.
+        human_counts: how often each type occurs in human training text, by token id.
+
+    Raises:
+        ValueError: `nll` and `tokens` do not match.
+    """
+    if [len(row) for row in nll] != [len(row) for row in tokens]:
+        raise ValueError("nll and tokens: different lengths: expected one loss for each token")
+    ids, ends = np.concatenate(tokens), np.cumsum([len(row) for row in tokens]) - 1
+    bins = frequency_bins(_padded(human_counts, ids))[ids]
+    bins[ends] = len(BINS)
+    nats = np.bincount(bins, np.concatenate(nll), len(BINS) + 1)
+    num = np.bincount(bins, minlength=len(BINS) + 1)
+    found = [_loss("loss", nats[i], num[i], name) for i, name in enumerate((*BINS, END))]
+    rare = _loss("rare_loss", nats[0], num[0])
+    common = _loss("common_loss", nats[1 : len(BINS)].sum(), num[1 : len(BINS)].sum())
+    gap = rare.value - common.value
+    note = rare.note or common.note or ("both are infinite" if math.isnan(gap) else "")
+    return [*found, rare, common, Measurement("rare_gap", gap, n=rare.n + common.n, note=note)]
+
+
+def rare_tokens(ids: np.ndarray, human_counts: np.ndarray) -> list[Measurement]:
+    """The rare-token rate of a text, the rare types found in it, and the human mass not found.
+
+    The second and third depend on the text's length: compare texts of equally many tokens.
+
+    Args:
+        ids: the text's tokens, without end tokens, at least one.
+        human_counts: how often each type occurs in human training text, by token id.
+
+    >>> [(m.metric, m.value) for m in rare_tokens(np.array([0, 0, 0, 3]), np.array([8, 1, 0, 1]))]
+    [('rare_rate', 0.0), ('surviving_rare_types', 0.0), ('unseen_mass', 0.1)]
+    """
+    counts = _padded(human_counts, ids)
+    is_rare = frequency_bins(counts) == 0
+    rare_in_human = is_rare & (counts > 0)
+    seen = np.bincount(ids, minlength=len(counts)) > 0
+    return [
+        Measurement("rare_rate", np.mean(is_rare[ids]), n=len(ids)),
+        Measurement("surviving_rare_types", np.mean(seen[rare_in_human]), n=len(ids)),
+        Measurement("unseen_mass", counts[~seen].sum() / counts.sum(), n=len(ids)),
+    ]
+
+
+@dataclass(frozen=True)
+class RareTokens:
+    """Held-out loss on rare against common tokens, and rare tokens in drawn, kept and human text.
+
+    Rare is what is rare in the human training text, in bins fixed once a run. Held-out loss is
+    measured on the subset that `Perplexity` uses. Texts are compared on exactly as many tokens
+    as the snapshot's `num_words`, end tokens left out: the first of the split's documents in
+    order, so that finding few rare types is not merely having less text. The human split is part
+    of the text that defined the bins, which favours it slightly.
+    """
+
+    held_out_tokens: int = NUM_TOKENS
+
+    def __post_init__(self) -> None:
+        at_least("held_out_tokens", self.held_out_tokens, 1)
+
+    def __call__(self, snapshot: Snapshot) -> list[Measurement]:
+        """Loss by bin on held-out text; rate, surviving types and unseen mass of each split."""
+        counts = _human_counts(snapshot)
+        texts, scores = held_out_scores(snapshot, self.held_out_tokens)
+        losses = loss_by_bin(scores.nll, snapshot.model.encode(texts), counts)
+        found = [replace(m, split="held_out") for m in losses]
+        for split in COMPARED:
+            found += _in_split(snapshot, split, counts)
+        return found
+
+
+def _in_split(snapshot: Snapshot, split: str, counts: np.ndarray) -> list[Measurement]:
+    texts, needed = snapshot.texts.get(split), snapshot.num_words
+    ids = text_tokens(snapshot.model.encode(list(texts)))[:needed] if texts else np.empty(0, int)
+    if texts and 0 < needed <= len(ids):
+        return [replace(m, split=split) for m in rare_tokens(ids, counts)]
+    note = f"{len(ids)} tokens, {needed} needed" if texts else f"too few {split} documents"
+    return [Measurement(name, math.nan, split, n=len(ids), note=note) for name in TEXT_METRICS]
+
+
+def _human_counts(snapshot: Snapshot) -> np.ndarray:
+    """How often each type occurs in the human training text, by token id."""
+
+    def count() -> np.ndarray:
+        return np.bincount(text_tokens(snapshot.base.encode(list(snapshot.human["text"]))))
+
+    documents = content_id(" ".join(snapshot.human["id"]))
+    return snapshot.once_a_run(("human_counts", documents), count)
+
+
+def _loss(metric: str, nats: float, num: int, bin_name: str = "") -> Measurement:
+    note = "" if num else "no held-out token in it"
+    return Measurement(metric, nats / num if num else math.nan, bin=bin_name, n=int(num), note=note)
+
+
+def _padded(counts: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Counts that also cover those types of `ids` that human text never has: zero."""
+    return np.pad(counts, (0, max(int(ids.max(initial=-1)) + 1 - len(counts), 0)))

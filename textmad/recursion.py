@@ -1,0 +1,422 @@
+"""The loop. Everything else in textmad is something it calls.
+
+Each stage reads what the stages before it committed to disk, and commits what it returns. So a
+run that was interrupted anywhere goes on where it stopped, several processes share one run, and
+whoever wonders about a result can open the file it came from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from textmad import documents, mixture, store
+from textmad.corpus import Corpus, open_corpus
+from textmad.curation.protocol import Context, apply_filters
+from textmad.errors import CorpusError, RunError
+from textmad.evaluators.protocol import Snapshot, measure
+from textmad.models import Drawn, Fitted, LanguageModel, open_model, processes
+from textmad.progress import Progress, SilentProgress
+from textmad.recipe import Recipe, component_name, import_name
+from textmad.seeds import stream, torch_seed
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+T = TypeVar("T")
+
+# Of the human documents that fill the evaluators' sample, and of the words in those, this much
+# is compared, so that text in longer or shorter documents than human ones still fills it.
+_COMPARED_SHARE = 2 / 3
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    num_processes: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> store.Run:
+    """Run a recipe into the folder `out`, or go on with the run that stands there.
+
+    >>> import textmad as tm
+    >>> run = tm.run(tm.Recipe(generations=2), out="runs/short")  # doctest: +SKIP
+
+    Args:
+        recipe: what to run.
+        out: the run folder; created where it is missing.
+        progress: told what is being done; silent by default.
+        num_processes: how many processes are expected; another number is an error.
+        overrides: recorded in the provenance beside the resolved recipe.
+
+    Raises:
+        TextmadError: see `textmad.errors`. What was committed before stays and is used again.
+    """
+    with _begun(recipe, Path(out), progress or SilentProgress(), num_processes, overrides) as loop:
+        loop.corpus()
+        for generation in range(recipe.generations + 1):
+            loop.mix(generation)
+            loop.fit(generation)
+            loop.sample(generation)
+            loop.curate(generation)
+            loop.evaluate(generation)
+        loop.finish()
+    return store.Run(out)
+
+
+class Recursion:
+    """The stages of one run. Each is computed once, committed, and from then on read."""
+
+    def __init__(self, recipe: Recipe, folder: store.RunFolder, progress: Progress) -> None:
+        self.recipe, self.folder, self.progress = recipe, folder, progress
+        self.base = open_model(recipe.model)
+        self.evaluators = [(c.name, c.build("evaluator")) for c in recipe.evaluate]
+        self.filters = [(c.name, c.build("filter")) for c in recipe.curate]
+        self._fitted: tuple[int, LanguageModel] | None = None
+        self._run_cache: dict[Any, Any] = {}
+
+    @cached_property
+    def run(self) -> store.Run:
+        """What is committed so far."""
+        return store.Run(self.folder.path)
+
+    def corpus(self) -> None:
+        """Human text in: cleaned, split into the training pool and held-out."""
+
+        def write(corpus: Corpus, folder: Path) -> None:
+            documents.write_parquet(corpus.human, folder / "human.parquet")
+            documents.write_parquet(corpus.held_out, folder / "held_out.parquet")
+            _write_json(corpus.report, folder / "corpus.json")
+
+        self._stage(
+            "corpus",
+            None,
+            {"corpus": self.recipe.corpus.model_dump(), "base": self.base.digest},
+            lambda: open_corpus(self.recipe.corpus, self._count_tokens),
+            write,
+        )
+
+    def mix(self, generation: int) -> None:
+        """Human pool and kept documents of earlier generations: the training set."""
+
+        def compute() -> mixture.Mixture:
+            kept = [self.run.kept(earlier) for earlier in range(generation)]
+            return mixture.mix(
+                self.recipe.mix, generation, self.run.human, kept, self.recipe.seed
+            )
+
+        def write(mixed: mixture.Mixture, folder: Path) -> None:
+            documents.write_parquet(mixed.documents, folder / "training.parquet")
+            _write_json(mixed.counts(), folder / "mix.json")
+
+        inputs = {"mix": self.recipe.mix.model_dump(), "corpus": self._digest("corpus")}
+        if generation == 0:  # human text only: how later generations mix makes no difference
+            inputs["mix"] = {"human_tokens": mixture.training_tokens(self.recipe.mix, 0)}
+        inputs["curate"] = [self._digest("curate", earlier) for earlier in range(generation)]
+        self._stage("mix", generation, inputs, compute, write)
+
+    def fit(self, generation: int) -> None:
+        """The base, or the previous generation's model, learns the training set."""
+        previous = generation - 1 if self._continues(generation) else None
+
+        def compute() -> Fitted:
+            start = self.base if previous is None else self.model(previous)
+            return start.fit(
+                self.run.training(generation),
+                self.recipe.train,
+                seed=torch_seed(self.recipe.seed, "fit", generation),
+                advance=self.progress.advance,
+            )
+
+        def write(fitted: Fitted, folder: Path) -> None:
+            fitted.model.save(folder)
+            _write_json({"curve": fitted.curve}, folder / "training.json")
+
+        inputs = {
+            "model": self.recipe.model.model_dump(),
+            "train": self.recipe.train.model_dump(),
+            "base": self.base.digest,
+            "mix": self._digest("mix", generation),
+            "previous": None if previous is None else self._digest("model", previous),
+        }
+        mixed = mixture.training_tokens(self.recipe.mix, generation)
+        total = round(mixed * self.recipe.train.epochs)
+        self._stage("model", generation, inputs, compute, write, total=total)
+
+    def sample(self, generation: int) -> None:
+        """The model writes: candidates."""
+        settings = self.recipe.sample
+        num_tokens = mixture.model_tokens_drawn(self.recipe.mix, settings)
+        prompts = self._prompts(generation) if settings.prompt == "human" else None
+
+        def compute() -> list[Drawn]:
+            return self.model(generation).sample(
+                settings,
+                num_tokens=num_tokens,
+                stream=lambda i: stream(self.recipe.seed, "sample", generation, i),
+                prompt=prompts,
+                advance=self.progress.advance,
+            )
+
+        def write(drawn: list[Drawn], folder: Path) -> None:
+            candidates = self._as_documents(drawn, generation, prompts)
+            documents.write_parquet(candidates, folder / "candidates.parquet")
+
+        inputs = {
+            "sample": settings.model_dump(),
+            "num_tokens": num_tokens,
+            "model": self._digest("model", generation),
+            "corpus": self._digest("corpus") if prompts else None,
+        }
+        self._stage("sample", generation, inputs, compute, write, total=num_tokens)
+
+    def curate(self, generation: int) -> None:
+        """Filters in order: every candidate with its verdict, kept or not."""
+
+        def context(place: int, name: str) -> Context:
+            return Context(
+                generation=generation,
+                rng=stream(self.recipe.seed, "curate", generation, place, name),
+                human=self.run.human,
+                earlier=self.run.candidates,
+                token_nll=self.model(generation).token_nll,
+                base_token_nll=self.base.token_nll,
+            )
+
+        def write(candidates: Dataset, folder: Path) -> None:
+            documents.write_parquet(candidates, folder / "candidates.parquet")
+
+        inputs = {
+            "curate": [component.dump() for component in self.recipe.curate],
+            "sample": self._digest("sample", generation),
+            "earlier": [self._digest("curate", earlier) for earlier in range(generation)],
+            "corpus": self._digest("corpus"),
+        }
+        self._stage(
+            "curate",
+            generation,
+            inputs,
+            lambda: apply_filters(self._drawn(generation), self.filters, context),
+            write,
+            main_only=True,
+        )
+
+    def evaluate(self, generation: int) -> None:
+        """The model on held-out human text; drawn and kept text beside as much human text."""
+
+        def compute() -> pa.Table:
+            snapshot = self._snapshot(generation)
+            rows = [
+                {"generation": generation, "evaluator": name, **vars(measurement)}
+                for name, evaluator in self.evaluators
+                for measurement in measure(name, evaluator, snapshot)
+            ]
+            return pa.Table.from_pylist(rows, store.METRICS_SCHEMA)
+
+        inputs = {
+            "evaluate": [component.dump() for component in self.recipe.evaluate],
+            "min_tokens": self._compared_tokens,
+            **{stage: self._digest(stage, generation) for stage in ("mix", "model", "curate")},
+        }
+        self._stage(
+            "evaluate",
+            generation,
+            inputs,
+            compute,
+            lambda table, folder: pq.write_table(table, folder / "metrics.parquet"),
+            main_only=True,
+        )
+
+    def finish(self) -> None:
+        """All generations' metrics in one file."""
+        if processes.is_main():
+            self.folder.keep_metrics(self.run.metrics_table)
+        processes.barrier()
+
+    def model(self, generation: int) -> LanguageModel:
+        """A generation's model, as it was committed."""
+        if self._fitted is None or self._fitted[0] != generation:
+            folder = self.folder.stage("model", generation)
+            self._fitted = (generation, self.base.load(folder))
+        return self._fitted[1]
+
+    # --- what the stages are made of --------------------------------------------------------
+
+    def _stage(
+        self,
+        name: str,
+        generation: int | None,
+        inputs: Mapping[str, Any],
+        compute: Callable[[], T],
+        write: Callable[[T, Path], None],
+        *,
+        total: int | None = None,
+        main_only: bool = False,
+    ) -> None:
+        """Compute and commit a stage, unless it is there from the same inputs."""
+        folder = self.folder.stage(name, generation)
+        inputs = {
+            **inputs,
+            "seed": self.recipe.seed,
+            "generation": generation,
+            "code": store.code_version(),
+            "versions": store.versions(),
+            "own_code": self._own_code,
+        }
+        done = store.committed(folder, inputs) is not None
+        processes.barrier()  # nobody writes before everybody has looked
+        if done:
+            return
+        with self.progress.stage(generation, name, total, "tokens"):
+            if not main_only or processes.is_main():
+                value = compute()
+            if processes.is_main():
+                title = self.folder.name(name, generation)
+                store.commit(folder, title, inputs, lambda place: write(value, place))
+        processes.barrier()
+
+    def _digest(self, stage: str, generation: int | None = None) -> str:
+        manifest = store.committed(self.folder.stage(stage, generation))
+        assert manifest is not None, f"{stage} of generation {generation} comes later"
+        return manifest.digest
+
+    def _drawn(self, generation: int) -> Dataset:
+        return documents.read_parquet(self.folder.stage("sample", generation) / "candidates.parquet")
+
+    def _continues(self, generation: int) -> bool:
+        return self.recipe.model.start_from == "previous" and generation > 0
+
+    @property
+    def _compared_tokens(self) -> int:
+        """Tokens of human text beside which drawn and kept text is put; the same all through."""
+        drawn, kept = self.recipe.sample.min_tokens, self.recipe.mix.model_tokens
+        return min(drawn, kept) if kept else drawn
+
+    @cached_property
+    def _own_code(self) -> dict[str, str]:
+        """Digests of the user's own filters, evaluators, scorers and model."""
+        parts = [part for _, part in [*self.filters, *self.evaluators]]
+        scorers = [getattr(part, "scorer", None) for part in parts]
+        named = [import_name(s) for s in scorers if isinstance(s, str) and ":" in s]
+        own = [part for part in [*parts, *named, *filter(callable, scorers), self.base]]
+        return {
+            component_name(part): store.source_digest(part)
+            for part in own
+            if not (getattr(part, "__module__", "") or "").startswith("textmad.")
+        }
+
+    def _count_tokens(self, texts: list[str]) -> np.ndarray:
+        return np.array([len(ids) for ids in self.base.encode(texts)], np.int32)
+
+    def _prompts(self, generation: int) -> Callable[[int], str]:
+        """Document i's prompt: the beginning of a human training document, never held-out."""
+        length = self.recipe.sample.prompt_tokens
+        human = self.run.human
+        tokens = np.asarray(human["tokens"])
+        long_enough = np.flatnonzero(tokens > length + 1)
+        if len(long_enough) == 0:
+            raise CorpusError(
+                f"sample.prompt_tokens: no human document is longer than {length} tokens; "
+                "lower it, or raise corpus.min_words"
+            )
+
+        def prompt(index: int) -> str:
+            rng = stream(self.recipe.seed, "prompt", generation, index)
+            text = human[int(rng.choice(long_enough))]["text"]
+            return self.base.beginning(text, length)
+
+        return prompt
+
+    def _as_documents(
+        self, drawn: list[Drawn], generation: int, prompts: Callable[[int], str] | None
+    ) -> Dataset:
+        num = len(drawn)
+        return documents.documents(
+            {
+                "id": [f"g{generation}-{index}" for index in range(num)],
+                "text": [document.text for document in drawn],
+                "prompt": [prompts(index) if prompts else "" for index in range(num)],
+                "origin": [documents.MODEL] * num,
+                "generation": [generation] * num,
+                "author": [self.base.name] * num,
+                "finished": [document.finished for document in drawn],
+                "tokens": [document.tokens for document in drawn],
+            }
+        )
+
+    def _snapshot(self, generation: int) -> Snapshot:
+        """This generation for the evaluators: as many documents of each kind of text."""
+        candidates = self.run.candidates(generation)
+        human = self._in_random_order(self.run.human, "human")
+        filling = int(np.searchsorted(np.cumsum(human["tokens"]), self._compared_tokens)) + 1
+        num_documents = max(1, int(filling * _COMPARED_SHARE))
+        splits = {
+            "human": human,
+            "drawn": self._in_random_order(candidates, "drawn", generation),
+            "kept": self._in_random_order(self.run.kept(generation), "kept", generation),
+        }
+        texts = {
+            name: split[:num_documents]["text"]
+            for name, split in splits.items()
+            if len(split) >= num_documents
+        }
+        num_words = sum(len(text.split()) for text in texts["human"])
+        return Snapshot(
+            generation=generation,
+            model=self.model(generation),
+            base=self.base,
+            held_out=self.run.held_out,
+            human=self.run.human,
+            training=self.run.training(generation),
+            texts=texts,
+            num_words=int(num_words * _COMPARED_SHARE),
+            rng=stream(self.recipe.seed, "evaluate", generation),
+            run_cache=self._run_cache,
+        )
+
+    def _in_random_order(self, corpus: Dataset, *names: str | int) -> Dataset:
+        return corpus.select(stream(self.recipe.seed, "compare", *names).permutation(len(corpus)))
+
+
+@contextmanager
+def _begun(
+    recipe: Recipe,
+    out: Path,
+    progress: Progress,
+    num_processes: int | None,
+    overrides: Mapping[str, Any] | None,
+) -> Iterator[Recursion]:
+    """The loop over a run folder that this run's first process has locked."""
+    running = processes.world_size()
+    if num_processes is not None and num_processes != running:
+        raise RunError(
+            f"{num_processes} processes were asked for, {running} run: on CPU `accelerate launch` "
+            "starts one whatever it is told; use `torchrun --nproc-per-node N -m textmad run ...`"
+        )
+    with store.begin(out, recipe) if processes.is_main() else nullcontext():
+        processes.barrier()
+        loop = Recursion(recipe, store.RunFolder(out), progress)
+        if processes.is_main():
+            loop.folder.keep_session(
+                device=str(processes.device()),
+                processes=running,
+                cpu_threads=torch.get_num_threads(),
+                overrides=overrides or {},
+                digests={"base": loop.base.digest, **loop._own_code},
+            )
+        processes.barrier()
+        yield loop
+
+
+def _write_json(value: Any, path: Path) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,185 @@
+"""The documents a reader sees: the same slots across generations, what votes chose, what fell.
+
+Nothing is picked by hand: slots are the first ones, top and bottom are by votes, and ties go to
+the earlier document.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from textmad.documents import HUMAN
+from textmad.report.tables import chosen_generations, show_number
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from textmad.store import Run
+
+NUM_SLOTS = 8
+NUM_VOTED = 4
+MAX_CHARACTERS = 600
+# A document may hold anything; what does not print is shown as a picture of itself.
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+_VISIBLE |= {127: 0x2421} | dict.fromkeys(range(128, 160), 0xFFFD)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One document, ready for the page; every field is plain text still to be escaped."""
+
+    text: str
+    prompt: str = ""
+    cut: str = ""  # what is not there: characters left out here, or a text that never ended
+    status: str = "human"  # or "kept", "rejected"
+    decision: str = ""  # filter, reason, score
+    votes: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The same slots (rows) across generations (columns), a human example in front of each."""
+
+    generations: tuple[int, ...]
+    rows: tuple[tuple[Shown | None, ...], ...]  # human example first, then a cell a generation
+    human_heading: str
+
+
+@dataclass(frozen=True)
+class Voted:
+    """The most and the least voted documents of one generation."""
+
+    generation: int
+    num_voted: int
+    top: tuple[Shown, ...]
+    bottom: tuple[Shown, ...]
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """How many documents of a generation one filter rejected for one reason."""
+
+    generation: int
+    filter: str
+    reason: str
+    count: int
+    total: int
+
+
+def slot_grid(run: Run, generations: Sequence[int]) -> Grid:
+    """The first `NUM_SLOTS` candidates of each generation, in the order they were drawn."""
+    columns = chosen_generations(generations)
+    drawn = [_first(run.candidates(generation)) for generation in columns]
+    num_rows = max((len(rows) for rows in drawn), default=0)
+    prompts = [_common_prompt(drawn, slot) for slot in range(num_rows)]
+    human = _human_examples(run.human, prompts)
+    rows = tuple(
+        (human[index], *(shown(rows[index]) if index < len(rows) else None for rows in drawn))
+        for index in range(num_rows)
+    )
+    heading = "human, same prompt" if any(prompts) else "human, for comparison"
+    return Grid(tuple(columns), rows, heading)
+
+
+def voted(candidates: Dataset, generation: int) -> Voted | None:
+    """Top and bottom by votes; None where nobody voted."""
+    votes = list(candidates["votes"])
+    order = sorted(
+        (index for index, value in enumerate(votes) if value is not None),
+        key=lambda index: (-votes[index], index),
+    )
+    if not order:
+        return None
+    top = order[:NUM_VOTED]
+    bottom = [index for index in order[::-1] if index not in top][:NUM_VOTED]
+    pick = [tuple(shown(candidates[index]) for index in chosen) for chosen in (top, bottom)]
+    return Voted(generation, len(order), *pick)
+
+
+def rejections(candidates: Dataset, generation: int) -> list[Rejection]:
+    """Counts by filter and reason, the commonest first."""
+    reasons = zip(candidates["kept"], candidates["filter"], candidates["reason"], strict=True)
+    counts = Counter((name, reason) for kept, name, reason in reasons if not kept)
+    return [
+        Rejection(generation, name, reason, count, len(candidates))
+        for (name, reason), count in counts.most_common()
+    ]
+
+
+def shown(document: Mapping[str, Any]) -> Shown:
+    """A candidate or a human document as the page shows it.
+
+    >>> shown({"text": "hello", "prompt": "", "origin": "human", "finished": True}).text
+    'hello'
+    """
+    text = _printable(document["text"])
+    cuts = []
+    if len(text) > MAX_CHARACTERS:
+        cuts.append(f"{len(text) - MAX_CHARACTERS:,} more characters")
+    if not document["finished"]:
+        cuts.append("not ended by the model")
+    return Shown(
+        text=text[:MAX_CHARACTERS],
+        prompt=_printable(document["prompt"]),
+        cut="; ".join(cuts),
+        status=_status(document),
+        decision=_decision(document),
+        votes="" if document["origin"] == HUMAN else _votes(document),
+    )
+
+
+def _status(document: Mapping[str, Any]) -> str:
+    if document["origin"] == HUMAN:
+        return HUMAN
+    return "kept" if document["kept"] else "rejected"
+
+
+def _decision(document: Mapping[str, Any]) -> str:
+    if document["origin"] == HUMAN:
+        return ""
+    parts = [f"by {document['filter']}: {document['reason']}"] if document["filter"] else []
+    if document["score"] is not None:
+        parts.append(f"score {show_number(document['score'])}")
+    return _printable(", ".join(parts))
+
+
+def _votes(document: Mapping[str, Any]) -> str:
+    """Ups and downs where a filter counted them, else the sum."""
+    ups, downs = document.get("ups"), document.get("downs")
+    if ups is not None and downs is not None:
+        return f"▲ {ups:,g} ▼ {downs:,g}"
+    votes = document.get("votes")
+    return "" if votes is None else f"{votes:,g} votes"
+
+
+def _first(candidates: Dataset) -> list[dict[str, Any]]:
+    return [candidates[index] for index in range(min(NUM_SLOTS, len(candidates)))]
+
+
+def _common_prompt(drawn: Sequence[Sequence[Mapping[str, Any]]], slot: int) -> str:
+    """The prompt that a slot has in every generation; "" where they differ or there is none."""
+    prompts = {rows[slot]["prompt"] for rows in drawn if slot < len(rows)}
+    return str(prompts.pop()) if len(prompts) == 1 else ""
+
+
+def _human_examples(human: Dataset, prompts: Sequence[str]) -> list[Shown | None]:
+    """How a human went on from the same prompt; without prompts the first human documents.
+
+    `human` is the training pool: never held-out text.
+    """
+    if not any(prompts):
+        first = [shown(human[index]) for index in range(min(len(prompts), len(human)))]
+        return [*first, *[None] * (len(prompts) - len(first))]
+    texts = list(human["text"])
+    found: list[Shown | None] = []
+    for prompt in prompts:
+        match = next((text for text in texts if prompt and text.startswith(prompt)), None)
+        found.append(Shown(_printable(match[len(prompt) :]), prompt) if match else None)
+    return found
+
+
+def _printable(text: str) -> str:
+    return text.translate(_VISIBLE)

@@ -1,0 +1,137 @@
+"""What happened to a run, in two or three sentences with their numbers.
+
+There are two ways to go mad. Unselected text drifts into noise: rare words and new word pairs
+come to exceed human text while held-out perplexity rises. Selected text narrows: both fall below
+human text, and every document still looks fine. A verdict therefore needs both directions and the
+human reference; perplexity alone, or distinct-n alone, would call one of the two healthy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from textmad.report.series import Series, series
+from textmad.report.tables import show_number, show_percent, show_signed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Outcome = Literal["noise", "narrowing", "worse", "better", "nothing", "unknown"]
+
+NOTICEABLE = 0.02  # share; smaller moves of perplexity or distinct-n are called nothing
+NOTICEABLE_RARE = 0.05  # the rate of rare tokens rests on fewer counts
+CAUTION = (
+    "One run is one seed: these figures carry no interval, so hold them against a control and "
+    "other seeds before believing a small change."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome in one word, and the sentences that carry its numbers."""
+
+    outcome: Outcome
+    sentences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
+
+
+def verdict(metrics: pd.DataFrame) -> Verdict:
+    """Judge the last generation against generation 0 and against human text.
+
+    `metrics` is a run's tidy table. What was not measured is said, and never guessed.
+    """
+    last = int(metrics["generation"].max()) if len(metrics) else -1
+    if last < 1:
+        found = "No generation" if last < 0 else "Only generation 0"
+        return Verdict("unknown", (f"{found} is measured: there is nothing to compare yet.",))
+    perplexity = series(metrics, "perplexity", "held_out")
+    pairs = _text_of(metrics, "distinct_2")
+    rare = _text_of(metrics, "rare_rate")
+    shape = {_side(pairs, NOTICEABLE), _side(rare, NOTICEABLE_RARE)} - {None}
+    outcome = _outcome(perplexity.relative_change, shape)
+    sentences = (
+        f"Over generations 1 to {last}, {_perplexity(perplexity)}; {_tokens(metrics)}.",
+        f"{_OPENING[outcome]}: {_diversity(pairs)}; {_diversity(rare)}.",
+        CAUTION,
+    )
+    return Verdict(outcome, sentences)
+
+
+_OPENING: dict[Outcome, str] = {
+    "noise": "Drawn text drifted into noise, beyond human text",
+    "narrowing": "Drawn text narrowed, below human text",
+    "worse": "The model lost human text, but neither by clear noise nor by clear narrowing",
+    "better": "The model kept learning human text",
+    "nothing": "Nothing to see beyond these figures",
+    "unknown": "No outcome can be named from what was measured",
+}
+
+
+def _outcome(perplexity: float | None, shape: set[str | None]) -> Outcome:
+    """From the relative change of perplexity, and where the diversity of drawn text went."""
+    worse = perplexity is not None and perplexity >= NOTICEABLE
+    if shape >= {"above", "below"}:
+        return "worse" if worse else "unknown"
+    if "below" in shape:
+        return "narrowing"
+    if worse:
+        return "noise" if "above" in shape else "worse"
+    if perplexity is None or not shape:
+        return "unknown"
+    return "better" if perplexity <= -NOTICEABLE else "nothing"
+
+
+def _side(text: Series, noticeable: float) -> str | None:
+    """Which side of human text the last generation went to; None where not measured.
+
+    Text that starts away from human text and stays there did not move: it has to be further out
+    than generation 0 as well.
+    """
+    if text.first is None or text.last is None or text.human is None:
+        return None
+    if text.last > max(text.first, text.human) + noticeable * text.human:
+        return "above"
+    if text.last < min(text.first, text.human) - noticeable * text.human:
+        return "below"
+    return "near"
+
+
+def _text_of(metrics: pd.DataFrame, metric: str) -> Series:
+    return series(metrics, metric, "drawn")
+
+
+def _perplexity(held_out: Series) -> str:
+    share = held_out.relative_change
+    if share is None:
+        return f"held-out perplexity was not measured{_why(held_out)}"
+    verb = "rose" if share >= NOTICEABLE else "fell" if share <= -NOTICEABLE else "moved"
+    return (
+        f"held-out perplexity {verb} from {show_number(held_out.first)} to "
+        f"{show_number(held_out.last)} ({show_percent(share)})"
+    )
+
+
+def _tokens(metrics: pd.DataFrame) -> str:
+    rare, common = (series(metrics, f"{kind}_loss", "held_out") for kind in ("rare", "common"))
+    if rare.change is None or common.change is None:
+        return "the loss of rare and common tokens was not measured"
+    return (
+        f"the loss of rare tokens changed by {show_signed(rare.change)} nats, "
+        f"that of common tokens by {show_signed(common.change)}"
+    )
+
+
+def _diversity(text: Series) -> str:
+    name = {"distinct_2": "distinct-2", "rare_rate": "rare-token rate"}[text.metric]
+    if text.first is None or text.last is None:
+        return f"{name} was not measured{_why(text)}"
+    human = "human text not measured" if text.human is None else f"human {show_number(text.human)}"
+    return f"{name} went from {show_number(text.first)} to {show_number(text.last)} ({human})"
+
+
+def _why(each: Series) -> str:
+    reasons = list(dict.fromkeys(each.notes.values()))
+    return f" ({'; '.join(reasons)})" if reasons else ""

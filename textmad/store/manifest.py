@@ -1,0 +1,113 @@
+"""What a stage was made from and consists of, its key, and how two sets of inputs differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from typing import Any, Self, TypedDict
+
+MANIFEST = "manifest.json"
+
+
+class FileRecord(TypedDict):
+    """What a file has to be."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a committed stage was made from, and the files it consists of."""
+
+    stage: str
+    key: str
+    inputs: dict[str, Any]
+    files: dict[str, FileRecord]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the content, for the keys of the stages that read it."""
+        return stage_key({"stage": self.stage, "files": self.files})
+
+    def to_bytes(self) -> bytes:
+        """As it stands in the file; no time in it, so equal stages have equal manifests."""
+        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read it back.
+
+        Raises:
+            ValueError: it is not what was written.
+        """
+        try:
+            manifest = cls(**json.loads(data))
+            intact = manifest.key == stage_key(manifest.inputs)
+            for record in manifest.files.values():
+                intact = intact and len(record["sha256"]) == 64 and record["bytes"] >= 0
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError("not a manifest") from error
+        if not intact:
+            raise ValueError("its key is not that of its inputs")
+        return manifest
+
+
+def stage_key(inputs: Mapping[str, Any]) -> str:
+    """SHA-256 of everything that a stage's result depends on, as canonical JSON.
+
+    The order of keys does not matter, nor does a whole number's type (YAML's 1 and 1.0).
+
+    >>> stage_key({"seed": 0, "keep": 1}) == stage_key({"keep": 1.0, "seed": 0})
+    True
+    """
+    return hashlib.sha256(_canonical(inputs).encode()).hexdigest()
+
+
+def differences(there: Any, now: Any, path: str = "") -> list[str]:
+    """One line for each place where two nestings of JSON values differ.
+
+    >>> differences({"seed": 0, "mix": {"human": "fixed"}}, {"seed": 1, "mix": {"human": "fresh"}})
+    ['seed: 0 there, 1 now', 'mix.human: fixed there, fresh now']
+    """
+    pairs: list[tuple[Any, Any, Any]]
+    if isinstance(there, Mapping) and isinstance(now, Mapping):
+        keys = [*there, *(key for key in now if key not in there)]
+        pairs = [(key, there.get(key, _ABSENT), now.get(key, _ABSENT)) for key in keys]
+    elif isinstance(there, list | tuple) and isinstance(now, list | tuple):
+        filled = zip_longest(there, now, fillvalue=_ABSENT)
+        pairs = [(index, old, new) for index, (old, new) in enumerate(filled)]
+    elif there is not _ABSENT and now is not _ABSENT and _canonical(there) == _canonical(now):
+        return []
+    else:
+        return [f"{path}: {_shown(there)} there, {_shown(now)} now"]
+    prefix = f"{path}." if path else ""
+    return [line for key, old, new in pairs for line in differences(old, new, f"{prefix}{key}")]
+
+
+_ABSENT = object()
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT:
+        return "not set"
+    text = value if isinstance(value, str) else json.dumps(plain(value))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """As JSON gives it back, whole floats as integers."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

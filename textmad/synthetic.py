@@ -1,0 +1,82 @@
+"""Synthetic documents and a toy model, for contract checks that need no torch and no corpus."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textmad.documents import documents
+from textmad.seeds import stream
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def synthetic_texts(num_documents: int, *names: str | int) -> list[str]:
+    """Texts of 10 to 40 words with human-like word frequencies; no two are near-copies."""
+    rng = stream(0, "synthetic", *names)
+    words = np.array([a + b + c for a in "bdfklmnt" for b in "aeiou" for c in "lmnrst"])
+    shares = 1 / np.arange(1, len(words) + 1)
+    lengths = rng.integers(10, 41, num_documents)
+    return [
+        " ".join(rng.choice(words, size=length, p=shares / shares.sum())).capitalize() + "."
+        for length in lengths
+    ]
+
+
+def human_documents(num_documents: int, name: str) -> Dataset:
+    """So many human documents; another name, other texts."""
+    return documents({"text": synthetic_texts(num_documents, name), "tokens": [20] * num_documents})
+
+
+def model_documents(generation: int, texts: Sequence[str]) -> Dataset:
+    """These texts as what the toy model of this generation wrote."""
+    return documents(
+        {
+            "text": texts,
+            "id": [f"g{generation}-{index:05d}" for index in range(len(texts))],
+            "origin": ["model"] * len(texts),
+            "generation": [generation] * len(texts),
+            "author": ["toy"] * len(texts),
+            "tokens": [len(text.split()) + 1 for text in texts],
+        }
+    )
+
+
+def written(generation: int, num_documents: int) -> Dataset:
+    """So many documents that the toy model of this generation wrote."""
+    return model_documents(generation, synthetic_texts(num_documents, "model", generation))
+
+
+@dataclass(frozen=True)
+class ToyModel:
+    """Gives each word a loss that depends on the word alone; neither learns nor writes."""
+
+    seed: int
+    name: str = "toy"
+    context: int = 1024
+
+    def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
+        """A number for each word, then 0 for the end."""
+        return [
+            np.array([zlib.crc32(w.encode()) % 997 + 1 for w in text.split()] + [0], dtype=np.int32)
+            for text in texts
+        ]
+
+    def token_nll(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> list[npt.NDArray[np.float64]]:
+        """Nats per word and for the end, from 1 to 5."""
+        return [1.0 + (ids * self.seed % 101) / 25.0 for ids in self.encode(texts)]
+
+    def token_scores(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> Any:
+        """The same, with a word counted as hit where its loss is below 2 nats."""
+        from textmad.models import TokenScores
+
+        nll = self.token_nll(texts, prompts)
+        return TokenScores(nll=nll, correct=[losses < 2.0 for losses in nll])
