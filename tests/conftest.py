@@ -2,17 +2,23 @@
 
 import importlib.util
 import os
+import time
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import pytest
 
+import textmad as tm
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# A second thread has nothing to do in models this small, and on a busy machine waits by spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def _tiny_models() -> ModuleType:
-    path = Path(__file__).with_name("tiny_models.py")
-    spec = importlib.util.spec_from_file_location("tiny_models", path)
+def _module(name: str) -> ModuleType:
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -23,7 +29,7 @@ def _tiny_models() -> ModuleType:
 @pytest.fixture(scope="session")
 def tiny_models() -> ModuleType:
     """The builders: gpt2(), llama(), byte_tokenizer(), save(model, folder)."""
-    return _tiny_models()
+    return _module("tiny_models")
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +42,75 @@ def tiny_gpt2_folder(tmp_path_factory: pytest.TempPathFactory, tiny_models: Modu
 def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory, tiny_models: ModuleType) -> Path:
     """A Llama of the same size, with grouped keys and rotary positions."""
     return tiny_models.save(tiny_models.llama(), tmp_path_factory.mktemp("tiny-llama"))
+
+
+# --- the whole loop -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def tiny_language() -> ModuleType:
+    """The tests' own human language: rows(), write_corpus(), save_trained_gpt2()."""
+    return _module("tiny_language")
+
+
+@pytest.fixture(scope="session")
+def trained_gpt2_folder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_language: ModuleType
+) -> Path:
+    """A GPT-2 of 2 layers x 32 that knows another dialect than `human_corpus`."""
+    return tiny_language.save_trained_gpt2(tmp_path_factory.mktemp("trained-gpt2"))
+
+
+@pytest.fixture(scope="session")
+def human_corpus(tmp_path_factory: pytest.TempPathFactory, tiny_language: ModuleType) -> Path:
+    """JSONL with text, conversation and votes: 1,200 documents of about 40 tokens."""
+    return tiny_language.write_corpus(tmp_path_factory.mktemp("human") / "human.jsonl")
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(trained_gpt2_folder: Path, human_corpus: Path) -> tm.Recipe:
+    """Pure replacement for four generations: the base is adapted anew in each, to 3,000 tokens."""
+    return tm.Recipe(
+        generations=4,
+        corpus={
+            "source": str(human_corpus),
+            "columns": {"votes": "votes", "conversation": "conversation"},
+        },
+        model={"base": str(trained_gpt2_folder), "lora": {"rank": 8, "alpha": 16}},
+        train={"epochs": 4, "batch_tokens": 512, "learning_rate": 2e-2},
+        mix={"model_tokens": 3000},
+        sample={"min_tokens": 3000, "max_new_tokens": 60},
+    )
+
+
+@pytest.fixture(scope="session")
+def short_recipe(tiny_recipe: tm.Recipe) -> tm.Recipe:
+    """The same with 600 tokens, two generations and one evaluator: for what needs many runs."""
+    return tiny_recipe.replace(
+        generations=2,
+        train={"epochs": 1},
+        mix={"model_tokens": 600},
+        sample={"min_tokens": 600},
+        evaluate=[{"perplexity": {"held_out_tokens": 1000}}],
+    )
+
+
+class Finished(NamedTuple):
+    """A run, and the processor time that it took."""
+
+    run: tm.Run
+    cpu_seconds: float
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: tm.Recipe) -> Finished:
+    """`tiny_recipe` run to its end; only to be read."""
+    begun = time.process_time()
+    run = tm.run(tiny_recipe, tmp_path_factory.mktemp("runs") / "finished")
+    return Finished(run, time.process_time() - begun)
+
+
+@pytest.fixture(scope="session")
+def finished_run(finished: Finished) -> tm.Run:
+    """`tiny_recipe` run to its end; only to be read."""
+    return finished.run

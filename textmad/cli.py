@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmad.errors import TextmadError
+from textmad.errors import RecipeError, TextmadError
 
 if TYPE_CHECKING:
     from textmad.recipe import Recipe
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,  # half of the time that --help takes
     pretty_exceptions_enable=False,
     help="What happens to a language model's text when models learn from their own output.",
 )
@@ -32,10 +33,13 @@ RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, in
 
 @app.command()
 def plan(recipe: RecipePath, set_: Set = None) -> None:
-    """All that can be known before spending: faults, stages, tokens, disk, time."""
+    """Say all that can be known before spending.
+
+    Faults, stages, tokens, disk, time.
+    """
+    loaded, _ = _load(recipe, set_)
     from textmad.planning import make_plan
 
-    loaded, _ = _load(recipe, set_)
     print(make_plan(loaded).to_text())
 
 
@@ -48,7 +52,7 @@ def run(
         int | None, typer.Option(metavar="N", help="Fail unless exactly N processes run.")
     ] = None,
 ) -> None:
-    """Run a recipe; the same command goes on where an interrupted one stopped."""
+    """Run a recipe, or go on where it was interrupted."""
     loaded, overrides = _load(recipe, set_)
     from textmad import recursion
     from textmad.progress import SilentProgress, make_progress
@@ -58,7 +62,7 @@ def run(
         loaded,
         out,
         progress=make_progress() if main else SilentProgress(),
-        processes=processes,
+        num_processes=processes,
         overrides=overrides,
     )
     if main:
@@ -76,14 +80,15 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="Where to; the first folder's report.html.")
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about one run, or several side by side."""
+    """Write an HTML page about one run or several."""
     from textmad import store
     from textmad.report import print_table, write_report
 
     runs = [store.Run(folder) for folder in folders]
+    page = write_report(runs, out)
     for opened in runs:
         print_table(opened)
-    print(f"report: {write_report(runs, out)}")
+    print(f"report: {page}")
 
 
 def main() -> None:
@@ -109,7 +114,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _load(path: Path, assignments: list[str] | None) -> tuple[Recipe, dict[str, object]]:
-    from textmad.recipe import load_recipe, parse_override
+    from textmad.recipe import load_recipe
+    from textmad.yaml_text import parse_override
 
-    overrides = dict(parse_override(text) for text in assignments or [])
+    overrides: dict[str, object] = {}
+    for text in assignments or []:
+        dotted, value = parse_override(text)
+        if dotted in overrides:
+            raise RecipeError(f"--set {text}: {dotted} is set twice; delete one")
+        overrides[dotted] = value
     return load_recipe(path, overrides), overrides

@@ -75,7 +75,9 @@ def as_dataset(table: pa.Table) -> Dataset:
 
 def as_table(corpus: Dataset) -> pa.Table:
     """The Arrow table of a corpus, any selection applied, without pandas or `datasets` metadata."""
-    table = corpus.with_format("arrow")[:]
+    table = corpus.data.table
+    if corpus._indices is not None:  # `datasets` itself would gather scattered rows one by one
+        table = table.take(corpus._indices.column(0))
     return table.replace_schema_metadata(None).combine_chunks()
 
 

@@ -95,6 +95,21 @@ def human_tokens_needed(settings: MixSettings, generations: int) -> int:
     return training_tokens(settings, 0) + later
 
 
+def check_human_tokens(settings: MixSettings, generations: int, human: Dataset) -> None:
+    """Refuse a pool that cannot last a whole run, before any of it is spent.
+
+    Raises:
+        CorpusError: how many tokens are there, and how many are needed.
+    """
+    needed, there = human_tokens_needed(settings, generations), int(_tokens(human).sum())
+    if needed > there:
+        raise CorpusError(
+            f"corpus: {there:,} tokens of human training text are there, and the recipe needs "
+            f"{needed:,} up to generation {generations}: lower mix.human_tokens, mix.model_tokens "
+            "or generations, or give a larger corpus"
+        )
+
+
 def training_tokens(settings: MixSettings, generation: int) -> int:
     """Token budget of a generation's training set; with `model: all` it grows.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from textmad import mixture
 from textmad.corpus import open_corpus
-from textmad.errors import CorpusError
+from textmad.curation import Random, Upvotes
 from textmad.models import LanguageModel, open_model
 from textmad.recipe import Recipe
 from textmad.seeds import stream
@@ -19,8 +22,19 @@ from textmad.seeds import stream
 if TYPE_CHECKING:
     from datasets import Dataset
 
+T = TypeVar("T")
+
 _PROBE_TOKENS = 3_000  # enough to time, little enough to wait for
 _BYTES_A_TOKEN = 6  # of a document in Parquet, its columns included (measured: chitchat, 5 to 6)
+
+
+class Speed(NamedTuple):
+    """What a short probe on this machine says."""
+
+    train: float  # tokens a second
+    sample: float
+    score: float
+    model_bytes: int  # of one saved model
 
 
 @dataclass(frozen=True)
@@ -35,10 +49,9 @@ class Plan:
     human_tokens_needed: int
     trained_tokens: list[int]  # by generation, epochs included
     drawn_tokens: int  # by each generation
-    adapter_bytes: int
-    train_rate: float  # tokens a second
-    sample_rate: float
-    score_rate: float
+    kept_share: float  # of the documents, by the filters that keep a fixed share
+    model_tokens: int  # kept tokens that the next mixture needs
+    speed: Speed
 
     @property
     def stages(self) -> int:
@@ -50,7 +63,7 @@ class Plan:
         """Estimated size of the run folder."""
         texts = self.human_tokens + self.held_out_tokens + sum(self.trained_tokens)
         drawn = 2 * self.drawn_tokens * (self.generations + 1)
-        models = self.adapter_bytes * (self.generations + 1)
+        models = self.speed.model_bytes * (self.generations + 1)
         return models + (texts + drawn) * _BYTES_A_TOKEN
 
     @property
@@ -59,10 +72,15 @@ class Plan:
         drawn = self.drawn_tokens * (self.generations + 1)
         scored = 2 * drawn  # held-out and drawn text, under the model and the base
         return (
-            sum(self.trained_tokens) / self.train_rate
-            + drawn / self.sample_rate
-            + scored / self.score_rate
+            sum(self.trained_tokens) / self.speed.train
+            + drawn / self.speed.sample
+            + scored / self.speed.score
         )
+
+    @property
+    def kept_tokens(self) -> int:
+        """Tokens that the filters with a fixed share leave of what a generation draws, about."""
+        return round(self.drawn_tokens * self.kept_share)
 
     def to_text(self) -> str:
         """A line a fact."""
@@ -74,14 +92,22 @@ class Plan:
                 f"held-out       {self.held_out_documents:,} documents, "
                 f"{self.held_out_tokens:,} tokens",
                 f"training       {_each(self.trained_tokens)} tokens a generation, "
-                f"{sum(self.trained_tokens):,} in all ({self.train_rate:,.0f} a second here)",
+                f"{sum(self.trained_tokens):,} in all ({self.speed.train:,.0f} a second here)",
                 f"drawing        {self.drawn_tokens:,} tokens a generation "
-                f"({self.sample_rate:,.0f} a second here)",
+                f"({self.speed.sample:,.0f} a second here)",
+                f"keeping        at most about {self.kept_tokens:,} of them, "
+                f"{self.model_tokens:,} needed{self._shortage()}",
                 f"disk           about {self.disk_bytes / 1e6:,.0f} MB",
                 f"time           about {self.seconds / 60:.1f} minutes on this machine, "
                 "filters not counted",
             ]
         )
+
+    def _shortage(self) -> str:
+        if self.kept_tokens >= self.model_tokens:
+            return ""
+        enough = math.ceil(10 / self.kept_share) / 10
+        return f": TOO FEW, raise sample.oversample to {enough:g} or more"
 
 
 def make_plan(recipe: Recipe) -> Plan:
@@ -90,47 +116,31 @@ def make_plan(recipe: Recipe) -> Plan:
     Raises:
         TextmadError: whatever would stop the run, as far as it can be known now.
     """
-    recipe.filters(), recipe.evaluators()
-    model = open_model(recipe.model)
-    check_lengths(recipe, model)
+    model = open_model(recipe.model, recipe.sample)
     corpus = open_corpus(
         recipe.corpus, lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32)
     )
-    human_tokens = sum(corpus.human["tokens"])
-    needed = mixture.human_tokens_needed(recipe.mix, recipe.generations)
-    if needed > human_tokens:
-        raise CorpusError(
-            f"corpus: the recipe needs {needed:,} tokens of human text for {recipe.generations} "
-            f"generations, {human_tokens:,} are there: lower mix.human_tokens, mix.model_tokens or "
-            "generations, or give a larger corpus"
-        )
-    train_rate, sample_rate, score_rate, num_bytes = _probe(recipe, model, corpus.human)
+    mixture.check_human_tokens(recipe.mix, recipe.generations, corpus.human)
     return Plan(
         generations=recipe.generations,
         human_documents=len(corpus.human),
-        human_tokens=human_tokens,
+        human_tokens=sum(corpus.human["tokens"]),
         held_out_documents=len(corpus.held_out),
         held_out_tokens=sum(corpus.held_out["tokens"]),
-        human_tokens_needed=needed,
+        human_tokens_needed=mixture.human_tokens_needed(recipe.mix, recipe.generations),
         trained_tokens=[
             round(mixture.training_tokens(recipe.mix, generation) * recipe.train.epochs)
             for generation in range(recipe.generations + 1)
         ],
         drawn_tokens=mixture.model_tokens_drawn(recipe.mix, recipe.sample),
-        adapter_bytes=num_bytes,
-        train_rate=train_rate,
-        sample_rate=sample_rate,
-        score_rate=score_rate,
+        kept_share=math.prod(f.keep for f in recipe.filters() if isinstance(f, Random | Upvotes)),
+        model_tokens=recipe.mix.model_tokens if recipe.generations else 0,
+        speed=_probe(recipe, model, corpus.human),
     )
 
 
-def _probe(
-    recipe: Recipe, model: LanguageModel, human: Dataset
-) -> tuple[float, float, float, int]:
-    """Tokens a second of training, sampling and scoring, and the bytes of a saved model."""
-    import tempfile
-    from pathlib import Path
-
+def _probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:
+    """Train, draw and score a little."""
     size = int(np.searchsorted(np.cumsum(human["tokens"]), _PROBE_TOKENS)) + 1
     few = human.select(range(min(size, len(human))))
     num_tokens = sum(few["tokens"])
@@ -142,18 +152,21 @@ def _probe(
         )
     )
     _, score_seconds = _timed(lambda: fitted.token_nll(few["text"]))
-    with tempfile.TemporaryDirectory() as folder:
-        fitted.save(Path(folder))
-        num_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    return (
-        num_tokens / train_seconds,
-        sum(document.tokens for document in drawn) / sample_seconds,
-        num_tokens / score_seconds,
-        num_bytes,
+    return Speed(
+        train=num_tokens / train_seconds,
+        sample=sum(document.tokens for document in drawn) / sample_seconds,
+        score=num_tokens / score_seconds,
+        model_bytes=_saved_bytes(fitted),
     )
 
 
-def _timed[T](call: Callable[[], T]) -> tuple[T, float]:
+def _saved_bytes(model: LanguageModel) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder))
+        return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+def _timed(call: Callable[[], T]) -> tuple[T, float]:
     begun = time.perf_counter()
     return call(), time.perf_counter() - begun
 

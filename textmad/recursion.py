@@ -8,7 +8,7 @@ whoever wonders about a result can open the file it came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,14 @@ import pyarrow.parquet as pq
 import torch
 
 from textmad import documents, mixture, store
-from textmad.corpus import Corpus, open_corpus
+from textmad.components import component_name, import_name
+from textmad.corpus import Corpus, corpus_digest, open_corpus
 from textmad.curation.protocol import Context, apply_filters
 from textmad.errors import CorpusError, RunError
-from textmad.evaluators.protocol import Snapshot, measure
+from textmad.evaluators import Snapshot, count_words, measure
 from textmad.models import Drawn, Fitted, LanguageModel, open_model, processes
 from textmad.progress import Progress, SilentProgress
-from textmad.recipe import Recipe, component_name, import_name
+from textmad.recipe import Recipe
 from textmad.seeds import stream, torch_seed
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Recursion:
 
     def __init__(self, recipe: Recipe, folder: store.RunFolder, progress: Progress) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
-        self.base = open_model(recipe.model)
+        self.base = open_model(recipe.model, recipe.sample)
         self.evaluators = [(c.name, c.build("evaluator")) for c in recipe.evaluate]
         self.filters = [(c.name, c.build("filter")) for c in recipe.curate]
         self._fitted: tuple[int, LanguageModel] | None = None
@@ -93,6 +94,11 @@ class Recursion:
     def corpus(self) -> None:
         """Human text in: cleaned, split into the training pool and held-out."""
 
+        def compute() -> Corpus:
+            corpus = open_corpus(self.recipe.corpus, self._count_tokens)
+            mixture.check_human_tokens(self.recipe.mix, self.recipe.generations, corpus.human)
+            return corpus
+
         def write(corpus: Corpus, folder: Path) -> None:
             documents.write_parquet(corpus.human, folder / "human.parquet")
             documents.write_parquet(corpus.held_out, folder / "held_out.parquet")
@@ -101,8 +107,11 @@ class Recursion:
         self._stage(
             "corpus",
             None,
-            {"corpus": self.recipe.corpus.model_dump(), "base": self.base.digest},
-            lambda: open_corpus(self.recipe.corpus, self._count_tokens),
+            {
+                "corpus": self.recipe.corpus.model_dump(),
+                "source": corpus_digest(self.recipe.corpus),
+            },
+            compute,
             write,
         )
 
@@ -145,7 +154,6 @@ class Recursion:
         inputs = {
             "model": self.recipe.model.model_dump(),
             "train": self.recipe.train.model_dump(),
-            "base": self.base.digest,
             "mix": self._digest("mix", generation),
             "previous": None if previous is None else self._digest("model", previous),
         }
@@ -157,7 +165,7 @@ class Recursion:
         """The model writes: candidates."""
         settings = self.recipe.sample
         num_tokens = mixture.model_tokens_drawn(self.recipe.mix, settings)
-        prompts = self._prompts(generation) if settings.prompt == "human" else None
+        prompts = self._prompts() if settings.prompt == "human" else None
 
         def compute() -> list[Drawn]:
             return self.model(generation).sample(
@@ -209,6 +217,7 @@ class Recursion:
             lambda: apply_filters(self._drawn(generation), self.filters, context),
             write,
             main_only=True,
+            own_code=_own_code(self.filters),
         )
 
     def evaluate(self, generation: int) -> None:
@@ -235,6 +244,7 @@ class Recursion:
             compute,
             lambda table, folder: pq.write_table(table, folder / "metrics.parquet"),
             main_only=True,
+            own_code=_own_code(self.evaluators),
         )
 
     def finish(self) -> None:
@@ -262,27 +272,36 @@ class Recursion:
         *,
         total: int | None = None,
         main_only: bool = False,
+        own_code: Mapping[str, str] | None = None,
     ) -> None:
-        """Compute and commit a stage, unless it is there from the same inputs."""
+        """Compute and commit a stage, unless it is there from the same inputs.
+
+        Where only the user's own filters or evaluators were changed since (mended, most often),
+        it is computed again, and has to come out the same.
+        """
         folder = self.folder.stage(name, generation)
         inputs = {
             **inputs,
             "seed": self.recipe.seed,
             "generation": generation,
+            "base": self.base_digests,
             "code": store.code_version(),
             "versions": store.versions(),
-            "own_code": self._own_code,
+            "own_code": own_code or {},
         }
-        done = store.committed(folder, inputs) is not None
+        there = store.committed(folder)
+        made_by = inputs["own_code"] if there is None else there.inputs["own_code"]
+        store.committed(folder, {**inputs, "own_code": made_by})  # all else is as it was
         processes.barrier()  # nobody writes before everybody has looked
-        if done:
+        if there is not None and made_by == inputs["own_code"]:
             return
         with self.progress.stage(generation, name, total, "tokens"):
             if not main_only or processes.is_main():
                 value = compute()
             if processes.is_main():
                 title = self.folder.name(name, generation)
-                store.commit(folder, title, inputs, lambda place: write(value, place))
+                commit = store.commit if there is None else store.confirm
+                commit(folder, title, inputs, lambda place: write(value, place))
         processes.barrier()
 
     def _digest(self, stage: str, generation: int | None = None) -> str:
@@ -291,7 +310,8 @@ class Recursion:
         return manifest.digest
 
     def _drawn(self, generation: int) -> Dataset:
-        return documents.read_parquet(self.folder.stage("sample", generation) / "candidates.parquet")
+        folder = self.folder.stage("sample", generation)
+        return documents.read_parquet(folder / "candidates.parquet")
 
     def _continues(self, generation: int) -> bool:
         return self.recipe.model.start_from == "previous" and generation > 0
@@ -303,23 +323,15 @@ class Recursion:
         return min(drawn, kept) if kept else drawn
 
     @cached_property
-    def _own_code(self) -> dict[str, str]:
-        """Digests of the user's own filters, evaluators, scorers and model."""
-        parts = [part for _, part in [*self.filters, *self.evaluators]]
-        scorers = [getattr(part, "scorer", None) for part in parts]
-        named = [import_name(s) for s in scorers if isinstance(s, str) and ":" in s]
-        own = [part for part in [*parts, *named, *filter(callable, scorers), self.base]]
-        return {
-            component_name(part): store.source_digest(part)
-            for part in own
-            if not (getattr(part, "__module__", "") or "").startswith("textmad.")
-        }
+    def base_digests(self) -> dict[str, str]:
+        """Of what the base consists of and, where it is the user's own, of its code."""
+        return {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
 
-    def _count_tokens(self, texts: list[str]) -> np.ndarray:
+    def _count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(ids) for ids in self.base.encode(texts)], np.int32)
 
-    def _prompts(self, generation: int) -> Callable[[int], str]:
-        """Document i's prompt: the beginning of a human training document, never held-out."""
+    def _prompts(self) -> Callable[[int], str]:
+        """Slot i's prompt in every generation: the beginning of a human training document."""
         length = self.recipe.sample.prompt_tokens
         human = self.run.human
         tokens = np.asarray(human["tokens"])
@@ -331,7 +343,7 @@ class Recursion:
             )
 
         def prompt(index: int) -> str:
-            rng = stream(self.recipe.seed, "prompt", generation, index)
+            rng = stream(self.recipe.seed, "prompt", index)
             text = human[int(rng.choice(long_enough))]["text"]
             return self.base.beginning(text, length)
 
@@ -356,21 +368,19 @@ class Recursion:
 
     def _snapshot(self, generation: int) -> Snapshot:
         """This generation for the evaluators: as many documents of each kind of text."""
-        candidates = self.run.candidates(generation)
         human = self._in_random_order(self.run.human, "human")
         filling = int(np.searchsorted(np.cumsum(human["tokens"]), self._compared_tokens)) + 1
         num_documents = max(1, int(filling * _COMPARED_SHARE))
-        splits = {
-            "human": human,
-            "drawn": self._in_random_order(candidates, "drawn", generation),
-            "kept": self._in_random_order(self.run.kept(generation), "kept", generation),
-        }
+        drawn = self._in_random_order(self.run.candidates(generation), "drawn", generation)
+        # Kept text in the order of drawn text: where nothing is rejected the two are the same.
+        kept = drawn.select(np.flatnonzero(drawn["kept"]))
+        splits = {"human": human, "drawn": drawn, "kept": kept}
         texts = {
             name: split[:num_documents]["text"]
             for name, split in splits.items()
             if len(split) >= num_documents
         }
-        num_words = sum(len(text.split()) for text in texts["human"])
+        num_words = count_words(texts["human"])
         return Snapshot(
             generation=generation,
             model=self.model(generation),
@@ -412,10 +422,23 @@ def _begun(
                 processes=running,
                 cpu_threads=torch.get_num_threads(),
                 overrides=overrides or {},
-                digests={"base": loop.base.digest, **loop._own_code},
+                digests=loop.base_digests,
+                own_code=_own_code([*loop.filters, *loop.evaluators]),
             )
         processes.barrier()
         yield loop
+
+
+def _own_code(components: Sequence[tuple[str, Any]]) -> dict[str, str]:
+    """Digests of the source of those components, and their scorers, that are the user's own."""
+    parts = [part for _, part in components]
+    scorers = [getattr(part, "scorer", None) for part in parts]
+    named = [import_name(s) for s in scorers if isinstance(s, str) and ":" in s]
+    return {
+        component_name(part): store.source_digest(part)
+        for part in [*parts, *named, *filter(callable, scorers)]
+        if not (getattr(part, "__module__", "") or "").startswith("textmad.")
+    }
 
 
 def _write_json(value: Any, path: Path) -> None:

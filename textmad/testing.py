@@ -26,11 +26,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from textmad.components import component_name
 from textmad.curation.controls import Random
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters, judged
 from textmad.documents import as_dataset, as_table
 from textmad.errors import CurationError, EvaluationError
-from textmad.recipe import component_name
 from textmad.seeds import stream
 from textmad.synthetic import ToyModel, human_documents, model_documents, synthetic_texts, written
 

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
+from textmad.components import Component, read_component
 from textmad.curation import Context, Duplicates, Length, Random, Repetition
 from textmad.curation.draws import document_uniforms
 from textmad.curation.quality import repeated_share
 from textmad.documents import documents
 from textmad.errors import RecipeError
-from textmad.recipe import Component
 
 
 def given(texts, ids=None):
@@ -151,7 +151,7 @@ def test_a_bad_setting_is_refused_by_name(name, options, message):
 def test_a_recipe_names_the_built_in_filters_and_their_fields(name, options, built):
     component = Component(name=name, options=options)
     assert component.build("filter") == built
-    assert Component.model_validate(built).build("filter") == built
+    assert read_component(built).build("filter") == built
 
 
 def test_importing_the_filters_loads_neither_torch_nor_datasets():

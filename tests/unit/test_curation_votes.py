@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from textmad.components import Component, read_component
 from textmad.curation import Context, Upvotes, apply_filters
 from textmad.curation.scorers import hdd
 from textmad.documents import documents
 from textmad.errors import CurationError, RecipeError
-from textmad.recipe import Component
 
 
 def numbers(texts):
@@ -202,4 +202,4 @@ def test_a_scorer_is_found_by_module_and_name(tmp_path, monkeypatch):
     ).build("filter")
     verdicts = crowd(documents({"text": ["well", "well!"]}), context())
     assert verdicts.keep.tolist() == [False, True]
-    assert Component.model_validate(crowd).options["scorer"] == "my_taste:shouting"
+    assert read_component(crowd).options["scorer"] == "my_taste:shouting"

@@ -390,7 +390,7 @@ def test_resuming_verifies_the_bytes_of_every_stage(tmp_path):
         pass
 
 
-SESSION = {"device": "cpu", "processes": 1, "cpu_threads": 2}
+SESSION = {"device": "cpu", "processes": 1, "cpu_threads": 2, "own_code": {}}
 
 
 def test_provenance_records_every_start_and_what_the_run_was_made_with(tmp_path):

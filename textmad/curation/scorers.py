@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from textmad.components import component_name, import_name
 from textmad.curation.protocol import Context, document, first_failing
 from textmad.errors import CurationError, RecipeError
-from textmad.recipe import component_name, import_name
 
 if TYPE_CHECKING:
     from datasets import Dataset

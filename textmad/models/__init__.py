@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from textmad.recipe import ModelSettings, SampleSettings, TrainSettings, import_name
+from textmad.components import import_name
+from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -104,15 +105,20 @@ class LanguageModel(Protocol):
         ...
 
 
-def open_model(settings: ModelSettings) -> LanguageModel:
-    """The base model of a recipe.
+def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel:
+    """The base model of a recipe; what can be refused without torch is refused before it.
 
     Raises:
-        ModelError: there is no such model, or it is not safe or fit to be used.
+        ModelError: there is no such model, it is not safe or fit to be used, or it has too few
+            positions for the documents that `sample` asks for.
     """
+    from textmad.models.loading import check_base, require_positions
+
     if ":" in settings.base:
-        model: Any = import_name(settings.base)(settings)
-        return model  # type: ignore[no-any-return]
+        model: LanguageModel = import_name(settings.base)(settings)
+        require_positions(model.context, sample, settings.base)
+        return model
+    check_base(settings, sample)
     from textmad.models.causal_lm import CausalLM
 
     return CausalLM.open(settings)

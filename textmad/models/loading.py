@@ -74,7 +74,7 @@ def check_base(settings: ModelSettings, sample: SampleSettings | None = None) ->
         folder, _context(config, settings.base), config["vocab_size"], config["model_type"]
     )
     if sample is not None:
-        _require_positions(facts.context, sample, settings.base)
+        require_positions(facts.context, sample, settings.base)
     return facts
 
 
@@ -149,6 +149,11 @@ def without_bars() -> Iterator[None]:
 
 def _folder(settings: ModelSettings, patterns: list[str]) -> Path:
     base = settings.base
+    if settings.revision is not None and _is_local(base):
+        raise ModelError(
+            f"model.revision: {settings.revision}: has no effect on {base}, which is no Hub id; "
+            "delete it"
+        )
     if base in BUILT_IN:
         return _built_in_folder(base)
     if Path(base).expanduser().is_dir():
@@ -261,7 +266,8 @@ def _context(config: dict[str, Any], name: str) -> int:
     return min(positions, window) if uses_window and window else positions
 
 
-def _require_positions(context: int, sample: SampleSettings, name: str) -> None:
+def require_positions(context: int, sample: SampleSettings, name: str) -> None:
+    """Refuse documents longer than the model called `name` has positions."""
     prompt = sample.prompt_tokens if sample.prompt != "none" else 0
     needed = 1 + prompt + sample.max_new_tokens
     if needed > context:

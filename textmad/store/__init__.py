@@ -11,7 +11,7 @@ runs/upvotes/
     evaluate/  metrics.parquet                                         manifest.json
 """
 
-from textmad.store.commit import commit, committed, write_atomically
+from textmad.store.commit import commit, committed, confirm, write_atomically
 from textmad.store.folder import RunFolder, begin
 from textmad.store.manifest import Manifest, stage_key
 from textmad.store.provenance import code_version, file_digest, source_digest, versions
@@ -26,6 +26,7 @@ __all__ = [
     "code_version",
     "commit",
     "committed",
+    "confirm",
     "file_digest",
     "source_digest",
     "stage_key",

@@ -89,6 +89,43 @@ def committed(
     return manifest
 
 
+def confirm(
+    folder: Path,
+    stage: str,
+    inputs: Mapping[str, Any],
+    write: Callable[[Path], None],
+) -> Manifest:
+    """Write a committed stage again, and record that it comes out the same from `inputs`.
+
+    For code of the user's that was changed under way: what later stages learned from stays what
+    that code gives.
+
+    Raises:
+        RunError: it comes out otherwise; the message names what differs. Or as in `commit`.
+    """
+    there = committed(folder)
+    assert there is not None, f"{folder} is not committed"
+    temporary = folder.with_name(TEMPORARY + folder.name)
+    with writing(folder):
+        try:
+            _remove(temporary)
+            temporary.mkdir()
+            write(temporary)
+            now = _describe(temporary, stage, inputs)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    if now.files != there.files:
+        raise RunError(
+            f"{folder}: does not come out as it was: code that it was made by has been changed, "
+            "and what came after it may rest on it: restore that code, use another --out, or "
+            "delete this folder with the later ones (of the evaluate stage: the evaluate folder "
+            "of every generation), and the same command makes them anew\n  "
+            + "\n  ".join(differences(there.inputs, now.inputs))
+        )
+    write_atomically(folder / MANIFEST, now.to_bytes())
+    return now
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is there whole or, after a kill or on a full disk, as it was before.
 

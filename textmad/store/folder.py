@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textmad.errors import RecipeError, RunError, RunInUseError
-from textmad.recipe import Recipe, load_recipe
+from textmad.recipe import Recipe, stored_recipe
 from textmad.store.commit import TEMPORARY, committed, write_atomically, writing
 from textmad.store.manifest import MANIFEST, differences
 from textmad.store.provenance import code_version, session, versions
@@ -88,7 +88,7 @@ class RunFolder:
         if not path.exists():
             write_atomically(path, recipe.to_yaml().encode())
             return
-        differing = differences(load_recipe(path).dump(), recipe.dump())
+        differing = differences(stored_recipe(path).dump(), recipe.dump())
         if differing:
             raise RecipeError(
                 f"{self.path}: was begun with another recipe: use another --out, or delete the "
@@ -103,11 +103,13 @@ class RunFolder:
         cpu_threads: int,
         overrides: Mapping[str, Any],
         digests: Mapping[str, str],
+        own_code: Mapping[str, str],
     ) -> None:
         """Add this start of the run to provenance.json.
 
         `overrides` are the values that were laid over the recipe (`--set`), `digests` those of
-        what came from outside: the corpus source, the base model, the user's own code.
+        the base model, `own_code` those of the user's own filters and evaluators. The latter may
+        be mended under way: the stages that use them see to it (`commit.confirm`).
 
         Raises:
             RunError: the run was begun with other code, libraries or digests; the message names
@@ -124,6 +126,7 @@ class RunFolder:
             {
                 **session(),
                 "overrides": dict(overrides),
+                "own_code": dict(own_code),
                 "device": device,
                 "processes": processes,
                 "cpu_threads": cpu_threads,
@@ -137,6 +140,12 @@ class RunFolder:
         sink = pa.BufferOutputStream()
         pq.write_table(metrics, sink, compression="zstd")
         write_atomically(self.path / METRICS, sink.getvalue().to_pybytes())
+
+    def leave_nothing_half_begun(self) -> None:
+        """Remove the records of a run in which no stage was ever committed."""
+        if not self.committed_stages():
+            for name in (RECIPE, PROVENANCE):
+                (self.path / name).unlink(missing_ok=True)
 
     def _refuse_other_origins(self, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         differing = differences(there, now)
@@ -172,7 +181,7 @@ class RunFolder:
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
 
     def _clear(self) -> None:
-        for pattern in (f"{TEMPORARY}*", f"gen-*/{TEMPORARY}*"):
+        for pattern in (f"{TEMPORARY}*", f"gen-*/{TEMPORARY}*", f"gen-*/*/{TEMPORARY}*"):
             for path in self.path.glob(pattern):
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -184,7 +193,8 @@ class RunFolder:
 def begin(out: str | Path, recipe: Recipe) -> Iterator[RunFolder]:
     """Begin a run in `out`, or resume the one that is there, as its only writer.
 
-    On resuming, every committed stage is read once and held against its SHA-256.
+    On resuming, every committed stage is read once and held against its SHA-256. A run that ends
+    in an error before its first stage leaves no records, so that a mended recipe can begin anew.
 
     Raises:
         RunError: `out` cannot be written, holds something else, or a stage of it is damaged.
@@ -196,7 +206,11 @@ def begin(out: str | Path, recipe: Recipe) -> Iterator[RunFolder]:
         folder.keep_recipe(recipe)
         for stage in folder.committed_stages():
             committed(stage, verify=True)
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            folder.leave_nothing_half_begun()
+            raise
 
 
 def read_json(path: Path) -> Any:

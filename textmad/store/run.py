@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from textmad.documents import as_dataset, as_table, read_parquet
 from textmad.errors import RunError
-from textmad.recipe import Recipe, load_recipe
+from textmad.recipe import Recipe, stored_recipe
 from textmad.store.commit import committed
 from textmad.store.folder import CORPUS, PROVENANCE, RECIPE, STAGES, RunFolder, read_json
 
@@ -60,7 +60,7 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
-        return load_recipe(self.path / RECIPE)
+        return stored_recipe(self.path / RECIPE)
 
     @property
     def provenance(self) -> dict[str, Any]:

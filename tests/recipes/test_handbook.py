@@ -1,0 +1,84 @@
+"""The handbook names what there is: no more, no less, with the defaults of the code."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from textmad.components import BUILT_IN, import_name
+from textmad.evaluators import METRICS
+from textmad.recipe import Recipe
+from textmad.report.tables import ARROWS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/**/*.md", "recipes/**/*.md") for path in ROOT.glob(pattern)
+)
+
+
+def settings_of(group: BaseModel, path: str = "") -> dict[str, Any]:
+    """Every setting by its dotted path with its default; a group has none of its own."""
+    found: dict[str, Any] = {}
+    for name in type(group).model_fields:
+        value = getattr(group, name)
+        if isinstance(value, BaseModel):
+            found |= settings_of(value, f"{path}{name}.")
+        else:
+            found[f"{path}{name}"] = value
+    return found
+
+
+def rows(page: str) -> dict[str, str]:
+    """The first two cells of every table row that begins with one name in code type."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    found = re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \| \S", text, re.MULTILINE)
+    assert len(dict(found)) == len(found), "a setting stands twice"
+    return dict(found)
+
+
+def as_yaml(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_the_page_of_the_recipe_names_every_setting_with_its_default():
+    defaults = settings_of(Recipe())
+    components = {key: [c.name for c in defaults.pop(key)] for key in ("curate", "evaluate")}
+    documented = {path: yaml.safe_load(value) for path, value in rows("recipe.md").items()}
+    assert documented == {path: as_yaml(v) for path, v in defaults.items()} | components
+
+
+@pytest.mark.parametrize(("kind", "page"), [("filter", "filters.md"), ("evaluator", "metrics.md")])
+def test_every_setting_of_a_built_in_component_stands_on_its_page(kind: str, page: str):
+    defaults = {
+        f"{name}.{field.name}": field.default
+        for name, target in BUILT_IN[kind].items()
+        for field in dataclasses.fields(import_name(target))
+    }
+    assert {path: yaml.safe_load(value) for path, value in rows(page).items()} == defaults
+
+
+def test_the_page_of_metrics_gives_every_metric_its_direction():
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    found = {}
+    for names, arrow in re.findall(r"^\| ((?:`\w+` ?)+)(?: by bin)?\|.*? ([↓↑≈]) \|", text, re.M):
+        found |= dict.fromkeys(re.findall(r"\w+", names), arrow)
+    assert found == {name: ARROWS[metric.direction] for name, metric in METRICS.items()}
+
+
+@pytest.mark.parametrize("page", ["filters.md", "metrics.md"])
+def test_the_examples_of_the_handbook_keep_the_contract(page: str):
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.M | re.DOTALL)
+    assert any("tm.testing.check_" in block for block in blocks)
+    for block in blocks:
+        exec(compile(block, page, "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_between_pages_lead_somewhere(page: Path):
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert [t for t in targets if not (page.parent / t).exists()] == []
