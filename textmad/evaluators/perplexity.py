@@ -115,7 +115,8 @@ def _base_perplexity(snapshot: Snapshot, split: str, texts: Sequence[str]) -> Me
 
     if split in ("held_out", "human"):  # the same texts in every generation
         return snapshot.once_a_run(("base_perplexity", split, tuple(texts)), score)
-    return score()
+    # Where nothing was rejected the kept texts are the drawn ones.
+    return replace(snapshot.once(("base_perplexity", tuple(texts)), score), split=split)
 
 
 def _total(nll: Sequence[np.ndarray]) -> float:

@@ -124,8 +124,8 @@ def _card(folder: Path, facts: dict[str, float]) -> str:
     )
     return f"""# tiny-gpt2
 
-A GPT-2 of 4 layers x 192 ({facts["parameters"]:,.0f} parameters, {CONTEXT} positions, float32) with a
-sentencepiece BPE tokenizer of {NUM_PIECES:,} pieces and byte fallback; any text round-trips.
+A GPT-2 of 4 layers x 192 ({facts["parameters"]:,.0f} parameters, {CONTEXT} positions, float32) with
+a sentencepiece BPE tokenizer of {NUM_PIECES:,} pieces and byte fallback; any text round-trips.
 It exists to be fine-tuned, generation after generation, on two CPU cores.
 
 - **Learned from:** half of the conversations of chitchat-dataset 0.9.0 (MIT, BYU 2018), chosen by a
