@@ -87,6 +87,8 @@ def report(
     runs = [store.Run(folder) for folder in folders]
     page = write_report(runs, out)
     for opened in runs:
+        if len(runs) > 1:
+            print(opened.path)
         print_table(opened)
     print(f"report: {page}")
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Of the human documents that fill the evaluators' sample, and of the words in those, this much
-# is compared, so that text in longer or shorter documents than human ones still fills it.
+# Of the human documents that fill the evaluators' sample this much is compared, by document and by
+# word, so that text in longer documents, or with fewer words to as many tokens, still fills it.
 _COMPARED_SHARE = 2 / 3
 
 
@@ -371,16 +371,17 @@ class Recursion:
         human = self._in_random_order(self.run.human, "human")
         filling = int(np.searchsorted(np.cumsum(human["tokens"]), self._compared_tokens)) + 1
         num_documents = max(1, int(filling * _COMPARED_SHARE))
+        human = human.select(range(min(filling, len(human))))
         drawn = self._in_random_order(self.run.candidates(generation), "drawn", generation)
         # Kept text in the order of drawn text: where nothing is rejected the two are the same.
         kept = drawn.select(np.flatnonzero(drawn["kept"]))
         splits = {"human": human, "drawn": drawn, "kept": kept}
         texts = {
-            name: split[:num_documents]["text"]
+            name: split["text"][:]
             for name, split in splits.items()
             if len(split) >= num_documents
         }
-        num_words = count_words(texts["human"])
+        num_words = count_words(texts["human"][:num_documents])
         return Snapshot(
             generation=generation,
             model=self.model(generation),
@@ -389,7 +390,8 @@ class Recursion:
             human=self.run.human,
             training=self.run.training(generation),
             texts=texts,
-            num_words=int(num_words * _COMPARED_SHARE),
+            num_documents=num_documents,
+            num_words=num_words,
             rng=stream(self.recipe.seed, "evaluate", generation),
             run_cache=self._run_cache,
         )

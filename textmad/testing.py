@@ -309,6 +309,7 @@ def _snapshot() -> Snapshot:
             "kept": synthetic_texts(60, "model", "kept"),
             "human": human["text"][:60],
         },
+        num_documents=60,
         num_words=400,
         rng=stream(0, "check_evaluator"),
     )

@@ -54,7 +54,7 @@ def test_what_points_at_a_person_is_replaced(text: str, cleaned: str) -> None:
         "the years 2012-2013, and 1999-2005",
         "either and/or both, us/them, you/me, r/pics",
         "it was $1,234.56, or 1.234,56 EUR, or 3.99-4.99",
-        "use std::vector, a::b, ::c, Foo::Bar::baz and dec::fade",
+        "use std::vector, a::b, ::c, Foo::Bar::baz, dec::fade, and in 2012:: what",
         "funny :) :-D ;) :/ 8:( <3 @_@",
         "lunch @ 5pm, 3 @ $2 each",
         "a 16:9 picture, odds of 3:2:1",

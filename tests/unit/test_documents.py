@@ -99,8 +99,10 @@ def test_the_same_documents_give_the_same_bytes(tmp_path: Path) -> None:
         "directly": documents(FULL),
         "again": documents(FULL),
         "from two chunks": concatenate_datasets(
-            [documents({key: value[:1] for key, value in FULL.items()}),
-             documents({key: value[1:] for key, value in FULL.items()})]
+            [
+                documents({key: value[:1] for key, value in FULL.items()}),
+                documents({key: value[1:] for key, value in FULL.items()}),
+            ]
         ),
         "by a selection": documents(FULL).select([2, 1, 0]).select([2, 1, 0]),
         "by way of pandas": Dataset.from_pandas(documents(FULL).to_pandas()).cast(
@@ -114,6 +116,14 @@ def test_the_same_documents_give_the_same_bytes(tmp_path: Path) -> None:
         written[name] = (tmp_path / "first.parquet").read_bytes()
         assert (tmp_path / "second.parquet").read_bytes() == written[name]
     assert set(written.values()) == {written["directly"]}
+
+
+def test_how_a_corpus_lies_in_memory_does_not_show_in_its_bytes(tmp_path: Path) -> None:
+    texts = [f"{index} " + content_id(str(index)) * 100 for index in range(3000)]  # 5 MB
+    parts = [documents({"text": texts[:1001]}), documents({"text": texts[1001:]})]
+    write_parquet(documents({"text": texts}), tmp_path / "whole")
+    write_parquet(concatenate_datasets(parts), tmp_path / "parts")
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "parts").read_bytes()
 
 
 def test_other_documents_give_other_bytes(tmp_path: Path) -> None:

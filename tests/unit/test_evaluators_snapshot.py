@@ -68,6 +68,7 @@ def snapshot():
             "kept": written(50, "kept", [1.0] * 5 + [1e-9] * 36),
             "human": human[:50],
         },
+        num_documents=50,
         num_words=400,
         rng=stream(0, "evaluate"),
     )

@@ -17,11 +17,31 @@ TINY_GPT2 = ROOT / "data" / "tiny-gpt2"
 PIECES = 400
 
 FRAGMENTS = (
-    *(" ", "  ", "the ", "hello", " I don't", "é", "e\u0301", "漢字", "🙂", "👩\u200d🔬", "🏳️\u200d🌈"),
+    *(
+        " ",
+        "  ",
+        "the ",
+        "hello",
+        " I don't",
+        "é",
+        "e\u0301",
+        "漢字",
+        "🙂",
+        "👩\u200d🔬",
+        "🏳️\u200d🌈",
+    ),
     *("\n", "\r\n", "\t", "\x00", "\x1b", "\x7f", "\u200b", "\ufeff", "\ufffd", "\uffff"),
     *("</s>", "<s>", "<unk>", "<0x41>", "<pad>", "[UNK]", "\U0010ffff"),
 )
-ESCAPED = ("\u2581", "\u2581\u2581", "\ue000", "\ue000a", "\ue000b", "\ue000\u2581", "\ue000\ue000b")
+ESCAPED = (
+    "\u2581",
+    "\u2581\u2581",
+    "\ue000",
+    "\ue000a",
+    "\ue000b",
+    "\ue000\u2581",
+    "\ue000\ue000b",
+)
 
 
 def odd_texts(num: int, fragments: tuple[str, ...]) -> list[str]:
@@ -36,9 +56,7 @@ def odd_texts(num: int, fragments: tuple[str, ...]) -> list[str]:
         return draw.choice(fragments)
 
     kinds: list[Callable[[], str]] = [character, fragment]
-    return [
-        "".join(draw.choice(kinds)() for _ in range(draw.randint(0, 30))) for _ in range(num)
-    ]
+    return ["".join(draw.choice(kinds)() for _ in range(draw.randint(0, 30))) for _ in range(num)]
 
 
 PLAIN = [
@@ -111,9 +129,7 @@ def test_byte_fallback_needs_as_many_tokens_as_bytes(trained: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(trained)
     # The training text is plain ASCII, so these are not among its pieces.
     [ids] = ids_of(tokenizer, ["漢🙂"])
-    assert tokenizer.convert_ids_to_tokens(ids) == [
-        f"<0x{byte:02X}>" for byte in "漢🙂".encode()
-    ]
+    assert tokenizer.convert_ids_to_tokens(ids) == [f"<0x{byte:02X}>" for byte in "漢🙂".encode()]
 
 
 def test_pieces_were_learned_from_the_text(trained: Path) -> None:

@@ -124,6 +124,17 @@ def test_padding_changes_nothing() -> None:
     assert off(first_gradient(examples), exact_gradient(examples)) < 1e-6
 
 
+def test_a_step_s_gradient_holds_nothing_of_the_steps_before() -> None:
+    still = SHORT.model_copy(update={"learning_rate": 1e-12, "max_grad_norm": 1e9})
+    model = gpt2()
+    with seen_by_the_optimizer(model) as gradients:
+        train(model, DOCUMENTS, still, seed=0)
+    steps = plan_steps(DOCUMENTS, still, 0)
+    assert len(steps) > 3
+    for gradient, step in zip(gradients, steps, strict=True):
+        assert off(gradient, exact_gradient([DOCUMENTS[index] for index in step])) < 1e-6
+
+
 def test_a_prompt_is_read_and_not_learned_from() -> None:
     asked = document(6, prompt=12)
     assert asked.num_targets == 6
@@ -220,20 +231,22 @@ def test_training_lowers_the_loss_and_leaves_the_model_ready_to_read() -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_the_same_seed_gives_the_same_weights_byte_for_byte(dropout: float) -> None:
     results = []
-    for seed in (1, 1, 2):
+    for before, seed in enumerate((1, 1, 2)):
         model = gpt2(dropout)
+        torch.manual_seed(before)  # whatever was drawn before
         curve = train(model, DOCUMENTS, SHORT, seed=seed)
         results.append((curve, weights(model)))
-        torch.rand(3)  # whatever else is drawn in between
     assert results[0] == results[1]
     assert results[0] != results[2]
 
 
 def test_dropout_is_drawn_from_the_seed() -> None:
     # One step of all documents: without dropout the order would not matter.
-    losses = [
-        train(gpt2(0.2), DOCUMENTS, ONE_STEP, seed=seed)[0]["loss"] for seed in (1, 1, 2)
-    ]
+    losses = []
+    for before, seed in enumerate((1, 1, 2)):
+        model = gpt2(0.2)
+        torch.manual_seed(before)  # whatever was drawn before
+        losses.append(train(model, DOCUMENTS, ONE_STEP, seed=seed)[0]["loss"])
     assert losses[0] == losses[1]
     assert losses[0] != pytest.approx(losses[2], rel=1e-6)
 

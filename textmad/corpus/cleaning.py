@@ -20,15 +20,13 @@ _HEX = "[0-9a-fA-F]{1,4}"
 _IPV6 = (
     rf"(?:{_HEX}:){{3,7}}:?{_HEX}"
     rf"|(?:[23][0-9a-fA-F]{{3}}|[fF][cCdD][0-9a-fA-F]{{2}}|[fF][eE]80)"
-    rf"(?::{_HEX}){{0,5}}::(?:{_HEX}(?::{_HEX}){{0,5}})?"
+    rf"(?::{_HEX}){{0,5}}::{_HEX}(?::{_HEX}){{0,5}}"
 )
 
 # Order matters: an e-mail address holds an @name, a link may hold either.
 _REPLACEMENTS = [
     (
-        re.compile(
-            rf"\b{_APART}(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]}}']", re.IGNORECASE
-        ),
+        re.compile(rf"\b{_APART}(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]}}']", re.IGNORECASE),
         "[link]",
     ),
     (re.compile(rf"(?<![\w.+-]){_APART}[\w.+-]++(?:@[\w-]++(?:\.[\w-]++)+)+"), "[email]"),

@@ -19,12 +19,15 @@ OVERLAP_BINS = ("", HUMAN, MODEL)  # the whole training text, and its parts by o
 
 
 def diversity(
-    texts: Sequence[str], num_words: int | None = None, mattr_window: int = 50
+    texts: Sequence[str],
+    num_words: int | None = None,
+    mattr_window: int = 50,
+    num_documents: int | None = None,
 ) -> list[Measurement]:
     """All diversity metrics of one corpus, which need nothing beside it.
 
     Corpus-level ones on exactly the first `num_words` words (all where None), NaN where there
-    are fewer; the share of repeated documents on all documents.
+    are fewer; the share of repeated documents on the first `num_documents`.
 
     >>> {m.metric: m.value for m in diversity(["a b", "a c"])}["distinct_1"]
     0.75
@@ -52,7 +55,8 @@ def diversity(
             _value("zipf_exponent", lexical.zipf_exponent(words.codes), total),
             _value("heaps_exponent", lexical.heaps_exponent(words.codes), total),
         ]
-    return [*found, _value("repeated_share", lexical.repeated_share(texts), len(texts))]
+    counted = texts[:num_documents]
+    return [*found, _value("repeated_share", lexical.repeated_share(counted), len(counted))]
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ class Diversity:
         for split in COMPARED:
             texts = snapshot.texts.get(split)
             if texts:
-                measured = diversity(texts, snapshot.num_words, self.mattr_window)
+                measured = diversity(
+                    texts, snapshot.num_words, self.mattr_window, snapshot.num_documents
+                )
                 measured += self._overlaps(snapshot, split, texts)
             else:
                 measured = _missing(split)
@@ -87,13 +93,13 @@ class Diversity:
 
     def _overlaps(self, snapshot: Snapshot, split: str, texts: Sequence[str]) -> list[Measurement]:
         origins = list(snapshot.training["origin"])
-        own = set(texts) if split == HUMAN else set()
+        cut = cut_texts(texts, snapshot.num_words)
+        own = set(texts[: len(cut)]) if split == HUMAN else set()
         training = [
             (origin, text)
             for origin, text in zip(origins, snapshot.training["text"], strict=True)
             if text not in own
         ]
-        cut = cut_texts(texts, snapshot.num_words)
         num_grams = len(ngrams(code_words(cut), self.overlap_words).ids)
         found = []
         for bin_name in OVERLAP_BINS:

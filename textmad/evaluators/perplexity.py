@@ -101,7 +101,7 @@ class Perplexity:
             replace(m, split="held_out") for m in perplexity(scores.nll, texts, scores.correct)
         ]
         found.append(_base_perplexity(snapshot, "held_out", texts))
-        found += [_base_perplexity(snapshot, s, snapshot.texts.get(s, ())) for s in COMPARED]
+        found += [_base_perplexity(snapshot, s, snapshot.compared(s)) for s in COMPARED]
         return found
 
 

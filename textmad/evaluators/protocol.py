@@ -71,9 +71,10 @@ class Measurement:
 class Snapshot:
     """One generation as the evaluators see it.
 
-    `texts` holds an equal number of documents under each of drawn, kept and human, a seeded
-    sample of each; a split with too few documents is missing. Corpus-level metrics are compared
-    on exactly `num_words` words of each split, a number that is fixed once a run.
+    `texts` holds documents in a random order under each of drawn, kept and human, at least
+    `num_documents` of them; a split with fewer is missing. What is measured by document is
+    compared on exactly that many (`compared`), what is measured by word on exactly the first
+    `num_words` words, in however many documents they are. Both numbers are fixed once a run.
 
     `run_cache` is where evaluators leave what stays the same for the whole run, such as the base
     model's loss on human text. Give every snapshot of a run the same mapping; without one, each
@@ -87,6 +88,7 @@ class Snapshot:
     human: Dataset  # human training text
     training: Dataset  # what this generation's model learned from
     texts: Mapping[str, Sequence[str]]
+    num_documents: int
     num_words: int
     rng: np.random.Generator
     run_cache: MutableMapping[Hashable, tuple[Any, Any]] = field(
@@ -96,6 +98,10 @@ class Snapshot:
     _shared: dict[Hashable, Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def compared(self, split: str) -> Sequence[str]:
+        """The equal number of documents of a split; none where it has too few."""
+        return self.texts.get(split, ())[: self.num_documents]
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed by the first evaluator of this snapshot that asks."""

@@ -1,9 +1,10 @@
 """What happened to a run, in two or three sentences with their numbers.
 
-There are two ways to go mad. Unselected text drifts into noise: rare words and new word pairs
-come to exceed human text while held-out perplexity rises. Selected text narrows: both fall below
-human text, and every document still looks fine. A verdict therefore needs both directions and the
-human reference; perplexity alone, or distinct-n alone, would call one of the two healthy.
+There are two ways to go mad. Unselected text drifts into noise: it becomes stranger to the base
+model than human text is, rare words and new word pairs may come to exceed human text, and held-out
+perplexity rises. Selected text narrows: all three fall below human text, and every document still
+looks fine. A verdict therefore needs both directions and the human reference; perplexity alone, or
+distinct-n alone, would call one of the two healthy.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ Outcome = Literal["noise", "narrowing", "worse", "better", "nothing", "unknown"]
 
 NOTICEABLE = 0.02  # share; smaller moves of perplexity or distinct-n are called nothing
 NOTICEABLE_RARE = 0.05  # the rate of rare tokens rests on fewer counts
+NOTICEABLE_STRANGE = 0.05  # so does perplexity under the base, on some very unlikely tokens
 CAUTION = (
     "One run is one seed: these figures carry no interval, so hold them against a control and "
     "other seeds before believing a small change."
@@ -50,18 +52,29 @@ def verdict(metrics: pd.DataFrame) -> Verdict:
     perplexity = series(metrics, "perplexity", "held_out")
     pairs = _text_of(metrics, "distinct_2")
     rare = _text_of(metrics, "rare_rate")
-    shape = {_side(pairs, NOTICEABLE), _side(rare, NOTICEABLE_RARE)} - {None}
+    strange = _text_of(metrics, "base_perplexity")
+    sides = (
+        _side(pairs, NOTICEABLE),
+        _side(rare, NOTICEABLE_RARE),
+        _side(strange, NOTICEABLE_STRANGE),
+    )
+    shape = set(sides) - {None}
     outcome = _outcome(perplexity.relative_change, shape)
     sentences = (
         f"Over generations 1 to {last}, {_perplexity(perplexity)}; {_tokens(metrics)}.",
-        f"{_OPENING[outcome]}: {_diversity(pairs)}; {_diversity(rare)}.",
+        f"{_OPENING[outcome]}: {_went(pairs)}; {_went(rare)}; {_went(strange)}.",
         CAUTION,
     )
     return Verdict(outcome, sentences)
 
 
+_NAMES = {
+    "distinct_2": "distinct-2",
+    "rare_rate": "rare-token rate",
+    "base_perplexity": "perplexity under the base model",
+}
 _OPENING: dict[Outcome, str] = {
-    "noise": "Drawn text drifted into noise, beyond human text",
+    "noise": "Drawn text drifted into noise, away from human text",
     "narrowing": "Drawn text narrowed, below human text",
     "worse": "The model lost human text, but neither by clear noise nor by clear narrowing",
     "better": "The model kept learning human text",
@@ -71,7 +84,7 @@ _OPENING: dict[Outcome, str] = {
 
 
 def _outcome(perplexity: float | None, shape: set[str | None]) -> Outcome:
-    """From the relative change of perplexity, and where the diversity of drawn text went."""
+    """From the relative change of perplexity, and the sides of human text that drawn text went."""
     worse = perplexity is not None and perplexity >= NOTICEABLE
     if shape >= {"above", "below"}:
         return "worse" if worse else "unknown"
@@ -124,8 +137,8 @@ def _tokens(metrics: pd.DataFrame) -> str:
     )
 
 
-def _diversity(text: Series) -> str:
-    name = {"distinct_2": "distinct-2", "rare_rate": "rare-token rate"}[text.metric]
+def _went(text: Series) -> str:
+    name = _NAMES[text.metric]
     if text.first is None or text.last is None:
         return f"{name} was not measured{_why(text)}"
     human = "human text not measured" if text.human is None else f"human {show_number(text.human)}"

@@ -1,0 +1,149 @@
+"""Which module may import which, what loads torch, and what is public."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import textmad as tm
+
+PACKAGE = Path(tm.__file__).parent
+ROOT = PACKAGE.parent
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+# From the top down. A part imports itself and what stands in lower lines, nothing beside it.
+LAYERS = (
+    {"__main__"},
+    {"cli"},
+    {"report", "planning", "testing"},
+    {"recursion", "synthetic"},
+    {"models"},
+    {"evaluators", "curation", "corpus"},
+    {"store"},
+    {"mixture"},
+    {"recipe"},
+    {"components", "yaml_text"},
+    {"faults"},
+    {"documents", "seeds", "progress", "near_duplicates"},
+    {"errors"},
+    {"__init__"},  # `import textmad` for the version: it imports nothing by itself
+)
+LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
+# Importing any of these imports torch.
+LOADS_TORCH = {"torch", "transformers", "peft", "accelerate", "safetensors.torch"}
+
+
+def part_of(path: Path) -> str:
+    """The package or module directly below textmad that a file belongs to."""
+    return path.parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST, *, also_in_functions: bool) -> Iterator[str]:
+    """Full names of what is imported when the code runs, not under `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not also_in_functions:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from imports(node, also_in_functions=also_in_functions)
+
+
+def textmad_parts(path: Path) -> set[str]:
+    """The parts of textmad that a module imports, at its top or inside a function."""
+    names = imports(ast.parse((PACKAGE / path).read_text()), also_in_functions=True)
+    below = [name.split(".")[1:2] for name in names if name.split(".")[0] == "textmad"]
+    return {part[0] if part and part[0] in LEVEL else "__init__" for part in below}
+
+
+def test_every_module_has_its_layer():
+    assert {part_of(path) for path in MODULES} == set(LEVEL)
+
+
+def test_imports_are_seen_in_functions_and_not_under_type_checking():
+    tree = ast.parse(
+        "from textmad import store\n"
+        "if TYPE_CHECKING:\n    import torch\n"
+        "def later():\n    from textmad.cli import app\n"
+    )
+    assert list(imports(tree, also_in_functions=True)) == ["textmad.store", "textmad.cli.app"]
+    assert list(imports(tree, also_in_functions=False)) == ["textmad.store"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_point_only_downwards(path):
+    own = part_of(path)
+    others = textmad_parts(path) - {own}
+    assert {part for part in others if LEVEL[part] <= LEVEL[own]} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_models_and_the_loop_load_torch_when_imported(path):
+    names = set(imports(ast.parse((PACKAGE / path).read_text()), also_in_functions=False))
+    loading = {
+        name for name in names for heavy in LOADS_TORCH if f"{name}.".startswith(f"{heavy}.")
+    }
+    assert not loading or part_of(path) in {"models", "recursion"}
+
+
+def test_importing_all_but_the_models_and_the_loop_loads_no_torch():
+    light = {f"textmad.{part}" for part in set(LEVEL) - {"__main__", "__init__", "recursion"}}
+    modules = ", ".join(sorted(light | {"textmad.models.loading"}))
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=120).returncode == 0
+
+
+# --- the public names -----------------------------------------------------------------------
+
+
+def type_checked_names() -> dict[str, str]:
+    """The public names and their homes, as a type checker sees them in `__init__.py`."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    return {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_every_public_name_is_there_and_is_what_a_type_checker_takes_it_for():
+    assert sorted(type_checked_names()) == tm.__all__ == sorted(tm.__all__)
+    for name, home in type_checked_names().items():
+        module, _, attribute = home.rpartition(".")
+        try:
+            expected = importlib.import_module(home)
+        except ModuleNotFoundError:
+            expected = getattr(importlib.import_module(module), attribute)
+        assert getattr(tm, name) is expected
+    assert set(tm.__all__) <= set(dir(tm))
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'textmad' has no attribute 'collapse'"):
+        tm.collapse  # noqa: B018
+
+
+def test_every_error_of_the_tree_is_public():
+    errors = importlib.import_module("textmad.errors")
+    tree = {name for name in vars(errors) if name.endswith("Error")}
+    assert tree <= set(tm.__all__)
+    assert {name for name in tm.__all__ if name.endswith("Error")} == tree
+
+
+def test_every_name_that_the_handbook_uses_is_public():
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/**/*.md")]
+    texts = [path.read_text() for path in [*pages, *PACKAGE.rglob("*.py")] if path.is_file()]
+    used = {name for text in texts for name in re.findall(r"\btm\.(\w+)", text)}
+    assert {"run", "load_recipe"} <= used
+    assert used <= set(tm.__all__)

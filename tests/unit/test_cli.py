@@ -1,0 +1,350 @@
+"""The command line: exit codes, one clear error on stderr, and nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+import textmad as tm
+from textmad import cli, store
+
+ROOT = Path(__file__).parents[2]
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def textmad(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Answer]]:
+    """Call the program's `main` with these arguments, in this process."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def call(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["textmad", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return Answer(int(left.value.code or 0), *capsys.readouterr())
+
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory, tiny_gpt2_folder: Path) -> Path:
+    """Generations 0 and 1 of 200 tokens each, on 60 documents."""
+    folder = tmp_path_factory.mktemp("recipe")
+    lines = [{"text": f"the {i} cats sat on the {i % 7} mats by the road"} for i in range(60)]
+    corpus = folder / "human.jsonl"
+    corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    recipe = {
+        "generations": 1,
+        "corpus": {"source": str(corpus)},
+        "model": {"base": str(tiny_gpt2_folder), "lora": {"rank": 2}},
+        "mix": {"model_tokens": 200},
+        "sample": {"min_tokens": 200, "max_new_tokens": 30},
+        "evaluate": ["perplexity"],
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_folder(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; only to be read."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    tm.run(tm.load_recipe(recipe_file), out)
+    return out
+
+
+def records(folder: Path) -> set[str]:
+    """What stands in a run folder, the lock aside."""
+    return {path.name for path in folder.iterdir()} - {".lock"} if folder.exists() else set()
+
+
+def program(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "textmad", *map(str, arguments)]
+
+
+# --- 0: done --------------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_the_table_and_the_reports_path_on_stdout(textmad, recipe_file, tmp_path):
+    out = tmp_path / "run"
+    answer = textmad("run", recipe_file, "--out", out, "--set", "seed=3", "--set", "train.warmup=0")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("| metric | text |  | gen 0 | gen 1 | change | human |\n")
+    assert "\n| Perplexity | held-out | ↓ | " in answer.out
+    assert answer.out.splitlines()[-1] == f"report: {out / 'report.html'}"
+    assert (out / "report.html").read_text().startswith("<!DOCTYPE html>")
+    # Progress goes to stderr, a line a stage: the corpus, and five in each of two generations.
+    assert len(answer.err.splitlines()) == 1 + 2 * 5
+    # What was set is in the recipe that was run, and is recorded.
+    run = tm.Run(out)
+    assert (run.recipe.seed, run.recipe.train.warmup) == (3, 0)
+    assert run.provenance["sessions"][-1]["overrides"] == {"seed": 3, "train.warmup": 0}
+
+
+def test_the_same_command_again_computes_nothing_and_reports_again(
+    textmad, recipe_file, run_folder
+):
+    before = (run_folder / "metrics.parquet").read_bytes()
+    answer = textmad("run", recipe_file, "--out", run_folder)
+    assert (answer.code, answer.err) == (0, "")
+    assert (run_folder / "metrics.parquet").read_bytes() == before
+
+
+def test_plan_prints_what_a_run_will_take(textmad, recipe_file):
+    answer = textmad("plan", recipe_file, "--set", "generations=3")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("generations    0 to 3, 21 stages\n")
+
+
+def test_report_takes_several_runs_and_a_place(textmad, run_folder, recipe_file, tmp_path):
+    other = tmp_path / "other"
+    tm.run(tm.load_recipe(recipe_file, {"seed": 1}), other)
+    page = tmp_path / "page.html"
+    answer = textmad("report", run_folder, other, "--out", page)
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == f"report: {page}"
+    # A table each, under the run's name.
+    names = [line for line in answer.out.splitlines() if line in (str(run_folder), str(other))]
+    assert names == [str(run_folder), str(other)]
+    assert answer.out.count("| metric | text |") == 2
+    assert all(f">{name}<" in page.read_text() for name in ("finished", "other"))
+
+
+# --- 2: the recipe is refused ---------------------------------------------------------------
+
+
+def test_a_refused_recipe_is_2_with_all_faults_and_nothing_written(textmad, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("seed: -1\ntrian: {}\n")
+    for command in (["plan", path], ["run", path, "--out", tmp_path / "run"]):
+        assert textmad(*command) == Answer(
+            2,
+            "",
+            f"textmad: {path}: 2 problems\n  seed: -1: expected at least 0\n"
+            "  trian: unknown setting; did you mean train?\n",
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["sed=1"], "{recipe}: 1 problem\n  sed: unknown setting; did you mean seed?"),
+        (["seed=-1"], "{recipe}: 1 problem\n  seed: -1: expected at least 0"),
+        (["seed"], "--set seed: expected PATH=VALUE, as in train.learning_rate=2e-4"),
+        (["seed=1", "seed=2"], "--set seed=2: seed is set twice; delete one"),
+    ],
+)
+def test_a_bad_override_is_2(textmad, recipe_file, tmp_path, assignments, message):
+    options = [word for assignment in assignments for word in ("--set", assignment)]
+    answer = textmad("run", recipe_file, "--out", tmp_path / "run", *options)
+    assert answer == Answer(2, "", f"textmad: {message.format(recipe=recipe_file)}\n")
+
+
+def test_another_recipe_for_a_run_is_2_and_names_what_differs(textmad, recipe_file, run_folder):
+    answer = textmad("run", recipe_file, "--out", run_folder, "--set", "seed=5")
+    assert answer == Answer(
+        2,
+        "",
+        f"textmad: {run_folder}: was begun with another recipe: use another --out, or delete the "
+        "run\n  seed: 0 there, 5 now\n",
+    )
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "recipe.yaml"], ["walk"], ["report"]])
+def test_a_wrong_command_line_is_2(textmad, arguments):
+    answer = textmad(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("Usage: ")
+
+
+def test_a_bad_recipe_is_refused_before_torch_is_loaded(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("curate: [{upvotes: {voters: 0}}]\n")
+    code = (
+        "import sys; from textmad.cli import main\n"
+        f"sys.argv = ['textmad', 'run', {str(path)!r}, '--out', {str(tmp_path / 'run')!r}]\n"
+        "try:\n    main()\n"
+        "except SystemExit as left:\n    print(left.code, 'torch' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.stdout, done.stderr) == (
+        "2 False\n",
+        f"textmad: {path}: 1 problem\n  curate.0.upvotes.voters: 0: expected at least 1\n",
+    )
+
+
+# --- 3, 4: data or model refused ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("assignment", "code", "message"),
+    [
+        ("corpus.source=no/such.jsonl", 3, "no/such.jsonl"),
+        ("mix.model_tokens=9e6", 3, "the recipe needs 9,000,000 up to generation 1"),
+        ("corpus.min_words=100", 3, "0 documents to train on and 0 held out"),
+        (
+            "model.base=no/such folder",
+            4,
+            "model.base: no/such folder: expected tiny-gpt2, a folder",
+        ),
+        ("model.lora.targets=[w_q]", 4, "w_q"),
+        ("sample.max_new_tokens=64", 4, "sample.max_new_tokens: 64: start token"),
+    ],
+)
+def test_refused_data_is_3_and_a_refused_model_4_and_no_records_stay(
+    textmad, recipe_file, tmp_path, assignment, code, message
+):
+    out = tmp_path / "run"
+    answer = textmad("run", recipe_file, "--out", out, "--set", assignment)
+    assert (answer.code, answer.out) == (code, "")
+    errors = [line for line in answer.err.splitlines() if line.startswith("textmad: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in answer.err
+    if "targets" not in assignment:  # targets are looked for when training begins
+        assert records(out) == set()
+
+
+def test_after_a_refusal_a_mended_recipe_may_use_the_folder(textmad, recipe_file, tmp_path):
+    out = tmp_path / "run"
+    refused = textmad("run", recipe_file, "--out", out, "--set", "corpus.min_words=100")
+    assert refused.code == 3
+    assert textmad("run", recipe_file, "--out", out).code == 0
+
+
+# --- 73, 75: the run folder -----------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_written_is_73(textmad, recipe_file, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    answer = textmad("run", recipe_file, "--out", tmp_path / "file" / "run")
+    assert (answer.code, answer.out) == (73, "")
+    assert answer.err.startswith(f"textmad: {tmp_path / 'file' / 'run'}: cannot be written: ")
+    assert answer.err.count("\n") == 1
+
+
+def test_a_report_of_what_is_no_run_is_73(textmad, tmp_path, run_folder):
+    missing = tmp_path / "missing"
+    before = (run_folder / "report.html").exists()
+    for folders in ([missing], [run_folder, missing]):
+        assert textmad("report", *folders) == Answer(
+            73,
+            "",
+            f"textmad: {missing}: is no run folder, it holds no recipe.yaml: expected what "
+            "`textmad run RECIPE --out DIR` writes\n",
+        )
+    assert (run_folder / "report.html").exists() == before
+
+
+def test_a_report_of_a_run_without_a_generation_is_73_and_prints_no_table(
+    textmad, tmp_path, run_folder
+):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "recipe.yaml").write_text(tm.Recipe().to_yaml())
+    answer = textmad("report", run_folder, begun, "--out", tmp_path / "page.html")
+    assert (answer.code, answer.out) == (73, "")
+    assert answer.err.startswith(f"textmad: {begun}: has nothing to report: ")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_folder_in_use_is_75(textmad, recipe_file, tmp_path):
+    out = tmp_path / "run"
+    with store.begin(out, tm.load_recipe(recipe_file)):
+        answer = textmad("run", recipe_file, "--out", out)
+    assert (answer.code, answer.out) == (75, "")
+    assert answer.err.startswith(f"textmad: {out}: is being written by process {os.getpid()} on ")
+
+
+def test_another_number_of_processes_than_asked_for_is_73(textmad, recipe_file, tmp_path):
+    answer = textmad("run", recipe_file, "--out", tmp_path / "run", "--processes", 2)
+    assert (answer.code, answer.out) == (73, "")
+    assert answer.err.startswith("textmad: 2 processes were asked for, 1 run: ")
+
+
+# --- 130, 143: interrupted ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_gives_the_folder_back_and_resumes(
+    textmad, recipe_file, run_folder, tmp_path, monkeypatch, number, code
+):
+    from textmad.models.causal_lm import CausalLM
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(CausalLM, "sample", lambda *_, **__: os.kill(os.getpid(), number))
+        answer = textmad("run", recipe_file, "--out", out)
+    assert (answer.code, answer.out) == (code, "")
+    assert answer.err.splitlines()[-1] == (
+        "textmad: interrupted; the same command goes on from here"
+    )
+    # What was committed stays, and nothing that was not whole.
+    assert {path.name for path in (out / "gen-00").iterdir()} == {"mix", "model"}
+    assert textmad("run", recipe_file, "--out", out).code == 0
+    there, whole = ((path / "metrics.parquet").read_bytes() for path in (out, run_folder))
+    assert there == whole
+
+
+def test_ctrl_c_ends_the_program_with_130(recipe_file, tmp_path):
+    process = subprocess.Popen(
+        program("run", recipe_file, "--out", tmp_path / "run", "--set", "generations=99"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("corpus")  # the run has begun
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "textmad: interrupted; the same command goes on from here"
+    assert "Traceback" not in err
+
+
+# --- quick ----------------------------------------------------------------------------------
+
+
+def test_help_answers_in_under_half_a_second():
+    seconds = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        done = subprocess.run(program("--help"), capture_output=True, text=True, cwd=ROOT)
+        seconds.append(time.perf_counter() - begun)
+        assert done.returncode == 0
+        assert all(command in done.stdout for command in ("plan", "run", "report"))
+        if seconds[-1] < 0.5:
+            return
+    pytest.fail(f"best of five: {min(seconds):.2f} s")
+
+
+def test_importing_textmad_loads_none_of_the_heavy_libraries():
+    heavy = ("torch", "transformers", "datasets", "pandas", "pyarrow", "matplotlib", "pydantic")
+    code = f"import sys, textmad; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.stdout == "[]\n", done.stderr

@@ -1,0 +1,160 @@
+"""`textmad plan`: what can be known before spending."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import textmad as tm
+from textmad.planning import Plan, Speed, make_plan
+
+WORDS = ["tea", "milk", "rain", "wind", "road", "house", "green", "slow"]
+PLAN = Plan(
+    generations=2,
+    human_documents=100,
+    human_tokens=5_000,
+    held_out_documents=10,
+    held_out_tokens=500,
+    human_tokens_needed=3_000,
+    trained_tokens=[1_000, 1_000, 1_000],
+    drawn_tokens=2_000,
+    kept_share=0.25,
+    model_tokens=500,
+    speed=Speed(train=100.0, sample=50.0, score=400.0, model_bytes=1_000_000),
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 different documents of 10 words."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("corpus") / "human.jsonl"
+    texts = [" ".join([str(index), *rng.choice(WORDS, 9)]) for index in range(100)]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return path
+
+
+@pytest.fixture(scope="module")
+def recipe(corpus: Path, tiny_gpt2_folder: Path) -> tm.Recipe:
+    return tm.Recipe(
+        generations=2,
+        corpus={"source": str(corpus)},
+        model={"base": str(tiny_gpt2_folder), "lora": {"rank": 2}},
+        mix={"human_tokens": 200, "model_tokens": 100, "human": "fresh"},
+        sample={"min_tokens": 300, "max_new_tokens": 40, "oversample": 4.0},
+    )
+
+
+@pytest.fixture(scope="module")
+def plan(recipe: tm.Recipe) -> Plan:
+    return make_plan(recipe.replace(train={"epochs": 2}, curate=[{"random": {"keep": 0.5}}]))
+
+
+def test_a_plan_knows_the_budgets_exactly(plan, corpus):
+    # Generation 0 learns from 200 + 100 tokens, and each later one from as many, twice over;
+    # two later generations need 200 fresh human tokens each.
+    assert plan.trained_tokens == [600, 600, 600]
+    assert plan.human_tokens_needed == 300 + 2 * 200
+    assert plan.drawn_tokens == 4 * 100
+    assert plan.kept_tokens == 200
+    assert plan.stages == 1 + 3 * 5
+    assert plan.human_documents + plan.held_out_documents == 100
+    # The tests' tokenizer gives a token a byte but " t", and an end token.
+    texts = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
+    total = sum(len(text) - text.count(" t") + 1 for text in texts)
+    assert plan.human_tokens + plan.held_out_tokens == total
+
+
+def test_every_estimate_is_positive(plan):
+    assert all(value > 0 for value in plan.speed)
+    assert plan.seconds > 0
+    assert plan.disk_bytes > 3 * plan.speed.model_bytes
+
+
+def test_planning_leaves_nothing_behind(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_plan(recipe)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_estimates_are_sums_over_the_generations():
+    # 3,000 tokens trained, three times 2,000 drawn, and twice as many scored.
+    assert PLAN.seconds == 3_000 / 100 + 6_000 / 50 + 12_000 / 400
+    # Three models; texts at 6 bytes a token: corpus, training sets, candidates before and after.
+    assert PLAN.disk_bytes == 3 * 1_000_000 + 6 * (5_000 + 500 + 3_000 + 2 * 6_000)
+
+
+def test_a_plan_reads_as_a_line_a_fact():
+    assert PLAN.to_text().splitlines() == [
+        "generations    0 to 2, 16 stages",
+        "human text     100 documents, 5,000 tokens; 3,000 needed",
+        "held-out       10 documents, 500 tokens",
+        "training       1,000 tokens a generation, 3,000 in all (100 a second here)",
+        "drawing        2,000 tokens a generation (50 a second here)",
+        "keeping        at most about 500 of them, 500 needed",
+        "disk           about 3 MB",
+        "time           about 3.0 minutes on this machine, filters not counted",
+    ]
+
+
+def test_a_growing_training_set_is_told_as_a_range():
+    growing = replace(PLAN, trained_tokens=[1_000, 1_000, 2_000])
+    assert "1,000 to 2,000 tokens a generation, 4,000 in all" in growing.to_text()
+
+
+def test_filters_that_keep_too_little_are_seen_before_the_run():
+    # A quarter of 2,000 stays, 500; for 600 to stay, 4 x 600 have to be drawn.
+    short = replace(PLAN, model_tokens=600)
+    assert (
+        "keeping        at most about 500 of them, 600 needed: TOO FEW, raise sample.oversample "
+        "to 4 or more"
+    ) in short.to_text()
+
+
+@pytest.mark.parametrize(
+    ("mix", "needed"),
+    [
+        ({"human_tokens": 200, "human": "fresh"}, 300 + 100 * 200),
+        ({"human_tokens": 0, "human": "fixed", "model_tokens": 50_000}, 50_000),
+    ],
+)
+def test_a_corpus_too_small_says_how_much_there_is_and_how_much_is_needed(
+    recipe, plan, tmp_path, mix, needed
+):
+    recipe = recipe.replace(generations=100, mix=mix)
+    message = (
+        f"corpus: {plan.human_tokens:,} tokens of human training text are there, and the recipe "
+        f"needs {needed:,} up to generation 100: lower mix.human_tokens, mix.model_tokens or "
+        "generations, or give a larger corpus"
+    )
+    with pytest.raises(tm.CorpusError) as refused:
+        make_plan(recipe)
+    assert str(refused.value) == message
+    # The run refuses it too, before anything is trained, and leaves no records behind.
+    with pytest.raises(tm.CorpusError) as refused:
+        tm.run(recipe, tmp_path / "run")
+    assert str(refused.value) == message
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_documents_longer_than_the_models_positions_are_refused(recipe, tiny_gpt2_folder, tmp_path):
+    # Of 64 positions the start token takes one.
+    recipe = recipe.replace(sample={"max_new_tokens": 64})
+    message = (
+        "sample.max_new_tokens: 64: start token + max_new_tokens is 65 positions, and "
+        f"{tiny_gpt2_folder} has 64; expected at most 63"
+    )
+    for refusing in (make_plan, lambda recipe: tm.run(recipe, tmp_path / "run")):
+        with pytest.raises(tm.ModelError) as refused:
+            refusing(recipe)
+        assert str(refused.value) == message
+
+
+def test_a_revision_of_what_is_no_hub_id_is_refused(recipe, tiny_gpt2_folder):
+    with pytest.raises(tm.ModelError) as refused:
+        make_plan(recipe.replace(model={"revision": "main"}))
+    assert str(refused.value) == (
+        f"model.revision: main: has no effect on {tiny_gpt2_folder}, which is no Hub id; delete it"
+    )
