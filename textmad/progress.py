@@ -121,7 +121,8 @@ def _line(
     generation: int | None, name: str, done: int, total: int | None, unit: str, seconds: float
 ) -> str:
     rate = f"{done / seconds:,.0f} {unit}/s" if done and seconds > 0 else ""
-    amount = f"{_amount(done, total):>20} {unit:<9}"
+    counted = _amount(done, total) if done or total else ""  # some stages count nothing
+    amount = f"{counted:>20} {unit if counted else '':<9}"
     return f"{_title(generation, name)} {amount} {seconds:8.1f} s  {rate}".rstrip()
 
 

@@ -120,9 +120,7 @@ class Recursion:
 
         def compute() -> mixture.Mixture:
             kept = [self.run.kept(earlier) for earlier in range(generation)]
-            return mixture.mix(
-                self.recipe.mix, generation, self.run.human, kept, self.recipe.seed
-            )
+            return mixture.mix(self.recipe.mix, generation, self.run.human, kept, self.recipe.seed)
 
         def write(mixed: mixture.Mixture, folder: Path) -> None:
             documents.write_parquet(mixed.documents, folder / "training.parquet")
@@ -377,9 +375,7 @@ class Recursion:
         kept = drawn.select(np.flatnonzero(drawn["kept"]))
         splits = {"human": human, "drawn": drawn, "kept": kept}
         texts = {
-            name: split["text"][:]
-            for name, split in splits.items()
-            if len(split) >= num_documents
+            name: split["text"][:] for name, split in splits.items() if len(split) >= num_documents
         }
         num_words = count_words(texts["human"][:num_documents])
         return Snapshot(

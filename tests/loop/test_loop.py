@@ -61,7 +61,9 @@ def test_a_finished_run_opens_again_as_the_recipe_that_was_given(finished_run, t
 def test_every_evaluator_measures_the_same_in_every_generation(finished_run):
     metrics = finished_run.metrics
     keys = ["evaluator", "metric", "split", "bin"]
-    measured = [set(rows[keys].itertuples(index=False)) for _, rows in metrics.groupby("generation")]
+    measured = [
+        set(rows[keys].itertuples(index=False)) for _, rows in metrics.groupby("generation")
+    ]
     assert len(measured) == 5
     assert all(one == measured[0] for one in measured)
     assert not metrics.duplicated(["generation", *keys]).any()

@@ -35,7 +35,9 @@ def recipe(short_recipe: tm.Recipe) -> tm.Recipe:
 
 
 def test_a_filter_given_as_an_instance_judges_every_generation(recipe: tm.Recipe, tmp_path: Path):
-    recipe = recipe.replace(curate=[tm.filters.Length(max_words=30), VariedWords(0.85)])
+    recipe = recipe.replace(
+        curate=[tm.filters.Length(min_words=1, max_words=30), VariedWords(0.85)]
+    )
     run = tm.run(recipe, tmp_path / "run")
     rejected = 0
     for generation in range(3):
@@ -61,7 +63,9 @@ MODULE = "tests_own_filters"
 
 
 @pytest.fixture
-def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def write_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], None]]:
     """Writes the user's file, and makes Python read it anew as a new process would."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -111,9 +115,7 @@ def test_a_filter_by_module_and_name_is_the_same_as_an_instance_of_it(
         "        return tm.Verdicts(keep=n <= self.words, score=-n, reason='long')\n"
     )
     named = recipe.replace(generations=0, curate=[{f"{MODULE}:Short": {"words": 20}}])
-    given = recipe.replace(
-        generations=0, curate=[importlib.import_module(MODULE).Short(words=20)]
-    )
+    given = recipe.replace(generations=0, curate=[importlib.import_module(MODULE).Short(words=20)])
     assert named == given
     run = tm.run(named, tmp_path / "run")
     assert 0 < len(run.kept(0)) < len(run.candidates(0))

@@ -90,9 +90,7 @@ def train(
     return curve
 
 
-def plan_steps(
-    examples: Sequence[Example], settings: TrainSettings, seed: int
-) -> list[list[int]]:
+def plan_steps(examples: Sequence[Example], settings: TrainSettings, seed: int) -> list[list[int]]:
     """Which documents make up each optimizer step.
 
     Each epoch is one shuffled pass; a fractional last epoch is cut in tokens, and the last step

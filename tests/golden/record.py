@@ -1,0 +1,71 @@
+"""Records tests/golden/trajectory.json: `python tests/golden/record.py`.
+
+The losses of 20 optimizer steps at a rate of 1e-5, with an adapter and with all weights. Longer or
+faster ones amplify harmless differences in rounding. The model starts from random weights, so no
+earlier training has a part in it.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from textmad.documents import documents
+from textmad.models.causal_lm import CausalLM
+from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
+from textmad.synthetic import synthetic_texts
+
+HERE = Path(__file__).resolve().parent
+TRAJECTORY = HERE / "trajectory.json"
+ADAPTERS = {"adapter": LoraSettings(rank=8, alpha=64.0), "all weights": None}
+TRAIN = TrainSettings(epochs=2, batch_tokens=350, learning_rate=1e-5)
+NUM_STEPS = 20
+
+
+def trajectory(
+    base: Path, adapter: LoraSettings | None, train: TrainSettings = TRAIN
+) -> list[float]:
+    """The loss before each of the first 20 steps."""
+    texts = [" ".join(text.split()[:9]) for text in synthetic_texts(100, "golden")]
+    model = CausalLM.open(ModelSettings(base=str(base), lora=adapter))
+    curve = model.fit(documents({"text": texts}), train, seed=0).curve
+    return [row["loss"] for row in curve[:NUM_STEPS]]
+
+
+def save_base(folder: Path) -> Path:
+    spec = importlib.util.spec_from_file_location("tiny_models", HERE.parent / "tiny_models.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tiny_models = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tiny_models)
+    saved: Path = tiny_models.save(tiny_models.gpt2(), folder)
+    return saved
+
+
+def revision(checkout: Path) -> str:
+    """The commit that is being recorded; exits where any file differs from it."""
+
+    def git(*arguments: str) -> str:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=checkout, check=True, capture_output=True, text=True
+        )
+        return answer.stdout.strip()
+
+    if changed := git("status", "--porcelain", "--", ":/"):
+        sys.exit(f"not recorded: commit these first, or put them aside\n{changed}")
+    return git("rev-parse", "HEAD")
+
+
+def main() -> None:
+    commit = revision(HERE)
+    with tempfile.TemporaryDirectory() as folder:
+        base = save_base(Path(folder))
+        losses = {name: trajectory(base, adapter) for name, adapter in ADAPTERS.items()}
+    recorded = {"revision": commit, "losses": losses}
+    TRAJECTORY.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
