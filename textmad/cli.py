@@ -97,12 +97,14 @@ def main() -> None:
     """Run the command line; the exit codes are those of `textmad.errors`, 130 and 143."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    sys.unraisablehook = _ignore_swallowed_stops
     try:
         app()
     except TextmadError as error:
         print(f"textmad: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except _Stopped as stopped:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         print("textmad: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(128 + stopped.args[0])
 
@@ -112,7 +114,15 @@ class _Stopped(BaseException):
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    # What is raised in a destructor (`datasets.Dataset` has one) is swallowed: so ask again later.
+    signal.signal(signal.SIGALRM, lambda _, frame: _stop(number, frame))
+    signal.setitimer(signal.ITIMER_REAL, 2.0)
     raise _Stopped(number)
+
+
+def _ignore_swallowed_stops(unraisable: sys.UnraisableHookArgs) -> None:
+    if not isinstance(unraisable.exc_value, _Stopped):
+        sys.__unraisablehook__(unraisable)
 
 
 def _load(path: Path, assignments: list[str] | None) -> tuple[Recipe, dict[str, object]]:

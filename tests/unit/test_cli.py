@@ -325,6 +325,30 @@ def test_ctrl_c_ends_the_program_with_130(recipe_file, tmp_path):
     assert "Traceback" not in err
 
 
+def test_a_stop_that_a_destructor_swallows_is_asked_again():
+    code = """
+import os, signal, time
+from textmad import cli
+
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)  # the handler runs here
+
+def app():
+    Deaf()
+    time.sleep(60)
+
+cli.app = app
+cli.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=30
+    )
+    assert done.returncode == 143
+    assert done.stderr == "textmad: interrupted; the same command goes on from here\n"
+
+
 # --- quick ----------------------------------------------------------------------------------
 
 

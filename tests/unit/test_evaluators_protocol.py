@@ -68,7 +68,9 @@ def test_nan_without_a_note_is_refused():
 
 def snapshot(**changes):
     given = dict.fromkeys(("model", "base", "held_out", "human", "training", "rng"))
-    return Snapshot(**(given | {"generation": 0, "texts": {}, "num_documents": 1, "num_words": 1} | changes))
+    return Snapshot(
+        **(given | {"generation": 0, "texts": {}, "num_documents": 1, "num_words": 1} | changes)
+    )
 
 
 def test_once_a_run_computes_again_only_for_another_base_or_key():

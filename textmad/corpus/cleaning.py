@@ -1,8 +1,8 @@
 r"""Cleaning of human text: Unicode form, control characters, and what points at a person.
 
 Pure functions of one text, in time linear in its length, whoever wrote it. Cleaning twice changes
-nothing more: a replacement has to leave its neighbours as they were for the next pass, so no
-pattern matches right beside a placeholder, as none matches inside a word.
+nothing more: what could not be replaced beside a name is not replaceable beside the placeholder
+either, since no pattern begins right after one, as none begins inside a word.
 
 Linear, because a pattern either begins where a run of its characters begins, or reads no further
 than a bounded number of characters, or fails only where no second attempt can begin.
@@ -13,7 +13,6 @@ import unicodedata
 
 _PLACEHOLDERS = ("[link]", "[email]", "[user]", "[ip]", "[phone]")
 _APART = "".join(f"(?<!{re.escape(mark)})" for mark in _PLACEHOLDERS)
-_END = f"(?!{'|'.join(map(re.escape, _PLACEHOLDERS))})"
 
 _HEX = "[0-9a-fA-F]{1,4}"
 # Four to eight groups; or an abbreviated address of the ranges in use, unlike a::b of C++.
@@ -30,23 +29,20 @@ _REPLACEMENTS = [
         "[link]",
     ),
     (re.compile(rf"(?<![\w.+-]){_APART}[\w.+-]++(?:@[\w-]++(?:\.[\w-]++)+)+"), "[email]"),
-    (re.compile(rf"(?<![\w/]){_APART}/?u/[\w-]{{3,20}}+(?![\w-]){_END}"), "[user]"),
+    (re.compile(rf"(?<![\w/]){_APART}/?u/[\w-]{{3,20}}+(?![\w-])"), "[user]"),
     (re.compile(rf"(?<![\w@]){_APART}(?:@\w[\w.]*\w)+"), "[user]"),
-    (
-        re.compile(rf"(?<![\w.]){_APART}(?:\d{{1,3}}\.){{3}}\d{{1,3}}+(?![\w.]*\d){_END}"),
-        "[ip]",
-    ),
-    (re.compile(rf"(?<![\w:.]){_APART}(?:{_IPV6})(?![\w:]){_END}"), "[ip]"),
+    (re.compile(rf"(?<![\w.]){_APART}(?:\d{{1,3}}\.){{3}}\d{{1,3}}+(?![\w.]*\d)"), "[ip]"),
+    (re.compile(rf"(?<![\w:.]){_APART}(?:{_IPV6})(?![\w:])"), "[ip]"),
     # North American, then international with its plus sign. Bare digit strings are left alone:
     # years, pi and binary jokes are far more common in posts than unmarked numbers.
     (
         re.compile(
             rf"(?<![\w.]){_APART}(?:\+?1[\s.-]?)?(?:\(\d{{3}}\)\s?|\d{{3}}[\s.-])"
-            rf"\d{{3}}[\s.-]\d{{4}}(?!\w){_END}"
+            rf"\d{{3}}[\s.-]\d{{4}}(?!\w)"
         ),
         "[phone]",
     ),
-    (re.compile(rf"(?<!\w){_APART}\+\d(?:[\s().-]{{0,2}}\d){{7,14}}(?!\w){_END}"), "[phone]"),
+    (re.compile(rf"(?<!\w){_APART}\+\d(?:[\s().-]{{0,2}}\d){{7,14}}(?!\w)"), "[phone]"),
 ]
 # Most texts have none of this, which one look at each character tells.
 _MARK = re.compile(
