@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 Outcome = Literal["noise", "narrowing", "worse", "better", "nothing", "unknown"]
 
-NOTICEABLE = 0.02  # share; smaller moves of perplexity or distinct-n are called nothing
-NOTICEABLE_RARE = 0.05  # the rate of rare tokens rests on fewer counts
-NOTICEABLE_STRANGE = 0.05  # so does perplexity under the base, on some very unlikely tokens
+NOTICEABLE = 0.02  # share; a smaller move of perplexity is called nothing
+# Of drawn text. The rate of rare tokens rests on few counts, perplexity under the base on some very
+# unlikely tokens.
+_NOTICEABLE = {"distinct_2": 0.02, "rare_rate": 0.05, "base_perplexity": 0.05}
 CAUTION = (
     "One run is one seed: these figures carry no interval, so hold them against a control and "
     "other seeds before believing a small change."
@@ -50,19 +51,16 @@ def verdict(metrics: pd.DataFrame) -> Verdict:
         found = "No generation" if last < 0 else "Only generation 0"
         return Verdict("unknown", (f"{found} is measured: there is nothing to compare yet.",))
     perplexity = series(metrics, "perplexity", "held_out")
-    pairs = _text_of(metrics, "distinct_2")
-    rare = _text_of(metrics, "rare_rate")
-    strange = _text_of(metrics, "base_perplexity")
-    sides = (
-        _side(pairs, NOTICEABLE),
-        _side(rare, NOTICEABLE_RARE),
-        _side(strange, NOTICEABLE_STRANGE),
-    )
-    shape = set(sides) - {None}
-    outcome = _outcome(perplexity.relative_change, shape)
+    texts = {metric: series(metrics, metric, "drawn") for metric in _NOTICEABLE}
+    sides = {metric: _side(text, _NOTICEABLE[metric]) for metric, text in texts.items()}
+    outcome = _outcome(perplexity.relative_change, set(sides.values()) - {None})
+    moved = [_went(texts[metric]) for metric, side in sides.items() if side in ("above", "below")]
+    others = [_went(texts[metric]) for metric, side in sides.items() if side in ("near", None)]
+    if moved and others:
+        others[0] = f"but {others[0]}"
     sentences = (
         f"Over generations 1 to {last}, {_perplexity(perplexity)}; {_tokens(metrics)}.",
-        f"{_OPENING[outcome]}: {_went(pairs)}; {_went(rare)}; {_went(strange)}.",
+        f"{_OPENING[outcome]}: {'; '.join(moved + others)}.",
         CAUTION,
     )
     return Verdict(outcome, sentences)
@@ -110,10 +108,6 @@ def _side(text: Series, noticeable: float) -> str | None:
     if text.last < min(text.first, text.human) - noticeable * text.human:
         return "below"
     return "near"
-
-
-def _text_of(metrics: pd.DataFrame, metric: str) -> Series:
-    return series(metrics, metric, "drawn")
 
 
 def _perplexity(held_out: Series) -> str:
