@@ -146,7 +146,7 @@ class SampleSettings(Settings):
     repetition_penalty: Positive = 1.0  # 1: off
     prompt: Literal["none", "human"] = "none"
     prompt_tokens: AtLeastOne = 8  # of a human document's beginning
-    slots: AtLeastOne = 128  # documents drawn side by side: speed and memory, not the text
+    slots: AtLeastOne = 256  # documents drawn side by side: speed and memory, not the text
 
     @model_validator(mode="after")
     def _prompt(self) -> Self:

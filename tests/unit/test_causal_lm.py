@@ -376,6 +376,28 @@ def test_a_model_without_a_key_value_cache_is_refused(
     assert "layers of type linear_attention have no key-value cache" in refusal(settings_of(folder))
 
 
+def test_a_model_with_capped_attention_scores_is_refused(
+    tiny_gpt2_folder: Path, tmp_path: Path
+) -> None:
+    folder = copied(tiny_gpt2_folder, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["attn_logit_softcapping"] = 50.0
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "attn_logit_softcapping: sampling here knows plain softmax" in refusal(
+        settings_of(folder)
+    )
+
+
+def test_a_model_with_an_attention_of_its_own_is_refused(tiny_models, tmp_path: Path) -> None:
+    from transformers import BloomConfig, BloomForCausalLM
+
+    config = BloomConfig(vocab_size=259, hidden_size=32, n_layer=1, n_head=2)
+    config.max_position_embeddings = 64
+    folder = tiny_models.save(BloomForCausalLM(config), tmp_path)
+    with pytest.raises(ModelError, match="BloomForCausalLM brings its own attention, for which"):
+        open_base(settings_of(folder))
+
+
 def test_truncated_weights_are_refused(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
     folder = copied(tiny_gpt2_folder, tmp_path)
     weights = folder / "model.safetensors"

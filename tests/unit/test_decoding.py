@@ -14,10 +14,10 @@ from transformers.generation.logits_process import (
 )
 
 from textmad.errors import ModelError
-from textmad.models import Drawn, decoding
+from textmad.models import Drawn, decoding, slots
 from textmad.models.causal_lm import CausalLM
-from textmad.models.decoding import Draft
 from textmad.models.loading import Base
+from textmad.models.slots import Draft
 from textmad.models.token_choice import pick, truncate
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings
 from textmad.seeds import stream
@@ -131,14 +131,14 @@ def test_all_options_together_keep_the_order_penalty_temperature_k_p_min_p() -> 
     assert torch.equal(truncate(logits, settings, seen), expected)
 
 
-@pytest.mark.parametrize("slots", [1, 3, 8])
+@pytest.mark.parametrize("num_slots", [1, 3, 8])
 def test_text_depends_on_neither_the_slots_nor_the_number_of_documents(
-    model: CausalLM, slots: int
+    model: CausalLM, num_slots: int
 ) -> None:
     many = model.sample(
         SampleSettings(max_new_tokens=20, slots=64), num_tokens=1500, stream=streams()
     )
-    settings = SampleSettings(max_new_tokens=20, slots=slots)
+    settings = SampleSettings(max_new_tokens=20, slots=num_slots)
     for num_tokens in (1, 80, 500):
         few = model.sample(settings, num_tokens=num_tokens, stream=streams())
         assert few == many[: len(few)]
@@ -194,11 +194,11 @@ def test_slots_are_refilled_and_given_up_without_losing_a_document(
             Drawn(str(d.ids.tolist()), d.finished, int(d.ids[:1].sum() % 3 == 0)) for d in drafts
         ]
 
-    def sample(slots: int) -> list[Drawn]:
+    def sample(num_slots: int) -> list[Drawn]:
         base = gpt2._base
         return decoding.sample_documents(
-            base.network,
-            settings.model_copy(update={"slots": slots}),
+            gpt2._sampling_network,
+            settings.model_copy(update={"slots": num_slots}),
             num_tokens=15,
             stream=streams(seed),
             prompt_ids=lambda index: np.array([base.start]),
@@ -230,8 +230,8 @@ def test_a_prompt_beyond_the_positions_is_refused_with_its_document(gpt2: Causal
 
 def test_a_uniform_of_zero_and_one_below_one_draw_only_possible_tokens() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]])
-    assert pick(logits, torch.tensor([0.0])).tolist() == [1]
-    assert pick(logits, torch.tensor([np.nextafter(1.0, 0.0)])).tolist() == [3]
+    assert pick(logits.clone(), torch.tensor([0.0])).tolist() == [1]
+    assert pick(logits.clone(), torch.tensor([np.nextafter(1.0, 0.0)])).tolist() == [3]
 
 
 def test_the_far_tail_is_drawn_with_its_own_probability() -> None:
@@ -240,4 +240,98 @@ def test_the_far_tail_is_drawn_with_its_own_probability() -> None:
     share = np.exp(-23.0) / (1 + np.exp(-23.0))
     inside, outside = 1 - share * 0.999, 1 - share * 1.001
     uniforms = torch.tensor([inside, outside], dtype=torch.float64)
-    assert pick(logits.expand(2, 2), uniforms).tolist() == [1, 0]
+    assert pick(logits.repeat(2, 1), uniforms).tolist() == [1, 0]
+
+
+def test_the_search_by_blocks_finds_what_one_long_cumulative_sum_finds() -> None:
+    # 1000 tokens are 15 blocks of 64 and one of 40; whole blocks are impossible.
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(scale=8, size=(400, 1000)).astype(np.float32))
+    logits[:200, 64:320] = -torch.inf
+    logits[:100, 700:] = -torch.inf
+    uniforms = rng.random(400)
+    uniforms[::7], uniforms[1::7] = 0.0, np.nextafter(1.0, 0.0)
+    weights = (logits.double() - logits.double().amax(-1, keepdim=True)).exp().numpy()
+    until = weights.cumsum(-1)
+    drawn = pick(logits.clone(), torch.from_numpy(uniforms)).numpy()
+    every = np.arange(400)
+    assert (weights[every, drawn] > 0).all()
+    # A token's float32 weight is off by at most (d + 2) 6e-8 for d below 87.
+    goal, slack = uniforms * until[:, -1], 89 * 6e-8 * until[:, -1]
+    assert (goal < until[every, drawn] + slack).all()
+    assert (goal >= until[every, drawn] - weights[every, drawn] - slack).all()
+    expected = [np.searchsorted(u, g, side="right") for u, g in zip(until, goal, strict=True)]
+    assert (drawn == expected).mean() > 0.98
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_text_longer_than_a_page_is_that_of_one_document_at_a_time(
+    model: CausalLM, on_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 60 tokens are two pages of 32; a GPU's layout, one page of 64 behind a mask, runs here too.
+    paged = slots.SlotCache
+
+    def cache(*args: object, **options: bool) -> slots.SlotCache:
+        return paged(*args, **options | {"paged": not on_gpu})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(slots, "SlotCache", cache)
+    settings = SampleSettings(max_new_tokens=50, slots=7, prompt="human", temperature=0.8)
+    drawn = model.sample(settings, num_tokens=700, stream=streams(), prompt=prompts)
+    assert sum(document.tokens > 40 for document in drawn) >= 3
+    drafts = [plainly(model._base, settings, streams()(i), prompts(i)) for i in range(len(drawn))]
+    assert drawn == model._read(drafts)
+
+
+def test_slots_take_from_the_queue_by_themselves_within_a_block(
+    gpt2: CausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a GPU: a table twice as long as the slots, and 16 steps between two looks at it.
+    settings = SampleSettings(max_new_tokens=6, slots=5, temperature=1.5)
+    plain = gpt2.sample(settings, num_tokens=600, stream=streams())
+
+    class Blocks(slots.Slots):
+        def __init__(self, *args: object, **options: int) -> None:
+            super().__init__(*args, **options)  # type: ignore[arg-type]
+            self.most_steps = 16
+
+    monkeypatch.setattr(decoding, "Slots", Blocks)
+    monkeypatch.setattr(slots, "_waiting_on", lambda device: 2)
+    assert gpt2.sample(settings, num_tokens=600, stream=streams()) == plain
+
+
+def test_out_of_memory_halves_the_slots_says_so_and_leaves_the_text_as_it_is(
+    gpt2: CausalLM, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = SampleSettings(max_new_tokens=20, slots=16)
+    plain = gpt2.sample(settings, num_tokens=400, stream=streams())
+    step = slots.Slots._step
+    taken: list[int] = []
+    told: list[int] = []
+
+    def short_of_memory(self: slots.Slots) -> None:
+        taken.append(self.num_slots)
+        if self.num_slots > 4 and len(taken) > 12:  # in the midst of it
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        step(self)
+
+    monkeypatch.setattr(slots.Slots, "_step", short_of_memory)
+    drawn = gpt2.sample(settings, num_tokens=400, stream=streams(), advance=told.append)
+    assert drawn == plain
+    assert sum(told) >= 400  # and no document is told of twice
+    assert sum(told) < 400 + 16 * 20
+    assert [record.getMessage().partition(":")[2][:52] for record in caplog.records] == [
+        " out of memory with 16 slots: going on with 8, the t",
+        " out of memory with 8 slots: going on with 4, the te",
+    ]
+    assert max(taken[-10:]) <= 4
+
+
+def test_out_of_memory_with_one_slot_is_an_error_that_says_what_to_do(
+    gpt2: CausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(self: slots.Slots) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(slots.Slots, "_step", no_memory)
+    with pytest.raises(ModelError, match="out of memory with a single slot; lower"):
+        gpt2.sample(SampleSettings(slots=4, max_new_tokens=8), num_tokens=9, stream=streams())

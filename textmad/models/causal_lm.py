@@ -13,9 +13,11 @@ import numpy as np
 
 from textmad.errors import ModelError
 from textmad.models import Advance, Drawn, Fitted, TokenScores, lora, no_advance
-from textmad.models.decoding import Draft, sample_documents
+from textmad.models.decoding import sample_documents
 from textmad.models.loading import Base, open_base, open_network, without_bars
+from textmad.models.sampling_network import for_sampling
 from textmad.models.scoring import Row, score, windows
+from textmad.models.slots import Draft
 from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -181,7 +183,7 @@ class CausalLM:
 
     @cached_property
     def _network(self) -> PreTrainedModel:
-        """What samples and scores: the base itself, the fine-tuned copy, or the merged weights."""
+        """What scores: the base itself, the fine-tuned copy, or the merged weights."""
         if self._adapter is not None and self.settings.lora is not None:
             return lora.merge(self._base.network, self.settings.lora, self._adapter)
         return self._latest
@@ -199,6 +201,10 @@ class CausalLM:
         return score(self._network, self._rows(texts, prompts), self.context)
 
     # --- sampling ---------------------------------------------------------------------------
+
+    @cached_property
+    def _sampling_network(self) -> PreTrainedModel:
+        return for_sampling(self._network)
 
     def sample(
         self,
@@ -222,7 +228,7 @@ class CausalLM:
             return np.array([self._base.start, *ids], np.int64)
 
         return sample_documents(
-            self._network,
+            self._sampling_network,
             settings,
             num_tokens=num_tokens,
             stream=stream,

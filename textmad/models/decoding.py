@@ -8,32 +8,26 @@ which decides a draw about once in a million tokens).
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from textmad.errors import ModelError
 from textmad.models import Advance, Drawn, no_advance, processes
-from textmad.models.ring_cache import RingCache
-from textmad.models.token_choice import pick, truncate
+from textmad.models.slots import Draft, Entry, Slots
 from textmad.recipe import SampleSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_log = logging.getLogger(__name__)
+
 _MAX_SILENT = 10_000  # documents without a single token before the model is given up
-
-
-class Draft(NamedTuple):
-    """A document as ids."""
-
-    prompt: np.ndarray  # start token and prompt
-    ids: np.ndarray  # drawn, without the end token
-    finished: bool
 
 
 def sample_documents(
@@ -59,128 +53,169 @@ def sample_documents(
         ModelError: a prompt is too long for the context, or the model writes nothing at all.
     """
     rank, world = processes.rank(), processes.world_size()
-
-    def draw(indices: Iterable[int], budget: float, num_slots: int) -> list[Drawn]:
-        slots = _Slots(network, settings, num_slots, stream, prompt_ids, end, context)
-        return slots.draw(indices, budget, read, advance)
-
+    sampler = _Sampler(network, settings, stream, prompt_ids, end, context, read, advance)
     share = math.ceil(num_tokens / world)
-    mine = draw(itertools.count(rank, world), share, min(settings.slots, share))
+    mine = sampler.draw(itertools.count(rank, world), share)
     longest = max(processes.gather(len(mine)))
-    rest = [rank + world * turn for turn in range(len(mine), longest)]
-    mine += draw(rest, math.inf, min(settings.slots, len(rest)))
+    mine += sampler.draw([rank + world * turn for turn in range(len(mine), longest)], math.inf)
     turns = zip(*processes.gather(mine), strict=True)
     everything = list(itertools.chain.from_iterable(turns))
     ends = np.cumsum([drawn.tokens for drawn in everything])
     return everything[: int(np.searchsorted(ends, num_tokens)) + 1]
 
 
-class _Slots:
-    """The documents in flight, one a row; `turn` counts documents in the order of their start."""
+class _Documents:
+    """What has been drawn, and what comes next, in the order of `indices`."""
+
+    def __init__(self, indices: Iterable[int], num_tokens: float) -> None:
+        self._queue = enumerate(indices)
+        self._waiting: list[tuple[int, int]] = []  # turn and index of documents put back
+        self._begun: dict[int, int] = {}  # turn and index of documents in flight
+        self._done: dict[int, Drawn] = {}
+        self._held = 0  # tokens in the first `_whole` documents, all of them done
+        self._whole = 0
+        self._num_tokens = num_tokens
+        self.total = 0  # tokens of all that are done
+
+    @property
+    def enough(self) -> bool:
+        """Whether the first documents hold the tokens."""
+        return self._held >= self._num_tokens
+
+    @property
+    def prefix(self) -> list[Drawn]:
+        """The first documents, as many as are needed."""
+        return [self._done[turn] for turn in range(self._whole)]
+
+    def wanted(self, drawn: dict[int, int]) -> float:
+        """Tokens that neither the documents done nor those in flight, `drawn`, hold yet."""
+        return self._num_tokens - self.total - sum(drawn.values())
+
+    def next(self) -> tuple[int, int] | None:
+        """Turn and index of the next document, begun with this."""
+        following = heappop(self._waiting) if self._waiting else next(self._queue, None)
+        if following is not None:
+            self._begun[following[0]] = following[1]
+        return following
+
+    def put_back(self, turns: Iterable[int]) -> None:
+        """These were not finished, and will be begun again, the same, if they are needed."""
+        for turn in turns:
+            heappush(self._waiting, (turn, self._begun.pop(turn)))
+
+    def put_back_all(self) -> None:
+        """No document is in flight any more."""
+        self.put_back(list(self._begun))
+
+    def finish(self, turn: int, drawn: Drawn) -> None:
+        """Keep a document that is over."""
+        del self._begun[turn]
+        self._done[turn] = drawn
+        self.total += drawn.tokens
+        while self._whole in self._done and not self.enough:
+            self._held += self._done[self._whole].tokens
+            self._whole += 1
+        if not self.total and len(self._done) >= _MAX_SILENT:
+            raise ModelError(
+                f"sample: the first {len(self._done)} documents hold no text at all: the model "
+                "draws only special tokens; check its tokenizer, or the training that led there"
+            )
+
+    def surplus(self, drawn: dict[int, int]) -> list[int]:
+        """Documents in flight behind enough tokens: none of theirs will be needed.
+
+        Tokens in flight are counted as drawn, which reading the text again may correct; the
+        documents taken out are put back for that case.
+        """
+        turn, missing = self._whole, self._num_tokens - self._held
+        while missing > 0 and turn <= max(drawn, default=-1):
+            missing -= self._done[turn].tokens if turn in self._done else drawn.get(turn, 0)
+            turn += 1
+        return [other for other in drawn if other >= turn]
+
+
+class _Sampler:
+    """Draws documents of one network from their streams."""
 
     def __init__(
         self,
         network: PreTrainedModel,
         settings: SampleSettings,
-        num_slots: int,
         stream: Callable[[int], np.random.Generator],
         prompt_ids: Callable[[int], np.ndarray],
         end: int,
         context: int,
-    ) -> None:
-        self.network, self.settings, self.end, self.context = network, settings, end, context
-        self.stream, self.prompt_ids = stream, prompt_ids
-        longest = settings.max_new_tokens  # fed tokens of a document without a prompt
-        self.turn = np.full(num_slots, -1)  # -1: free
-        self.index = np.zeros(num_slots, np.int64)
-        self.waiting: list[tuple[int, int]] = []  # turn and index of documents taken out again
-        self.position = np.zeros(num_slots, np.int64)  # of the token fed next
-        self.known = np.ones(num_slots, np.int64)  # start token and prompt: fed, not drawn
-        self.ids = np.zeros((num_slots, 1 + longest), np.int64)  # prompt and drawn
-        self.uniforms = np.zeros((num_slots, longest))
-        self.cache = RingCache(network.config.num_hidden_layers, longest)
-        self.mask = self._closed(num_slots, longest)  # added to attention scores
-        table = (num_slots, network.config.vocab_size)
-        self.scratch = torch.empty(table, dtype=torch.float64, device=network.device)
-        self.seen = None
-        if settings.repetition_penalty != 1.0:
-            self.seen = torch.zeros(table, dtype=torch.bool, device=network.device)
-
-    # --- the loop ---------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def draw(
-        self,
-        indices: Iterable[int],
-        num_tokens: float,
         read: Callable[[Sequence[Draft]], list[Drawn]],
         advance: Advance,
-    ) -> list[Drawn]:
+    ) -> None:
+        self.network, self.settings, self.end, self.context = network, settings, end, context
+        self.stream, self.prompt_ids, self.read, self.advance = stream, prompt_ids, read, advance
+        self.num_slots = settings.slots
+
+    def draw(self, indices: Iterable[int], num_tokens: float) -> list[Drawn]:
         """Documents of `indices` in order, the shortest prefix that holds `num_tokens`, or all.
 
-        No document is begun while those done and in flight already hold enough.
+        Where the device has no memory for so many slots, half of them go on.
         """
-        queue = enumerate(indices)
-        done: dict[int, Drawn] = {}
-        total = held = whole = 0  # `held` tokens in the first `whole` documents, all of them done
-        while held < num_tokens:
-            wanted = num_tokens - total - int(self._num_drawn().sum())
-            if wanted <= 0:
-                self._take_out_surplus(done, whole, num_tokens - held)
-            if wanted > 0 or (self.turn < 0).all():
-                self._refill(queue)
-            busy = np.flatnonzero(self.turn >= 0)
-            if not len(busy):
+        documents = _Documents(indices, num_tokens)
+        while True:
+            try:
+                self._draw(documents)
+                return documents.prefix
+            except torch.OutOfMemoryError as error:
+                # The error's traceback holds on to what filled the memory.
+                error.__traceback__ = None
+                self._halve(str(error))
+            documents.put_back_all()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _halve(self, why: str) -> None:
+        if self.num_slots == 1:
+            raise ModelError(
+                "sample.slots: out of memory with a single slot; lower sample.max_new_tokens, or "
+                f"use a smaller model or a device with more memory: {why.splitlines()[0]}"
+            )
+        _log.warning(
+            "sample: out of memory with %d slots: going on with %d, the text is the same; "
+            "sample.slots: %d would spare the attempt",
+            self.num_slots,
+            self.num_slots // 2,
+            self.num_slots // 2,
+        )
+        self.num_slots //= 2
+
+    def _draw(self, documents: _Documents) -> None:
+        """No document is begun while those done and in flight already hold enough."""
+        num_slots = int(min(self.num_slots, max(documents.wanted({}), 1)))
+        slots = Slots(self.network, self.settings, num_slots, end=self.end)
+        while not documents.enough:
+            drawn = slots.num_drawn()
+            wanted = documents.wanted(drawn)
+            if wanted <= 0 and (surplus := documents.surplus(drawn)):
+                slots.remove(surplus)
+                documents.put_back(surplus)
+            if wanted > 0 or not slots.num_documents:
+                self._refill(slots, documents)
+            if not slots.num_documents:
                 break
-            if 2 * len(busy) <= len(self.turn):
-                self._move(busy, self.cache.length)
-            drafts = self._step()
-            for turn, drawn in zip(drafts, read(list(drafts.values())), strict=True):
-                done[turn] = drawn
-                total += drawn.tokens
-                advance(drawn.tokens)
-            while whole in done and held < num_tokens:
-                held += done[whole].tokens
-                whole += 1
-            if not total and len(done) >= _MAX_SILENT:
-                raise ModelError(
-                    f"sample: the first {len(done)} documents hold no text at all: the model draws "
-                    "only special tokens; check its tokenizer, or the training that led there"
-                )
-        return [done[turn] for turn in range(whole)]
+            steps = min(slots.most_steps, max(1, int(min(wanted, math.inf) // slots.num_slots)))
+            drafts = slots.advance(steps)
+            for turn, text in zip(drafts, self.read(list(drafts.values())), strict=True):
+                documents.finish(turn, text)
+                self.advance(text.tokens)
 
-    def _num_drawn(self) -> np.ndarray:
-        """Tokens drawn so far by the document in each slot."""
-        drawn: np.ndarray = np.maximum(self.position - self.known + 1, 0) * (self.turn >= 0)
-        return drawn
-
-    def _refill(self, queue: Iterator[tuple[int, int]]) -> None:
-        for row in np.flatnonzero(self.turn < 0):
-            following = heappop(self.waiting) if self.waiting else next(queue, None)
+    def _refill(self, slots: Slots, documents: _Documents) -> None:
+        entries: list[Entry] = []
+        while len(entries) < slots.capacity - slots.num_documents:
+            following = documents.next()
             if following is None:
                 break
-            self._begin(int(row), *following)
+            entries.append(self._entry(*following))
+        if entries:
+            slots.add(entries)
 
-    def _take_out_surplus(self, done: dict[int, Drawn], turn: int, missing: float) -> None:
-        """Free the slots of documents behind enough tokens: none of theirs will be needed.
-
-        Tokens in flight are counted as drawn, which reading the text again may correct; the
-        documents taken out wait for that case and would be drawn again, the same.
-        """
-        row_of = {int(turn): row for row, turn in enumerate(self.turn) if turn >= 0}
-        drawn = self._num_drawn()
-        while missing > 0 and turn <= max(row_of, default=-1):
-            if turn in done:
-                missing -= done[turn].tokens
-            elif turn in row_of:
-                missing -= int(drawn[row_of[turn]])
-            turn += 1
-        for surplus in [t for t in row_of if t >= turn]:
-            row = row_of[surplus]
-            heappush(self.waiting, (surplus, int(self.index[row])))
-            self.turn[row] = -1
-
-    def _begin(self, row: int, turn: int, index: int) -> None:
+    def _entry(self, turn: int, index: int) -> Entry:
         prompt, most = self.prompt_ids(index), self.settings.max_new_tokens
         if len(prompt) + most > self.context:
             raise ModelError(
@@ -188,77 +223,4 @@ class _Slots:
                 f"{len(prompt) - 1} tokens; with the start token that is {len(prompt) + most} "
                 f"positions, and the model has {self.context}"
             )
-        needed = len(prompt) + most - 1  # the last token drawn is not fed
-        if needed > self.cache.length:
-            self._move(np.arange(len(self.turn)), needed)
-        self.turn[row], self.index[row] = turn, index
-        self.position[row], self.known[row] = 0, len(prompt)
-        self.ids[row, : len(prompt)] = prompt
-        self.uniforms[row] = self.stream(index).random(most)
-        self.mask[row] = torch.finfo(self.mask.dtype).min
-        if self.seen is not None:
-            self.seen[row] = False
-
-    def _step(self) -> dict[int, Draft]:
-        """Feed one token a slot, draw the next where the prompt is over; the documents that end."""
-        rows = np.arange(len(self.turn))
-        chosen = self._choose(self.ids[rows, self.position])
-        self.position += 1
-        free = self.position >= self.known
-        self.ids[rows[free], self.position[free]] = chosen[free]
-        full = self.position + 1 - self.known == self.settings.max_new_tokens
-        ended = free & (chosen == self.end)
-        over = np.flatnonzero((ended | full) & (self.turn >= 0))
-        drafts = {int(self.turn[row]): self._draft(int(row), bool(ended[row])) for row in over}
-        self.turn[over] = -1
-        self.position[self.turn < 0] = 0  # a free slot runs idle at position 0
-        return drafts
-
-    def _draft(self, row: int, finished: bool) -> Draft:
-        known, stop = self.known[row], self.position[row] + (not finished)
-        return Draft(self.ids[row, :known].copy(), self.ids[row, known:stop].copy(), finished)
-
-    def _choose(self, fed: np.ndarray) -> np.ndarray:
-        """The token that each slot's document would go on with, (slots,)."""
-        device = self.network.device
-        tokens = torch.from_numpy(fed).to(device)
-        if self.seen is not None:
-            self.seen[torch.arange(len(fed), device=device), tokens] = True
-        self.mask[..., self.cache.column] = 0.0
-        logits = self.network(
-            input_ids=tokens.unsqueeze(1),
-            position_ids=torch.from_numpy(self.position).to(device).unsqueeze(1),
-            attention_mask=self.mask[..., : self.cache.width],
-            past_key_values=self.cache,
-            use_cache=True,
-        ).logits[:, -1]
-        self.cache.step += 1
-        number = np.maximum(self.position + 1 - self.known, 0)
-        uniform = torch.from_numpy(self.uniforms[np.arange(len(fed)), number]).to(device)
-        chosen = pick(truncate(logits, self.settings, self.seen), uniform, self.scratch)
-        ids: np.ndarray = chosen.cpu().numpy()
-        return ids
-
-    # --- memory -----------------------------------------------------------------------------
-
-    def _closed(self, num_slots: int, length: int) -> torch.Tensor:
-        least = torch.finfo(self.network.dtype).min
-        return torch.full(
-            (num_slots, 1, 1, length), least, dtype=self.network.dtype, device=self.network.device
-        )
-
-    def _move(self, rows: np.ndarray, length: int) -> None:
-        """Keep only `rows`, with room for documents of `length` fed tokens."""
-        order, picked = self.cache.order(), torch.from_numpy(rows)
-        mask = self._closed(len(rows), length)
-        mask[..., : len(order)] = self.mask[picked][..., order]
-        self.cache.move(picked, length)
-        self.mask = mask
-        ids = np.zeros((len(rows), 1 + length), np.int64)
-        ids[:, : self.ids.shape[1]] = self.ids[rows]
-        self.turn, self.index = self.turn[rows], self.index[rows]
-        self.position, self.known = self.position[rows], self.known[rows]
-        self.ids, self.uniforms = ids, self.uniforms[rows]
-        self.scratch = self.scratch[: len(rows)]
-        if self.seen is not None:
-            self.seen = self.seen[picked.to(self.seen.device)]
+        return Entry(turn, prompt, self.stream(index).random(most))

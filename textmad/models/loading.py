@@ -89,6 +89,7 @@ def open_base(settings: ModelSettings) -> Base:
     _require_weights(folder, settings.base)
     tokenizer, start, end = _open_tokenizer(folder, settings.base)
     network = open_network(folder, settings.dtype, settings.base)
+    _require_known_attention(network, settings.base)
     return Base(network, tokenizer, start, end, facts.context, _digest(folder))
 
 
@@ -260,10 +261,25 @@ def _context(config: dict[str, Any], name: str) -> int:
         raise ModelError(
             f"model.base: {name}: config.json says neither max_position_embeddings nor n_positions"
         )
+    if config.get("attn_logit_softcapping"):
+        raise ModelError(
+            f"model.base: {name}: config.json: attn_logit_softcapping: sampling here knows plain "
+            "softmax attention only; expected a model without it"
+        )
     # Inside its window sliding attention is full attention, so the window bounds the context.
     window = config.get("sliding_window")
     uses_window = config.get("use_sliding_window", True) and isinstance(window, int)
     return min(positions, window) if uses_window and window else positions
+
+
+def _require_known_attention(network: PreTrainedModel, name: str) -> None:
+    """Refuse a network whose attention cannot be given a cache of fixed size from outside."""
+    if not network._supports_attention_backend:
+        raise ModelError(
+            f"model.base: {name}: {type(network).__name__} brings its own attention, for which "
+            "there is no static key-value cache; expected a model that takes transformers' "
+            "attention functions, as GPT-2 and Llama do"
+        )
 
 
 def require_positions(context: int, sample: SampleSettings, name: str) -> None:

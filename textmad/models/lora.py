@@ -63,7 +63,7 @@ def attach(
         torch.manual_seed(torch_seed(seed, "lora", "initial"))
         warnings.filterwarnings("ignore", message=".*fan_in_fan_out")  # peft sets it a layer
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft's own
-        adapted = peft.get_peft_model(_sharing(network), _config(lora))
+        adapted = peft.get_peft_model(sharing(network), _config(lora))
     layers = [m for m in adapted.modules() if isinstance(m, peft.tuners.lora.LoraLayer)]
     assert len(layers) == len(expected), (len(layers), expected)
     if adapter is not None:
@@ -84,7 +84,7 @@ def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> Pre
     base's take memory, as long as the base is float32 itself.
     """
     whole = network.dtype == torch.float32
-    merged = _sharing(network) if whole else copy.deepcopy(network).float()
+    merged = sharing(network) if whole else copy.deepcopy(network).float()
     for name in adapted_modules(merged, lora):
         module = merged.get_submodule(name)
         module.weight = torch.nn.Parameter(module.weight.detach().clone(), requires_grad=False)
@@ -142,7 +142,7 @@ def _config(lora: LoraSettings) -> peft.LoraConfig:
     )
 
 
-def _sharing(network: PreTrainedModel) -> PreTrainedModel:
+def sharing(network: PreTrainedModel) -> PreTrainedModel:
     """A copy of the module tree over the very same tensors."""
     tensors = [*network.parameters(), *network.buffers()]
     return copy.deepcopy(network, memo={id(tensor): tensor for tensor in tensors})

@@ -10,6 +10,8 @@ import torch
 
 from textmad.recipe import SampleSettings
 
+BLOCK = 64  # tokens; about the square root of a vocabulary
+
 
 def truncate(
     logits: torch.Tensor, settings: SampleSettings, seen: torch.Tensor | None = None
@@ -52,18 +54,32 @@ def pick(
 ) -> torch.Tensor:
     """One token a row by inverting the cumulative distribution; `uniform` (rows,) is in [0, 1).
 
-    The sum runs in float64: in float32 every probability below about 6e-8 is lost behind a
-    cumulative sum near 1, and `torch.multinomial` has the same floor. The uniform is scaled by
-    the row's own last sum, so no rounding can point past the end, and a token of
-    probability zero is never drawn. `scratch` (rows, vocabulary) float64 is overwritten: fresh
-    memory for it at every step would cost more than the sum.
+    Sums run in float64: in float32 every probability below about 6e-8 is lost behind a
+    cumulative sum near 1, and `torch.multinomial` has the same floor. The weights themselves,
+    exp(logit - largest), are float32: a token d below the largest logit gets its probability up to
+    a relative error of (d + 2) * 6e-8, which is less than the logits' own rounding; only at
+    d > 87 does it vanish, where a uniform of 53 bits could not reach it either. The search goes by
+    blocks of tokens, then within one. The uniform is scaled by the row's own sum, so no rounding
+    can point past the end, and a token of probability zero is never drawn.
+
+    `logits` (rows, vocabulary) is overwritten, as is `scratch` (rows, vocabulary padded to whole
+    blocks) float64, zero where it pads.
 
     >>> pick(torch.tensor([[0.0, 0.0, -torch.inf]]), torch.tensor([0.6])).tolist()
     [1]
     """
+    rows, vocabulary = logits.shape
     if scratch is None:
-        scratch = torch.empty_like(logits, dtype=torch.float64)
-    torch.sub(logits, logits.amax(-1, keepdim=True), out=scratch)
-    cumulative = scratch.exp_().cumsum_(-1)
-    goal = uniform.double().unsqueeze(-1) * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, goal, right=True).squeeze(-1)
+        scratch = logits.new_zeros(rows, -(-vocabulary // BLOCK) * BLOCK, dtype=torch.float64)
+    weights = logits.sub_(logits.amax(-1, keepdim=True)).exp_()
+    scratch[:, :vocabulary].copy_(weights)  # a sum with another dtype would convert more slowly
+    blocks = scratch.view(rows, -1, BLOCK)
+    until = blocks.sum(-1).cumsum_(-1)
+    goal = uniform.double().unsqueeze(-1) * until[:, -1:]
+    block = torch.searchsorted(until, goal, right=True)
+    before = torch.where(block > 0, until.gather(1, (block - 1).clamp_(min=0)), 0.0)
+    at = block.unsqueeze(-1).expand(-1, -1, BLOCK)
+    within = blocks.gather(1, at).squeeze(1).cumsum_(-1)
+    # The block's sum and its cumulative sum may differ in the last bit.
+    rest = torch.minimum(goal - before, within[:, -1:].nextafter(within.new_zeros(())))
+    return (block * BLOCK + torch.searchsorted(within, rest, right=True)).squeeze(-1)
