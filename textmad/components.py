@@ -1,7 +1,8 @@
 """Filters and evaluators as a recipe names them: found, constructed, and written down again.
 
 Each is a plain function or a (frozen) dataclass with `__call__`, whose fields are its settings; a
-built-in name is short for the same module:name that anyone's has.
+field that is a dataclass itself is a group of settings. A built-in name is short for the same
+module:name that anyone's has, and `twin` before a filter's name means its random control.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "repetition": "textmad.curation.quality:Repetition",
         "duplicates": "textmad.curation.duplicates:Duplicates",
         "upvotes": "textmad.curation.votes:Upvotes",
+        "author": "textmad.curation.author:Author",
     },
     "evaluator": {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",
@@ -38,6 +40,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "rare_tokens": "textmad.evaluators.rare_tokens:RareTokens",
     },
 }
+TWIN = "twin "  # before a filter's name
+_TWIN = "textmad.curation.controls:Twin"
 
 
 class Component(BaseModel):
@@ -54,6 +58,8 @@ class Component(BaseModel):
         Raises:
             RecipeError: no such name, unknown or bad settings.
         """
+        if kind == "filter" and self.name.startswith(TWIN):
+            return import_name(_TWIN)(self._original().build(kind))
         maker = find_component(self.name, kind)
         if isinstance(maker, type):
             made = _construct(maker, self.name, self.options)
@@ -67,6 +73,10 @@ class Component(BaseModel):
                 "a class with __call__"
             )
         return made
+
+    def _original(self) -> Component:
+        """The filter whose twin this is."""
+        return Component(name=self.name.removeprefix(TWIN), options=self.options)
 
     def resolved(self, kind: Kind) -> Component:
         """The same with every setting that was left to its default written out."""
@@ -135,6 +145,8 @@ def import_name(name: str) -> Any:
 
 def component_name(component: Any) -> str:
     """The name under which a filter, evaluator or scorer is found again."""
+    if (original := getattr(component, "twin_of", None)) is not None:
+        return TWIN + component_name(original)
     kind = component if hasattr(component, "__qualname__") else type(component)
     full_name = f"{kind.__module__}:{kind.__qualname__}"
     for built_in in BUILT_IN.values():
@@ -154,6 +166,8 @@ def component_options(component: Any) -> dict[str, Any]:
     Raises:
         RecipeError: a setting is nothing that a recipe could hold.
     """
+    if (original := getattr(component, "twin_of", None)) is not None:
+        return component_options(original)
     if not dataclasses.is_dataclass(component) or isinstance(component, type):
         return {}
     name = component_name(component)
@@ -177,6 +191,12 @@ def _construct(maker: type, name: str, options: Mapping[str, Any]) -> Any:
             faults.append(f"{name}.{key}: unknown setting{suggestion(key, known)}")
             continue
         value = whole(value)
+        if (group := _group_of(maker, key)) is not None:
+            try:
+                values[key] = _group(group, f"{name}.{key}", value)
+            except RecipeError as error:
+                faults += str(error).splitlines()
+            continue
         try:
             # As JSON: a list may become a tuple, but true no 1 and 3 no text.
             text = json.dumps(value, default=str)
@@ -191,6 +211,18 @@ def _construct(maker: type, name: str, options: Mapping[str, Any]) -> Any:
     if faults:
         raise RecipeError("\n".join(faults))
     return _made(maker, name, values)
+
+
+def _group_of(maker: type, key: str) -> type | None:
+    """The dataclass that a field's settings are constructed as; None for a single value."""
+    hint = typing.get_type_hints(maker)[key]
+    return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
+
+
+def _group(maker: type, path: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{path}: {shown(value)}: expected settings as `key: value`")
+    return _construct(maker, path, {str(key): value[key] for key in value})
 
 
 def whole(value: Any) -> Any:

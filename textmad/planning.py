@@ -14,7 +14,6 @@ import numpy as np
 
 from textmad import mixture
 from textmad.corpus import open_corpus
-from textmad.curation import Random, Upvotes
 from textmad.models import LanguageModel, open_model
 from textmad.recipe import Recipe
 from textmad.seeds import stream
@@ -133,7 +132,7 @@ def make_plan(recipe: Recipe) -> Plan:
             for generation in range(recipe.generations + 1)
         ],
         drawn_tokens=mixture.model_tokens_drawn(recipe.mix, recipe.sample),
-        kept_share=math.prod(f.keep for f in recipe.filters() if isinstance(f, Random | Upvotes)),
+        kept_share=math.prod(getattr(judge, "kept_share", 1.0) for judge in recipe.filters()),
         model_tokens=recipe.mix.model_tokens if recipe.generations else 0,
         speed=_probe(recipe, model, corpus.human),
     )

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import torch
 
 from textmad import documents, mixture, store
-from textmad.components import component_name, import_name
+from textmad.components import TWIN, component_name
 from textmad.corpus import Corpus, corpus_digest, open_corpus
 from textmad.curation.protocol import Context, apply_filters
+from textmad.curation.taste import own_scorer_sources
 from textmad.errors import CorpusError, RunError
 from textmad.evaluators import Snapshot, count_words, measure
 from textmad.models import Drawn, Fitted, LanguageModel, open_model, processes
@@ -192,7 +193,8 @@ class Recursion:
         def context(place: int, name: str) -> Context:
             return Context(
                 generation=generation,
-                rng=stream(self.recipe.seed, "curate", generation, place, name),
+                # A twin's filter votes as it would without its twin.
+                rng=stream(self.recipe.seed, "curate", generation, place, name.removeprefix(TWIN)),
                 human=self.run.human,
                 earlier=self.run.candidates,
                 token_nll=self.model(generation).token_nll,
@@ -429,14 +431,14 @@ def _begun(
 
 def _own_code(components: Sequence[tuple[str, Any]]) -> dict[str, str]:
     """Digests of the source of those components, and their scorers, that are the user's own."""
-    parts = [part for _, part in components]
-    scorers = [getattr(part, "scorer", None) for part in parts]
-    named = [import_name(s) for s in scorers if isinstance(s, str) and ":" in s]
-    return {
-        component_name(part): store.source_digest(part)
-        for part in [*parts, *named, *filter(callable, scorers)]
-        if not (getattr(part, "__module__", "") or "").startswith("textmad.")
-    }
+    found = {}
+    for _, component in components:
+        part = getattr(component, "twin_of", component)
+        if not (getattr(part, "__module__", "") or "").startswith("textmad."):
+            found[component_name(part)] = store.source_digest(part)
+        if (scorer := getattr(part, "scorer", None)) is not None:
+            found |= own_scorer_sources(scorer)
+    return found
 
 
 def _write_json(value: Any, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,54 @@ BAD = {
         "0: expected a similarity above 0 and at most 1, or null for exact copies alone",
     ),
     "curate.0.upvotes": ("fluency", f"fluency: expected {SETTINGS}"),
-    "curate.0.upvotes.scorer": ("3", "3: expected text or a function"),
+    "curate.0.upvotes.scorer": ("3", f"3: expected text or {SETTINGS} or a function"),
     "curate.0.upvotes.voters": ("0", "0: expected at least 1"),
     "curate.0.upvotes.noise": ("-1", "-1: expected a finite number of at least 0"),
     "curate.0.upvotes.keep": ("0", "0: expected a share above 0 and at most 1"),
+    "curate.0.upvotes.units": ("sd", "sd: expected 'standard' or 'raw'"),
+    "curate.0.upvotes.crowd": ("0.5", f"0.5: expected {SETTINGS}"),
+    "curate.0.upvotes.crowd.taste_spread": ("2", "2: expected a share from 0 to 1"),
+    "curate.0.upvotes.crowd.noise_spread": ("-1", "-1: expected a finite number of at least 0"),
+    "curate.0.upvotes.crowd.strictness": (".inf", "inf: expected a finite number"),
+    "curate.0.upvotes.crowd.strictness_spread": (
+        "-1",
+        "-1: expected a finite number of at least 0",
+    ),
+    "curate.0.upvotes.crowd.abstain": ("1", "1: expected a share from 0 to below 1"),
+    "curate.0.upvotes.crowd.at_random": ("-0.1", "-0.1: expected a share from 0 to 1"),
+    "curate.0.upvotes.crowd.care_spread": ("1.5", "1.5: expected a share from 0 to 1"),
+    "curate.0.upvotes.crowd.herding": ("much", "much: expected a number"),
+    "curate.0.upvotes.bots": ("0.5", f"0.5: expected {SETTINGS}"),
+    "curate.0.upvotes.bots.share": ("1.5", "1.5: expected a share from 0 to 1"),
+    "curate.0.upvotes.bots.vote": ("no", "false: expected 'up' or 'down'"),
+    "curate.0.upvotes.bots.origin": ("all", "all: expected 'model', 'human' or 'any'"),
+    "curate.0.upvotes.bots.author": ("5", "5: expected text"),
+    "curate.0.upvotes.bots.pattern": (
+        "(",
+        "(: expected a regular expression (missing ), unterminated subpattern at position 0)",
+    ),
+    "curate.0.upvotes.exposure": ("rank", f"rank: expected {SETTINGS}"),
+    "curate.0.upvotes.exposure.by": ("age", "age: expected 'uniform' or 'rank'"),
+    "curate.0.upvotes.exposure.attention": ("0", "0: expected a share above 0 and at most 1"),
+    "curate.0.upvotes.exposure.exponent": ("-1", "-1: expected a finite number of at least 0"),
+    "curate.0.upvotes.exposure.rounds": ("1", "1: expected at least 2"),
+    "curate.0.upvotes.exposure.hours": ("0", "0: expected a finite number above 0"),
+    "curate.0.upvotes.rank": (
+        "best",
+        "best: expected 'net', 'share', 'wilson', 'hot', 'likes' or 'quality'",
+    ),
+    "curate.0.upvotes.choice": ("top", f"top: expected {SETTINGS}"),
+    "curate.0.upvotes.choice.by": (
+        "best",
+        "best: expected 'top', 'threshold', 'softmax' or 'bradley_terry'",
+    ),
+    "curate.0.upvotes.choice.temperature": ("0", "0: expected a finite number above 0"),
+    "curate.0.upvotes.choice.threshold": (".inf", "inf: expected a finite number"),
+    "curate.0.author": ("4", f"4: expected {SETTINGS}"),
+    "curate.0.author.drafts": ("1", "1: expected at least 2"),
+    "curate.0.author.scorer": ("3", f"3: expected text or {SETTINGS} or a function"),
+    "curate.0.author.noise": ("-1", "-1: expected a finite number of at least 0"),
+    "curate.0.author.units": ("sd", "sd: expected 'standard' or 'raw'"),
     "evaluate": ("perplexity", "perplexity: expected a list"),
     "evaluate.0": ("7", "7: expected a name, or one name with its settings"),
     "evaluate.0.perplexity": ("30000", f"30000: expected {SETTINGS}"),
@@ -135,8 +180,19 @@ def every_setting() -> set[str]:
     for key, kind in (("curate", "filter"), ("evaluate", "evaluator")):
         found.add(f"{key}.0")
         for name in BUILT_IN[kind]:
-            fields = dataclasses.fields(find_component(name, kind))
-            found |= {f"{key}.0.{name}"} | {f"{key}.0.{name}.{field.name}" for field in fields}
+            found |= {f"{key}.0.{name}"} | fields_below(
+                find_component(name, kind), f"{key}.0.{name}"
+            )
+    return found
+
+
+def fields_below(maker: type, path: str) -> set[str]:
+    """The path of each field of a dataclass, groups and what is in them included."""
+    found = set()
+    for name, hint in typing.get_type_hints(maker).items():
+        found.add(f"{path}.{name}")
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            found |= fields_below(hint, f"{path}.{name}")
     return found
 
 
@@ -249,8 +305,8 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
         ({"curate": [{"random": {5: 1}}]}, "curate.0.random.5: unknown setting"),
         (
             {"curate": ["lenght"]},
-            "curate.0.lenght: unknown filter; did you mean length?; built in are duplicates, "
-            "length, random, repetition, upvotes; your own is module:name",
+            "curate.0.lenght: unknown filter; did you mean length?; built in are author, "
+            "duplicates, length, random, repetition, upvotes; your own is module:name",
         ),
         (
             {"evaluate": ["perplexty"]},
@@ -260,7 +316,8 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
             "curate.0.upvotes.scorer: fluent: unknown scorer; did you mean fluency?; built in are "
-            "fluency, variety; your own is module:name",
+            "fluency, surprise, toxicity, variety, residual(SCORER) and words(FILE); your own is "
+            "module:name",
         ),
     ],
 )

@@ -1,18 +1,27 @@
 """Filters: which of a generation's candidates the next generation learns from."""
 
-from textmad.curation.controls import Random
+from textmad.curation.author import Author
+from textmad.curation.controls import Random, Twin
 from textmad.curation.duplicates import Duplicates
+from textmad.curation.electorate import Bots, Crowd, Exposure
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
 from textmad.curation.quality import Length, Repetition
+from textmad.curation.ranking import Choice
 from textmad.curation.votes import Upvotes
 
 __all__ = [
+    "Author",
+    "Bots",
+    "Choice",
     "Context",
+    "Crowd",
     "Duplicates",
+    "Exposure",
     "Filter",
     "Length",
     "Random",
     "Repetition",
+    "Twin",
     "Upvotes",
     "Verdicts",
     "apply_filters",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from textmad.components import component_name
 from textmad.curation.draws import document_uniforms
-from textmad.curation.protocol import Context, Verdicts
+from textmad.curation.protocol import Context, Filter, Verdicts, judged
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,12 +31,51 @@ class Random:
     def __post_init__(self) -> None:
         check_kept_share(self.keep)
 
+    @property
+    def kept_share(self) -> float:
+        """Of the documents."""
+        return self.keep
+
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
         """Judge all candidates."""
         (score,) = document_uniforms(candidates["id"][:], context.rng, 1)
         keep = np.zeros(len(score), dtype=bool)
         keep[np.argsort(-score, kind="stable")[: round(self.keep * len(score))]] = True
         return Verdicts(keep, score, f"not among the {self.keep:.4g} kept at random")
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Keep, at random, exactly as many tokens as another filter would: its control arm.
+
+    The other filter judges the same candidates with the same random stream as it would on its
+    own. Then documents are kept in a random order until they hold as many tokens as it has kept,
+    so the last one may exceed them. Its votes and other columns stay in the table, unheeded.
+
+    Attributes:
+        twin_of: the other filter. In a recipe it is `twin` before its name:
+            `twin upvotes: {keep: 0.4}`.
+    """
+
+    twin_of: Filter
+
+    @property
+    def kept_share(self) -> float:
+        """Of the documents, about; 1 where the other filter cannot tell."""
+        return float(getattr(self.twin_of, "kept_share", 1.0))
+
+    def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
+        """Judge all candidates."""
+        name = component_name(self.twin_of)
+        verdicts = judged(name, self.twin_of, candidates, context)
+        (score,) = document_uniforms(candidates["id"][:], context.rng.spawn(1)[0], 1)
+        tokens = np.maximum(np.array(candidates["tokens"][:], dtype=np.int64), 1)  # 0: unknown
+        order = np.argsort(-score, kind="stable")
+        before = np.cumsum(tokens[order]) - tokens[order]
+        keep = np.zeros(len(score), dtype=bool)
+        keep[order] = before < tokens[verdicts.keep].sum()
+        reason = f"not among those kept at random, as many tokens as by {name}"
+        return Verdicts(keep, score, reason, verdicts.columns)
 
 
 def check_kept_share(keep: float) -> None:

@@ -1,4 +1,10 @@
-"""Random numbers that belong to documents rather than to places in a list."""
+"""Random numbers that belong to documents rather than to places in a list.
+
+Each document has its own SplitMix64 stream (Steele, Lea and Flood, "Fast splittable pseudorandom
+number generators", OOPSLA 2014), whose start is a keyed hash of its id. One numpy generator a
+document would be the same thing, a hundred times slower. The i-th number of a stream is computed
+from its start alone, so documents may be taken in any order and in pieces of any size.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +14,20 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float64]
+Starts = npt.NDArray[np.uint64]
+
+_STEP = 0x9E3779B97F4A7C15
+
 
 def document_uniforms(
     ids: Sequence[str], rng: np.random.Generator, num_draws: int
-) -> Iterator[npt.NDArray[np.float64]]:
+) -> Iterator[Floats]:
     """`num_draws` arrays `(documents,)` of uniform numbers in (0, 1), one at a time.
 
     A document's numbers depend on `rng` and on its id alone, so neither the order of the
     documents nor which others there are changes them: a vote stays the same vote. Takes one
     number from `rng`, when the first array is asked for.
-
-    Each document has its own SplitMix64 stream (Steele, Lea and Flood, "Fast splittable
-    pseudorandom number generators", OOPSLA 2014), whose start is a keyed hash of its id. One
-    numpy generator a document would be the same thing, a hundred times slower.
 
     >>> rngs = [np.random.default_rng(0) for _ in range(2)]
     >>> (forward,) = document_uniforms(["a", "b"], rngs[0], 1)
@@ -28,19 +35,43 @@ def document_uniforms(
     >>> bool((forward == backward[::-1]).all())
     True
     """
+    starts = document_starts(ids, rng)
+    yield from (uniforms(starts, index) for index in range(num_draws))
+
+
+def document_starts(ids: Sequence[str], rng: np.random.Generator) -> Starts:
+    """Where each document's stream begins, `(documents,)`; takes one number from `rng`."""
     key = rng.bytes(16)
     digests = b"".join(
         hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest()
         for name in ids
     )
-    state = np.frombuffer(digests, dtype="<u8").astype(np.uint64)
-    for _ in range(num_draws):
-        state = state + np.uint64(0x9E3779B97F4A7C15)  # arrays of uint64 wrap around
-        # The upper 53 bits, and a half so that neither 0 nor 1 is ever drawn.
-        yield ((_mixed(state) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def _mixed(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+def other_starts(starts: Starts, rng: np.random.Generator) -> Starts:
+    """Another, independent stream for each document; takes one number from `rng`."""
+    return _mixed(starts ^ rng.integers(2**64, dtype=np.uint64))
+
+
+def uniforms(starts: Starts, index: int) -> Floats:
+    """The number at place `index` of each stream, in (0, 1)."""
+    # Arrays of uint64 wrap around, which the sum of two Python numbers would not.
+    state = starts + np.uint64((index + 1) * _STEP % 2**64)
+    # The upper 53 bits, and a half so that neither 0 nor 1 is ever drawn.
+    numbers = (_mixed(state) >> np.uint64(11)).astype(np.float64)
+    numbers += 0.5
+    numbers *= 2.0**-53
+    return numbers
+
+
+def _mixed(state: Starts) -> Starts:
+    """SplitMix64's output function of `state`, which is left as it is."""
+    mixed = state >> np.uint64(30)
+    for factor, shift in ((0xBF58476D1CE4E5B9, 27), (0x94D049BB133111EB, 31)):
+        mixed ^= state
+        mixed *= np.uint64(factor)
+        state = mixed
+        mixed = state >> np.uint64(shift)
+    mixed ^= state
+    return mixed

@@ -1,15 +1,18 @@
 """Scorers: what a crowd finds good. Higher is better.
 
 A scorer of one's own is a plain function from a list of texts to a list of numbers, as TRL's
-reward functions are; the built-in ones may also ask the run's base model.
+reward functions are; the built-in ones may also ask the run's base model. Some are made from a
+part in brackets: `residual(fluency)`, `words(my_markers.txt)`.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from math import comb
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +21,35 @@ import numpy.typing as npt
 from textmad.components import component_name, import_name
 from textmad.curation.protocol import Context, document, first_failing
 from textmad.errors import CurationError, RecipeError
+from textmad.store import file_digest, source_digest
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Scorer = Callable[[list[str]], Sequence[float]]
+ScorerWithContext = Callable[[list[str], Context], Sequence[float]]
+
+# Mild insults and coarse words of English posts, nothing worse. A list knows no meaning: quotes,
+# jokes and "not stupid" count, and what is hurtful in polite words does not.
+COARSE = frozenset(
+    {
+        *("annoying", "crap", "crappy", "creep", "damn", "disgusting", "dumb", "fool", "fools"),
+        *("garbage", "hate", "hates", "hell", "idiot", "idiotic", "idiots", "jerk", "jerks"),
+        *("lame", "liar", "liars", "loser", "losers", "moron", "morons", "pathetic", "sick"),
+        *("ridiculous", "stupid", "suck", "sucks", "terrible", "trash", "ugly", "useless"),
+        *("worst", "worthless"),
+    }
+)
 
 
 def fluency(texts: list[str], context: Context) -> list[float]:
     """Mean log-likelihood of a text's tokens under the base model, nats per token, below 0."""
     return [-float(np.mean(nll)) for nll in context.base_token_nll(texts)]
+
+
+def surprise(texts: list[str], context: Context) -> list[float]:
+    """Mean loss of a text's tokens under the base model, nats per token: fluency reversed."""
+    return [-value for value in fluency(texts, context)]
 
 
 def variety(texts: list[str], context: Context) -> list[float]:
@@ -54,34 +76,96 @@ def hdd(words: Sequence[str], sample: int) -> float:
     return (len(set(words)) - missed) / sample if sample else 0.0
 
 
+def toxicity(texts: list[str], context: Context) -> list[float]:
+    """Share of the words that are in `COARSE`, in [0, 1]: more is better, so weigh it negatively.
+
+    A short list of mild English markers: a stand-in for outrage that is voted up or down, no
+    judge of what may be said. `words(FILE)` does the same with a list of one's own.
+    """
+    return [listed_share(text, COARSE) for text in texts]
+
+
+def listed_share(text: str, words: frozenset[str]) -> float:
+    """The share of a text's words that are among `words`, 0 where there are none.
+
+    >>> listed_share("Don't be stupid, you fool!", COARSE)
+    0.4
+    """
+    found = re.findall(r"\w+(?:['’]\w+)*", text.casefold())
+    return sum(word in words for word in found) / len(found) if found else 0.0
+
+
+def length_regressed_out(values: Sequence[float], texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """What is left of `values` once log(1 + words) has explained what it can (least squares).
+
+    What a crowd likes beyond long, or short, texts: length alone explains much of most votes.
+
+    >>> length_regressed_out([1.0, 1.0, 4.0], ["a b", "a b", "a b c"]).round(9).tolist()
+    [0.0, 0.0, 0.0]
+    """
+    length = np.log1p([len(text.split()) for text in texts])
+    score = np.asarray(values, dtype=np.float64)
+    if not len(score):
+        return score
+    length, score = length - length.mean(), score - score.mean()
+    spread = float(length @ length)
+    slope = float(length @ score) / spread if spread else 0.0
+    residual: npt.NDArray[np.float64] = score - slope * length
+    return residual
+
+
 BUILT_IN: dict[str, Callable[[list[str], Context], list[float]]] = {
     "fluency": fluency,
+    "surprise": surprise,
+    "toxicity": toxicity,
     "variety": variety,
 }
+_MADE_FROM = re.compile(r"(residual|words)\((.+)\)")
 
 
-def resolved(scorer: str | Scorer) -> Callable[[list[str], Context], Sequence[float]]:
+def resolved(scorer: str | Scorer) -> ScorerWithContext:
     """The function that `scorer` names, or is.
 
     Raises:
-        ValueError: no such built-in, module or function.
+        ValueError: no such built-in, module, function or file.
     """
-    if isinstance(scorer, str) and scorer in BUILT_IN:
+    if not isinstance(scorer, str):
+        return _own(scorer, scorer)
+    if scorer in BUILT_IN:
         return BUILT_IN[scorer]
-    if isinstance(scorer, str) and ":" not in scorer:
+    made = _MADE_FROM.fullmatch(scorer)
+    if made and made[1] == "residual":
+        inner = resolved(made[2])
+        return lambda texts, context: length_regressed_out(
+            checked(made[2], inner(texts, context), len(texts)), texts
+        ).tolist()
+    if made:
+        listed = _word_list(made[2])
+        return lambda texts, context: [listed_share(text, listed) for text in texts]
+    if ":" not in scorer:
         close = difflib.get_close_matches(scorer, BUILT_IN, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(
             f"scorer: {scorer}: unknown scorer{hint}; built in are "
-            f"{', '.join(sorted(BUILT_IN))}; your own is module:name"
+            f"{', '.join(sorted(BUILT_IN))}, residual(SCORER) and words(FILE); your own is "
+            "module:name"
         )
     try:
-        function = import_name(scorer) if isinstance(scorer, str) else scorer
+        return _own(scorer, import_name(scorer))
     except RecipeError as error:
         raise ValueError(f"scorer: {error}") from None
-    if not callable(function):
-        raise ValueError(f"scorer: {scorer}: expected a function, found {type(function).__name__}")
-    return lambda texts, context: function(texts)
+
+
+def own_sources(scorer: str | Scorer) -> dict[str, str]:
+    """Digests of what the user wrote for a scorer: its source file, its list of words."""
+    if not isinstance(scorer, str):
+        return {component_name(scorer): source_digest(scorer)}
+    made = _MADE_FROM.fullmatch(scorer)
+    if made and made[1] == "residual":
+        return own_sources(made[2])
+    if made:
+        return {scorer: file_digest(Path(made[2]))}
+    return {} if scorer in BUILT_IN else {scorer: source_digest(import_name(scorer))}
 
 
 def scored(scorer: str | Scorer, candidates: Dataset, context: Context) -> npt.NDArray[np.float64]:
@@ -91,10 +175,12 @@ def scored(scorer: str | Scorer, candidates: Dataset, context: Context) -> npt.N
         CurationError: the scorer raised, or gave something other than one finite number a text.
     """
     texts: list[str] = candidates["text"][:]
-    name = scorer if isinstance(scorer, str) else component_name(scorer)
+    name = scorer_name(scorer)
     function = resolved(scorer)
     try:
         values = function(list(texts), context)
+    except CurationError:
+        raise
     except Exception as error:
         index = first_failing(
             lambda start, stop: function(texts[start:stop], context), len(texts), type(error)
@@ -103,24 +189,53 @@ def scored(scorer: str | Scorer, candidates: Dataset, context: Context) -> npt.N
         raise CurationError(
             f"scorer {name} raised {type(error).__name__}: {error}{blame}"
         ) from error
-    return _finite(name, values, candidates)
-
-
-def _finite(name: str, values: object, candidates: Dataset) -> npt.NDArray[np.float64]:
-    if not isinstance(values, Iterable):
-        raise CurationError(
-            f"scorer {name} gave {type(values).__name__}, expected a list of "
-            f"{len(candidates)} numbers"
-        )
-    values = list(values)
-    if len(values) != len(candidates):
-        raise CurationError(
-            f"scorer {name} gave {len(values)} values for {len(candidates)} texts, expected 1 each"
-        )
-    for index, value in enumerate(values):
+    found = checked(name, values, len(texts))
+    for index, value in enumerate(found):
         if not isinstance(value, int | float | np.number) or not np.isfinite(value):
             raise CurationError(
                 f"scorer {name} gave {value!r} for {document(candidates, index)}, "
                 "expected a finite number"
             )
-    return np.array(values, dtype=np.float64)
+    return np.array(found, dtype=np.float64)
+
+
+def scorer_name(scorer: str | Scorer) -> str:
+    """As the recipe and messages have it."""
+    return scorer if isinstance(scorer, str) else component_name(scorer)
+
+
+def checked(name: str, values: object, length: int) -> list[float]:
+    """A list of as many values as there are texts.
+
+    Raises:
+        CurationError: it is none.
+    """
+    if not isinstance(values, Iterable):
+        raise CurationError(
+            f"scorer {name} gave {type(values).__name__}, expected a list of {length} numbers"
+        )
+    values = list(values)
+    if len(values) != length:
+        raise CurationError(
+            f"scorer {name} gave {len(values)} values for {length} texts, expected 1 each"
+        )
+    return values
+
+
+def _own(scorer: str | Scorer, function: object) -> ScorerWithContext:
+    if not callable(function):
+        raise ValueError(f"scorer: {scorer}: expected a function, found {type(function).__name__}")
+    return lambda texts, context: function(texts)
+
+
+def _word_list(path: str) -> frozenset[str]:
+    """The words of a file, one a line; what follows # is a remark."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ValueError(f"scorer: words({path}): cannot be read: {why}") from None
+    words = frozenset(line.split("#")[0].strip().casefold() for line in lines) - {""}
+    if not words:
+        raise ValueError(f"scorer: words({path}): holds no words: expected one a line")
+    return words

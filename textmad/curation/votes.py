@@ -2,89 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from textmad.curation.controls import check_kept_share
-from textmad.curation.draws import document_uniforms
+from textmad.curation.crowd import Counts, voted
+from textmad.curation.draws import Floats, document_uniforms
+from textmad.curation.electorate import Bots, Crowd, Electorate, Exposure
 from textmad.curation.protocol import Context, Verdicts
-from textmad.curation.scorers import resolved, scored
+from textmad.curation.ranking import Choice, Rule, chosen, rank_score
+from textmad.curation.taste import ScorerSetting, Units, check_scorer, tasted
+from textmad.documents import as_dataset, as_table
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_KEEP = 0.25
+
 
 @dataclass(frozen=True)
 class Upvotes:
-    """Keep the share of documents that a crowd votes up most.
+    """Keep what a crowd votes up most.
 
     A document's quality is its scorer's value, standardised over the candidates. Each voter
     perceives the quality plus their own noise, and votes up what they perceive at or above the
     average, otherwise down; so a document of quality q gets a voter's upvote with probability
-    1 / (1 + exp(-q / noise)). Documents of equally many upvotes stand in the order of their mean
+    1 / (1 + exp(-q / noise)). Documents of equal rank stand in the order of their summed
     perceived quality, then of their id. Hence without noise the crowd ranks by quality exactly,
-    and with endless noise it keeps what chance keeps.
+    and with endless noise it keeps what chance keeps. The nested settings make it a less equal,
+    less careful, less honest crowd; docs/crowd.md goes through them.
 
     Votes belong to the document's id, not to its place. The documents' `votes` become ups less
-    downs, and the score is that by the number of voters, in [-1, 1]; the table also gets `ups`,
-    `downs` and `quality`. Exactly `round(keep * documents)` are kept.
+    downs, and the score is what `rank` makes of them; the table also gets `ups`, `downs`,
+    `exposure` (voters it was shown to), `rank` (1 for the first), `quality`, and each scorer's
+    own value as `reward_<scorer>`.
 
     Attributes:
-        scorer: `fluency` or `variety` (`textmad.curation.scorers`), or a function from a list of
-            texts to a list of numbers, higher being better; in YAML as module:name.
+        scorer: a scorer's name (`textmad.curation.scorers`), names with their weights, or a
+            function from a list of texts to a list of numbers, higher being better; in YAML as
+            module:name.
         voters: at least 1.
-        noise: scale of a voter's logistic noise in standard deviations of quality; 0 = none.
-        keep: share, above 0 and at most 1.
+        noise: scale of a voter's logistic noise in units of quality; 0 = none.
+        keep: share, above 0 and at most 1; exactly `round(keep * documents)` are kept.
+        units: of quality. `standard`: standard deviations over the candidates, from their mean.
+            `raw`: the scorer's own.
+        crowd: how voters differ, how careful they are, whether they follow each other.
+        bots: voters with a target.
+        exposure: who is shown what.
+        rank: the rule by which votes become a score (`textmad.curation.ranking.rank_score`).
+        choice: which documents are kept, given their scores.
     """
 
-    scorer: str | Callable[[list[str]], Sequence[float]] = "fluency"
+    scorer: ScorerSetting = "fluency"
     voters: int = 50
     noise: float = 1.0
-    keep: float = 0.25
+    keep: float = _KEEP
+    units: Units = "standard"
+    crowd: Crowd = field(default_factory=Crowd)
+    bots: Bots = field(default_factory=Bots)
+    exposure: Exposure = field(default_factory=Exposure)
+    rank: Rule = "net"
+    choice: Choice = field(default_factory=Choice)
 
     def __post_init__(self) -> None:
-        resolved(self.scorer)
+        check_scorer(self.scorer)
         if self.voters < 1:
             raise ValueError(f"voters: {self.voters}: expected at least 1")
-        if not 0 <= self.noise < np.inf:
-            raise ValueError(f"noise: {self.noise:g}: expected a finite number of at least 0")
+        check_noise(self.noise)
         check_kept_share(self.keep)
+        if self.choice.by == "threshold" and self.keep != _KEEP:
+            raise ValueError(
+                f"keep: {self.keep:g}: has no effect while choice.by is threshold; delete it"
+            )
+        if self.crowd.taste_spread and not isinstance(self.scorer, dict):
+            raise ValueError(
+                f"crowd.taste_spread: {self.crowd.taste_spread:g}: has no effect with a single "
+                "scorer; give several with their weights, or delete it"
+            )
+        if self.exposure.hours != Exposure.hours and self.rank != "hot":
+            raise ValueError(
+                f"exposure.hours: {self.exposure.hours:g}: has no effect while rank is "
+                f"{self.rank}; set rank: hot, or delete it"
+            )
+
+    @property
+    def kept_share(self) -> float:
+        """Of the documents; at most, where a threshold decides."""
+        return 1.0 if self.choice.by == "threshold" else self.keep
 
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
         """Judge all candidates."""
+        given = candidates["id"][:]
+        order = np.argsort(np.array(given, dtype=str), kind="stable")  # so that theirs is none
+        candidates = as_dataset(as_table(candidates).take(order))
         ids = candidates["id"][:]
-        quality = standardised(scored(self.scorer, candidates, context))
-        ups = np.zeros(len(ids), dtype=np.int64)
-        perceived = np.zeros(len(ids))  # summed over the voters
-        for draw in document_uniforms(ids, context.rng, self.voters):
-            impression = quality + self.noise * np.log(draw / (1 - draw))
-            ups += impression >= 0
-            perceived += impression
-        downs = self.voters - ups
-        keep = np.zeros(len(ids), dtype=bool)
-        ranking = np.lexsort((np.array(ids, dtype=str), -perceived, -ups))  # last key first
-        keep[ranking[: round(self.keep * len(ids))]] = True
-        votes = (ups - downs).astype(np.float64)
+        _, _, quality, rewards = found = tasted(self.scorer, self.units, candidates, context)
+        # From a stream of their own: they change no vote.
+        posted, *draws = document_uniforms(ids, context.rng.spawn(1)[0], 3)
+        posted = _posted(candidates, posted, self.exposure.hours)
+
+        def score_of(ups: Counts, downs: Counts) -> Floats:
+            return rank_score(
+                self.rank, ups, downs, voters=self.voters, posted=posted, quality=quality
+            )
+
+        electorate = Electorate(
+            self.voters, found.weights, self.noise, self.crowd, self.bots, self.exposure
+        )
+        targets = self.bots.targets(candidates)
+        votes = voted(ids, found.tastes, targets, electorate, score_of, context.rng)
+        score = score_of(votes.ups, votes.downs)
+        ranking = np.lexsort((-votes.perceived, -score))  # last key first, then the id
+        keep = chosen(self.choice, score, ranking, self.keep, draws)
+        place = np.empty(len(ids), dtype=np.int64)
+        place[ranking] = np.arange(1, len(ids) + 1)
+        columns = {
+            "ups": votes.ups,
+            "downs": votes.downs,
+            "exposure": votes.exposure,
+            "rank": place,
+            "quality": quality,
+            **rewards,
+            "votes": (votes.ups - votes.downs).astype(np.float64),
+        }
+        back = np.empty(len(ids), dtype=np.int64)
+        back[order] = np.arange(len(ids))
         return Verdicts(
-            keep,
-            votes / self.voters,
-            f"not among the {self.keep:.4g} most upvoted",
-            {"ups": ups, "downs": downs, "quality": quality, "votes": votes},
+            keep[back],
+            score[back],
+            self._reason(),
+            {name: column[back] for name, column in columns.items()},
         )
 
+    def _reason(self) -> str:
+        match self.choice.by:
+            case "top":
+                by = "most upvoted" if self.rank == "net" else f"highest by {self.rank}"
+                return f"not among the {self.keep:.4g} {by}"
+            case "threshold":
+                return f"{self.rank} below {self.choice.threshold:g}"
+            case "softmax":
+                return f"not among the {self.keep:.4g} drawn by {self.rank}"
+            case "bradley_terry":
+                return f"another was chosen from its {1 / self.keep:.4g} by {self.rank}"
 
-def standardised(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Values less their mean, by their standard deviation; zeros where all are equal.
 
-    >>> standardised(np.array([1.0, 3.0])).tolist()
-    [-1.0, 1.0]
-    """
-    if not len(values) or values.min() == values.max():
-        return np.zeros(len(values))
-    centred = values - values.mean()
-    deviations: npt.NDArray[np.float64] = centred / centred.std()
-    return deviations
+def check_noise(noise: float) -> None:
+    """Refuse a scale of noise that is none."""
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise: {noise:g}: expected a finite number of at least 0")
+
+
+def _posted(candidates: Dataset, draw: Floats, hours: float) -> Floats:
+    """When each document was posted, in seconds: its own time, else evenly over some hours."""
+    times = np.array(candidates["time"][:], dtype=np.float64)  # NaN where unknown
+    posted: Floats = draw * hours * 3600 if np.isnan(times).any() else times
+    return posted

@@ -1,0 +1,89 @@
+"""The author: of several drafts by the model, one is posted. What the crowd never gets to see."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from textmad.curation.draws import document_uniforms
+from textmad.curation.protocol import Context, Verdicts, document
+from textmad.curation.ranking import best_of_each, with_luck
+from textmad.curation.taste import ScorerSetting, Units, check_scorer, tasted
+from textmad.curation.votes import check_noise
+from textmad.documents import as_dataset, as_table
+from textmad.errors import CurationError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_INDEX = re.compile(r"-(\d+)$")  # of an id g<generation>-<index>
+
+
+@dataclass(frozen=True)
+class Author:
+    """Keep, of every `drafts` documents that the model wrote in a row, the one its author prefers.
+
+    Documents 0 to drafts - 1 are the drafts for the first slot, and so on, by the index in their
+    ids, wherever they stand. Where earlier filters have rejected some, the author chooses among
+    those left; a slot without any stays empty. The author of a slot picks draft i with
+    probability exp(quality_i / noise) / sum_j exp(quality_j / noise), as in Ferbach et al.
+    (2407.09499, equation 1); in `raw` units with noise 1, many drafts turn the model's
+    distribution p into p e^r. The score is the quality with that noise, and the table gets
+    `quality` and the scorers' own values, as by `upvotes`.
+
+    Attributes:
+        drafts: for each slot, at least 2.
+        scorer: as of `upvotes`: a name, names with weights, or a function.
+        noise: scale of the author's noise (Gumbel) in units of quality; 0: always the best.
+        units: of quality: `standard` (over the candidates) or `raw`.
+    """
+
+    drafts: int = 4
+    scorer: ScorerSetting = "fluency"
+    noise: float = 1.0
+    units: Units = "standard"
+
+    def __post_init__(self) -> None:
+        if self.drafts < 2:
+            raise ValueError(f"drafts: {self.drafts}: expected at least 2")
+        check_scorer(self.scorer)
+        check_noise(self.noise)
+
+    @property
+    def kept_share(self) -> float:
+        """Of the documents."""
+        return 1 / self.drafts
+
+    def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
+        """Judge all candidates."""
+        order = np.argsort(_indices(candidates), kind="stable")
+        candidates = as_dataset(as_table(candidates).take(order))
+        _, _, quality, rewards = tasted(self.scorer, self.units, candidates, context)
+        (draw,) = document_uniforms(candidates["id"][:], context.rng, 1)
+        score = with_luck(quality, self.noise, draw)
+        keep = best_of_each(score, _indices(candidates) // self.drafts)
+        back = np.empty(len(order), dtype=np.int64)
+        back[order] = np.arange(len(order))
+        columns = {"quality": quality, **rewards}
+        return Verdicts(
+            keep[back],
+            score[back],
+            "another draft was posted",
+            {name: column[back] for name, column in columns.items()},
+        )
+
+
+def _indices(candidates: Dataset) -> npt.NDArray[np.int64]:
+    """Which in its generation each document is, `(documents,)`."""
+    found = [_INDEX.search(name) for name in candidates["id"][:]]
+    for place, match in enumerate(found):
+        if match is None:
+            raise CurationError(
+                f"{document(candidates, place)} has no index in its id, so its slot is unknown: "
+                "expected g<generation>-<index>, as candidates have"
+            )
+    return np.array([int(match[1]) for match in found if match], dtype=np.int64)
