@@ -7,7 +7,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from textmad.curation import Duplicates, Length, Random, Repetition, Upvotes, Verdicts
+from textmad.curation import (
+    Author,
+    Bots,
+    Choice,
+    Crowd,
+    Duplicates,
+    Exposure,
+    Length,
+    Random,
+    Repetition,
+    Twin,
+    Upvotes,
+    Verdicts,
+)
 from textmad.documents import documents, write_parquet
 from textmad.errors import CurationError, EvaluationError
 from textmad.evaluators.protocol import Measurement
@@ -42,6 +55,22 @@ class VariedWords:
         Duplicates(threshold=None),
         Upvotes(),
         Upvotes(scorer="variety", noise=0),
+        Upvotes(scorer="residual(surprise)", rank="wilson", units="raw"),
+        Upvotes(
+            scorer={"fluency": 0.6, "toxicity": -0.4},
+            crowd=Crowd(taste_spread=0.5, abstain=0.3, care_spread=0.5, herding=0.3),
+            bots=Bots(share=0.2, pattern="a"),
+            exposure=Exposure("rank", attention=0.5),
+            rank="hot",
+            choice=Choice("softmax", temperature=0.1),
+        ),
+        Upvotes(rank="share", choice=Choice("threshold", threshold=0.4)),
+        Upvotes(rank="likes", choice=Choice("bradley_terry")),
+        Author(),
+        Author(3, "variety", noise=0, units="raw"),
+        Twin(Upvotes()),
+        Twin(Author()),
+        Twin(Length(20, 30)),
         VariedWords(0.6),
     ],
     ids=repr,

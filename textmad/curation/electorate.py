@@ -116,12 +116,16 @@ class Bots:
         """Which documents the bots vote on, `(documents,)`."""
         if not self.share:
             return np.zeros(len(candidates), dtype=bool)
-        found = np.array([bool(re.search(self.pattern, text)) for text in candidates["text"][:]])
-        if self.origin != "any":
-            found = found & (np.array(candidates["origin"][:]) == self.origin)
-        if self.author:
-            found = found & (np.array(candidates["author"][:]) == self.author)
-        return found.astype(bool)
+        rows = zip(*(candidates[name][:] for name in ("text", "origin", "author")), strict=True)
+        return np.array(
+            [
+                self.origin in ("any", origin)
+                and self.author in ("", author)
+                and re.search(self.pattern, text) is not None
+                for text, origin, author in rows
+            ],
+            dtype=bool,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""Authors, crowds and twins in the whole loop: their votes in the table, and after a resume."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import textmad as tm
+from textmad.curation import Author, Bots, Crowd, Exposure, Twin, Upvotes
+
+CROWD = Upvotes(
+    scorer={"fluency": 0.7, "variety": 0.3},
+    voters=20,
+    keep=0.5,
+    crowd=Crowd(taste_spread=0.3, noise_spread=0.3, abstain=0.1, at_random=0.1, herding=0.2),
+    bots=Bots(share=0.1, pattern="the"),
+    exposure=Exposure("rank", attention=0.5, rounds=4),
+    rank="wilson",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(short_recipe: tm.Recipe) -> tm.Recipe:
+    return short_recipe.replace(generations=1, sample={"oversample": 6.0})
+
+
+@pytest.fixture(scope="module")
+def run(recipe: tm.Recipe, tmp_path_factory: pytest.TempPathFactory) -> tm.Run:
+    out = tmp_path_factory.mktemp("crowd") / "run"
+    return tm.run(recipe.replace(curate=[Author(2), CROWD]), out)
+
+
+def test_votes_exposure_and_rank_stand_in_the_table_of_what_was_posted(run: tm.Run):
+    table = run.candidates(1).to_pandas()
+    posted = table[table["filter"] != "author"]
+    assert table.loc[table["filter"] == "author", "ups"].isna().all()
+    assert (posted["ups"] - posted["downs"] == posted["votes"]).all()
+    assert (posted["ups"] + posted["downs"] <= posted["exposure"]).all()
+    assert sorted(posted["rank"]) == list(range(1, len(posted) + 1))
+    assert posted.loc[posted["kept"], "rank"].max() == posted["kept"].sum()
+    assert posted[["reward_fluency_2", "reward_variety"]].notna().all(axis=None)
+
+
+def test_the_same_votes_are_cast_after_a_resume(run: tm.Run, tmp_path: Path):
+    again = Path(shutil.copytree(run.path, tmp_path / "run"))
+    for stage in ("curate", "evaluate"):
+        shutil.rmtree(again / "gen-01" / stage)
+    (again / "metrics.parquet").unlink()
+    tm.run(run.recipe, again)
+    for path in run.path.glob("gen-*/*/*.parquet"):
+        assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+
+
+def test_a_twin_sees_the_votes_of_its_original_and_keeps_as_many_tokens(
+    recipe: tm.Recipe, run: tm.Run, tmp_path: Path
+):
+    twin = tm.run(recipe.replace(generations=0, curate=[Author(2), Twin(CROWD)]), tmp_path / "run")
+    voted, by_chance = run.candidates(0).to_pandas(), twin.candidates(0).to_pandas()
+    assert by_chance["text"].tolist() == voted["text"].tolist()
+    np.testing.assert_array_equal(by_chance["ups"], voted["ups"])
+    assert by_chance["kept"].tolist() != voted["kept"].tolist()
+    tokens = [table.loc[table["kept"], "tokens"].sum() for table in (voted, by_chance)]
+    assert 0 <= tokens[1] - tokens[0] < voted["tokens"].max()
+
+
+def test_the_scorers_of_ones_own_are_on_record_wherever_they_stand(
+    recipe: tm.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "tests_own_taste.py").write_text(
+        "def short(texts): return [-len(text) for text in texts]\n"
+        "def loud(texts): return [text.count('!') for text in texts]\n"
+    )
+    (tmp_path / "markers.txt").write_text("the\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    scorer = {
+        "residual(tests_own_taste:loud)": 1.0,
+        "tests_own_taste:short": 0.5,
+        "words(markers.txt)": 0.5,
+    }
+    one, other = {"upvotes": {"scorer": scorer}}, {"twin author": {"scorer": scorer}}
+    run = tm.run(recipe.replace(generations=0, curate=[other, one]), tmp_path / "run")
+    sys.modules.pop("tests_own_taste", None)
+    (session,) = run.provenance["sessions"]
+    assert set(session["own_code"]) == {
+        "tests_own_taste:loud",
+        "tests_own_taste:short",
+        "words(markers.txt)",
+    }

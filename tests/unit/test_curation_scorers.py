@@ -1,0 +1,110 @@
+"""Scorers: values by hand, and what is refused."""
+
+import numpy as np
+import pytest
+
+from textmad.curation import Context
+from textmad.curation.scorers import BUILT_IN, length_regressed_out, own_sources, scored
+from textmad.curation.taste import check_scorer, own_scorer_sources, tasted
+from textmad.documents import documents
+from textmad.errors import CurationError
+from textmad.store import file_digest
+
+NLL = {"tea": np.array([2.0, 4.0]), "stupid tea": np.array([1.0])}
+
+
+def context():
+    nothing = documents({"text": []})
+    return Context(
+        generation=0,
+        rng=np.random.default_rng(0),
+        human=nothing,
+        earlier=lambda g: nothing,
+        token_nll=lambda texts: [],
+        base_token_nll=lambda texts: [NLL[text] for text in texts],
+    )
+
+
+def values(scorer, texts):
+    return scored(scorer, documents({"text": texts}), context()).tolist()
+
+
+def test_surprise_is_fluency_reversed():
+    assert values("fluency", ["tea", "stupid tea"]) == [-3.0, -1.0]
+    assert values("surprise", ["tea", "stupid tea"]) == [3.0, 1.0]
+
+
+def test_toxicity_is_the_share_of_listed_words_whatever_their_case_and_marks():
+    assert values("toxicity", ["tea", "STUPID tea!", "you idiot, you fool", ""]) == [0, 0.5, 0.5, 0]
+
+
+def test_words_of_a_file_are_counted_instead(tmp_path):
+    path = tmp_path / "markers.txt"
+    path.write_text("# what is asked about\nTea\nmilk  # with it\n\n", encoding="utf-8")
+    assert values(f"words({path})", ["tea or milk", "stupid"]) == [pytest.approx(2 / 3), 0]
+    assert own_sources(f"words({path})") == {f"words({path})": file_digest(path)}
+
+
+def test_a_residual_is_what_length_does_not_explain():
+    texts = ["a", "b", "a b c", "b c d"]
+    # Two of each length: their mean is what length explains, and half the difference is left.
+    assert length_regressed_out([1, 3, 10, 20], texts) == pytest.approx([-1, 1, -5, 5])
+    longer = [float(len(text.split())) for text in texts]
+    assert length_regressed_out(longer, texts) == pytest.approx([0] * 4)
+
+
+def test_a_residual_is_uncorrelated_with_log_length():
+    rng = np.random.default_rng(0)
+    texts = ["x " * n for n in rng.integers(1, 40, 500)]
+    length = np.log1p([len(text.split()) for text in texts])
+    left = length_regressed_out((3 * length + rng.normal(size=500)).tolist(), texts)
+    assert np.corrcoef(left, length)[0, 1] == pytest.approx(0, abs=1e-9)
+    assert left.std() == pytest.approx(1, abs=0.1)
+
+
+def test_a_residual_takes_any_scorer():
+    plain = np.array(values("fluency", ["tea", "stupid tea"]))
+    assert plain.tolist() == [-3, -1]
+    # Two lengths, two values: length explains all.
+    assert values("residual(fluency)", ["tea", "stupid tea"]) == pytest.approx([0, 0])
+    assert own_sources("residual(textmad.near_duplicates:shingles)").keys() == {
+        "textmad.near_duplicates:shingles"
+    }
+    assert own_scorer_sources({"residual(fluency)": 1.0, "toxicity": -1.0}) == {}
+
+
+@pytest.mark.parametrize("scorer", [*BUILT_IN, "residual(variety)"])
+def test_no_documents_have_no_scores(scorer):
+    assert values(scorer, []) == []
+    assert tasted(scorer, "standard", documents({"text": []}), context()).quality.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        ("residual(fluent)", "scorer: fluent: unknown scorer; did you mean fluency?"),
+        ("words(none.txt)", "scorer: words(none.txt): cannot be read: No such file or directory"),
+        ({"fluency": 1.0, "varied": 1.0}, "scorer: varied: unknown scorer; did you mean variety?"),
+        ({"fluency": float("nan")}, "scorer: {'fluency': nan}: expected finite weights"),
+    ],
+)
+def test_a_scorer_that_cannot_be_is_refused(scorer, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        check_scorer(scorer)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_list_without_words_is_refused(tmp_path):
+    path = tmp_path / "empty.txt"
+    path.write_text("# nothing\n")
+    with pytest.raises(ValueError, match="holds no words: expected one a line"):
+        check_scorer(f"words({path})")
+
+
+def too_few(texts):
+    return [1.0] * (len(texts) - 1)
+
+
+def test_a_bad_scorer_inside_a_residual_is_named():
+    with pytest.raises(CurationError, match="too_few gave 1 values for 2 texts, expected 1 each"):
+        values(f"residual({__name__}:too_few)", ["tea", "stupid tea"])
