@@ -38,6 +38,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",
         "diversity": "textmad.evaluators.diversity:Diversity",
         "rare_tokens": "textmad.evaluators.rare_tokens:RareTokens",
+        "votes": "textmad.evaluators.votes:Votes",
     },
 }
 TWIN = "twin "  # before a filter's name

@@ -312,4 +312,5 @@ def _snapshot() -> Snapshot:
         num_documents=60,
         num_words=400,
         rng=stream(0, "check_evaluator"),
+        candidates=_earlier_than(_GENERATION + 1)(_GENERATION),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textmad.documents import documents
-from textmad.evaluators import METRICS, Diversity, Perplexity, RareTokens, Snapshot, measure
+from textmad.evaluators import METRICS, Diversity, Perplexity, RareTokens, Snapshot, Votes, measure
 from textmad.models import TokenScores
 from textmad.seeds import stream
 
@@ -91,7 +91,7 @@ def test_every_metric_is_known_and_every_split_has_the_same_ones(evaluator, snap
 
 
 def test_no_metric_of_the_table_is_left_unmeasured(snapshot):
-    evaluators = (Perplexity(), Diversity(), RareTokens())
+    evaluators = (Perplexity(), Diversity(), RareTokens(), Votes())
     measured = {metric for e in evaluators for metric, _, _ in values(e, snapshot)}
     assert measured == METRICS.keys()
 

@@ -160,6 +160,7 @@ BAD = {
     "evaluate.0.diversity.overlap_words": ("0", "0: expected at least 1"),
     "evaluate.0.rare_tokens": ("30000", f"30000: expected {SETTINGS}"),
     "evaluate.0.rare_tokens.held_out_tokens": ("many", "many: expected a whole number"),
+    "evaluate.0.votes": ("net", f"net: expected {SETTINGS}"),
 }
 
 
@@ -311,7 +312,7 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
         (
             {"evaluate": ["perplexty"]},
             "evaluate.0.perplexty: unknown evaluator; did you mean perplexity?; built in are "
-            "diversity, perplexity, rare_tokens; your own is module:name",
+            "diversity, perplexity, rare_tokens, votes; your own is module:name",
         ),
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
@@ -671,7 +672,7 @@ def test_a_filter_instance_of_ones_own_comes_back_with_all_its_settings(tmp_path
 
 
 def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluators():
-    recipe = Recipe(curate=list(BUILT_IN["filter"]))
+    recipe = Recipe(curate=list(BUILT_IN["filter"]), evaluate=list(BUILT_IN["evaluator"]))
     data = yaml.safe_load(recipe.to_yaml())
     found = set()
 
@@ -685,7 +686,7 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
         walk(data[key], key)
     for key in ("curate", "evaluate"):
         for component in data[key]:
-            walk(component, f"{key}.0")
+            walk(component if isinstance(component, dict) else {component: {}}, f"{key}.0")
     assert found == every_setting()
 
 

@@ -17,6 +17,7 @@ from textmad.evaluators.protocol import (
     measure,
 )
 from textmad.evaluators.rare_tokens import RareTokens
+from textmad.evaluators.votes import Votes
 from textmad.evaluators.words import count_words
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Perplexity",
     "RareTokens",
     "Snapshot",
+    "Votes",
     "count_words",
     "measure",
     "metric_path",

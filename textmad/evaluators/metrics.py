@@ -36,5 +36,12 @@ METRICS: dict[str, Metric] = {
         Metric("rare_rate", "human", "share", "Rare-token rate"),
         Metric("surviving_rare_types", "human", "share", "Surviving rare types"),
         Metric("unseen_mass", "human", "share", "Human mass of types not drawn"),
+        # votes
+        Metric("votes", "human", "votes", "Votes"),
+        Metric("votes_gini", "human", "share", "Gini of upvotes"),
+        Metric("votes_share", "human", "share", "Share of upvotes"),
+        Metric("votes_agreement", "higher", "", "Votes follow quality (Spearman)"),
+        Metric("reward_mean", "higher", "", "Mean reward"),
+        Metric("reward_variance", "human", "", "Variance of reward"),
     )
 }

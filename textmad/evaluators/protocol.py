@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+from textmad.documents import empty
 from textmad.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Snapshot:
     num_documents: int
     num_words: int
     rng: np.random.Generator
+    candidates: Dataset = field(default_factory=empty)  # all drawn, with every filter's verdict
     run_cache: MutableMapping[Hashable, tuple[Any, Any]] = field(
         default_factory=dict, repr=False, compare=False
     )
