@@ -22,7 +22,7 @@ from textmad.curation.electorate import Bools, Electorate, Exposure, Voters, rec
 
 Counts = npt.NDArray[np.int64]
 
-_CHUNK = 8192  # documents at once: what stays in the processor's cache
+_CHUNK = 8192  # documents at once: bounds the memory, not the result
 
 
 class Votes(NamedTuple):

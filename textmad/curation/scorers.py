@@ -100,8 +100,8 @@ def length_regressed_out(values: Sequence[float], texts: Sequence[str]) -> npt.N
 
     What a crowd likes beyond long, or short, texts: length alone explains much of most votes.
 
-    >>> length_regressed_out([1.0, 1.0, 4.0], ["a b", "a b", "a b c"]).round(9).tolist()
-    [0.0, 0.0, 0.0]
+    >>> length_regressed_out([1.0, 3.0, 10.0, 20.0], ["a", "b", "a b", "b c"]).round(9).tolist()
+    [-1.0, 1.0, -5.0, 5.0]
     """
     length = np.log1p([len(text.split()) for text in texts])
     score = np.asarray(values, dtype=np.float64)
