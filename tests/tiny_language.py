@@ -13,7 +13,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from textmad.models.training import Example, train
+from textmad.models.batches import Example
+from textmad.models.training import train
 from textmad.recipe import TrainSettings
 
 POSITIONS = 64

@@ -113,6 +113,7 @@ class TrainSettings(Settings):
     decay: Literal["linear", "cosine", "none"] = "linear"
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     max_grad_norm: Positive = 1.0
+    gradient_checkpointing: bool = False  # less memory, a third more work; the same result
 
 
 class MixSettings(Settings):

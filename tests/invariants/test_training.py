@@ -1,5 +1,9 @@
 """What must make no difference to training: how a step is cut into batches, and their padding."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +11,11 @@ import pytest
 
 from textmad.documents import documents
 from textmad.models import training
+from textmad.models.batches import Limits, micro_batches
 from textmad.models.causal_lm import CausalLM
 from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
 
+ROOT = Path(__file__).resolve().parents[2]
 # About 20 steps; a faster or longer trajectory would amplify mere rounding.
 TRAIN = TrainSettings(epochs=1, batch_tokens=220, learning_rate=1e-5)
 
@@ -37,11 +43,12 @@ def test_eight_documents_at_once_train_as_eight_times_one(model, corpus):
     def sizes(micro_batch_tokens: int) -> list[int]:
         step = training.plan_steps(model._examples(corpus), TRAIN, seed=0)[0]
         lengths = [len(model._examples(corpus)[index].input_ids) for index in step]
-        plan = training.micro_batches(lengths, micro_batch_tokens, 1)
-        return [len(batch[0]) for batch in plan]
+        plan = micro_batches(lengths, Limits(micro_batch_tokens, 8, packed=True))
+        return [sum(len(rectangle.documents) for rectangle in row) for [row] in plan]
 
-    assert set(sizes(1)) == {1} != set(sizes(100_000))
-    together = losses(model, corpus, TRAIN.model_copy(update={"micro_batch_tokens": 100_000}))
+    assert set(sizes(1)) == {1}
+    assert len(sizes(1000)) == 1
+    together = losses(model, corpus, TRAIN.model_copy(update={"micro_batch_tokens": 1000}))
     one_by_one = losses(model, corpus, TRAIN.model_copy(update={"micro_batch_tokens": 1}))
     assert 15 <= len(together) <= 25
     np.testing.assert_allclose(together, one_by_one, rtol=0, atol=1e-5)
@@ -50,21 +57,98 @@ def test_eight_documents_at_once_train_as_eight_times_one(model, corpus):
 def test_padding_changes_no_trajectory(model, corpus, monkeypatch):
     collate, padding = training.collate, []
 
-    def counted(examples):
-        input_ids, labels = collate(examples)
-        padding.append(int(input_ids.numel()) - sum(len(e.input_ids) for e in examples))
-        return input_ids, labels
+    def counted(examples, rectangles, device):
+        batch = collate(examples, rectangles, device)
+        own = (len(examples[index].input_ids) for r in rectangles for index in r.documents)
+        padding.append(batch.input_ids.numel() - sum(own))
+        return batch
 
     monkeypatch.setattr(training, "collate", counted)
     trajectories, padded = [], []
-    for share in (0.0, 0.99):
-        monkeypatch.setattr(training, "_MAX_PADDING", share)
+    for tokens in (0, 500):
+        monkeypatch.setattr(training, "_RECTANGLE_TOKENS", tokens)
         padding.clear()
         trajectories.append(losses(model, corpus))
         padded.append(sum(padding))
     assert padded[0] == 0
     assert padded[1] > 1000
     np.testing.assert_allclose(*trajectories, rtol=0, atol=1e-5)
+
+
+def test_checkpointed_layers_change_no_trajectory(model, corpus):
+    checkpointed = TRAIN.model_copy(update={"gradient_checkpointing": True})
+    np.testing.assert_allclose(
+        losses(model, corpus, checkpointed), losses(model, corpus), rtol=0, atol=1e-5
+    )
+
+
+PROGRAM = """
+import json, os
+from textmad.documents import documents
+from textmad.models import parallel, processes
+from textmad.models.causal_lm import CausalLM
+from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
+given = json.load(open("given.json"))
+answers = {}
+for fsdp in ("false", "true"):
+    os.environ["ACCELERATE_USE_FSDP"] = fsdp  # as the launcher sets it
+    found = []
+    for lora in (LoraSettings(rank=8, alpha=64.0), None):
+        model = CausalLM.open(ModelSettings(base=given["base"], lora=lora))
+        train = TrainSettings(**given["train"])
+        fitted = model.fit(documents({"text": given["texts"]}), train, seed=0)
+        nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(given["texts"]))
+        found.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
+    answers["fsdp" if parallel.sharded() else "ddp"] = [processes.world_size(), found]
+if processes.is_main():
+    json.dump(answers, open("answers.json", "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def by_one_process(trained_gpt2_folder: Path, corpus) -> list[list[object]]:
+    answers = []
+    for lora in (LoraSettings(rank=8, alpha=64.0), None):
+        model = CausalLM.open(ModelSettings(base=str(trained_gpt2_folder), lora=lora))
+        fitted = model.fit(corpus, TRAIN, seed=0)
+        nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(corpus["text"][:]))
+        answers.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
+    return answers
+
+
+@pytest.fixture(scope="module")
+def by_two_processes(trained_gpt2_folder: Path, corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    given = {
+        "base": str(trained_gpt2_folder),
+        "texts": corpus["text"][:],
+        "train": TRAIN.model_dump(exclude_unset=True),
+    }
+    (folder / "given.json").write_text(json.dumps(given))
+    (folder / "program.py").write_text(PROGRAM)
+    answer = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+         "program.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    return json.loads((folder / "answers.json").read_text())
+
+
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+def test_two_processes_train_as_one(by_one_process, by_two_processes, how):
+    """Copies of the model, and a model in shards whose weights are gathered for what follows."""
+    world_size, answers = by_two_processes[how]
+    assert world_size == 2
+    for (curve, norm, nll), (alone, own_norm, own_nll) in zip(answers, by_one_process, strict=True):
+        np.testing.assert_allclose(curve, alone, rtol=0, atol=1e-5)
+        assert norm == pytest.approx(own_norm, rel=1e-4)
+        assert nll == pytest.approx(own_nll, rel=1e-5)
 
 
 def test_the_trajectories_compared_here_do_learn(model, corpus):

@@ -145,7 +145,11 @@ def test_accelerate_reads_a_launch_file_and_knows_all_its_keys(path: Path):
     assert isinstance(config, ClusterConfig)
     assert config.num_processes % config.num_machines == 0
     several = config.num_processes > 1
-    assert config.distributed_type.value == ("MULTI_GPU" if several else "NO")
+    sharded = path.stem == "fsdp"
+    expected = "FSDP" if sharded else "MULTI_GPU" if several else "NO"
+    assert config.distributed_type.value == expected
+    if sharded:  # accelerate's default would leave the weights of all processes but one empty
+        assert config.fsdp_config["fsdp_cpu_ram_efficient_loading"] is False
 
 
 @each_launch

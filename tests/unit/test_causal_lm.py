@@ -332,6 +332,25 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (["ACCELERATE_USE_DEEPSPEED"], "the launcher asks for DeepSpeed, which is not supported"),
+        (
+            ["ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"],
+            "fsdp_cpu_ram_efficient_loading: every process needs the whole base to sample",
+        ),
+    ],
+)
+def test_a_launcher_s_wish_that_is_not_met_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tiny_gpt2_folder: Path, variables: list[str], message: str
+) -> None:
+    for variable in variables:
+        monkeypatch.setenv(variable, "true")
+    with pytest.raises(ModelError, match=message):
+        open_base(settings_of(tiny_gpt2_folder))
+
+
 def test_a_folder_with_pickles_only_is_refused(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
     folder = copied(tiny_gpt2_folder, tmp_path)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,15 +11,9 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from textmad.models.training import (
-    IGNORED,
-    Example,
-    collate,
-    learning_rate,
-    micro_batches,
-    plan_steps,
-    train,
-)
+from textmad.models.batches import IGNORED, Example
+from textmad.models.packed_attention import can_pack
+from textmad.models.training import learning_rate, plan_steps, train
 from textmad.recipe import TrainSettings
 
 VOCABULARY = 50
@@ -118,10 +111,57 @@ def test_every_token_of_a_step_weighs_the_same_however_the_step_is_cut() -> None
 
 
 def test_padding_changes_nothing() -> None:
-    # 10 and 9 tokens share a micro-batch, with one position of padding.
+    # 10 and 9 tokens share a rectangle, with one position of padding.
     examples = [document(10, seed) for seed in range(3)] + [document(9)]
-    assert micro_batches([10, 10, 10, 9], 8192, 1) == [[[3, 0, 1, 2]]]
     assert off(first_gradient(examples), exact_gradient(examples)) < 1e-6
+
+
+def test_a_network_that_cannot_read_packed_rows_learns_the_same() -> None:
+    unpacked = gpt2()
+    unpacked.set_attn_implementation("eager")
+    assert can_pack(gpt2())
+    assert not can_pack(unpacked)
+    examples = [*DOCUMENTS, document(6, prompt=12)]
+    assert off(first_gradient(examples, model=unpacked), exact_gradient(examples)) < 1e-6
+    assert unpacked.config._attn_implementation == "eager"
+
+
+def test_training_leaves_the_attention_as_it_was() -> None:
+    model = gpt2()
+    train(model, [document(11)], ONE_STEP, seed=0)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def saved_bytes(settings: TrainSettings) -> tuple[int, torch.Tensor]:
+    """What one step keeps for its backward pass, and its gradient."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        gradient = first_gradient([document(100, seed) for seed in range(8)], settings)
+    return sum(kept.values()), gradient
+
+
+def test_checkpointed_layers_keep_less_and_learn_the_same() -> None:
+    plain, gradient = saved_bytes(ONE_STEP)
+    settings = ONE_STEP.model_copy(update={"gradient_checkpointing": True})
+    less, same = saved_bytes(settings)
+    # The logits are kept either way; of the layer, 4 x 16 of the MLP twice and some tens more.
+    assert less < 0.7 * plain
+    assert torch.equal(gradient, same)
+
+
+def test_bfloat16_multiplies_in_it_and_keeps_the_weights_in_float32() -> None:
+    model, low = gpt2(), gpt2()
+    exact = first_gradient(DOCUMENTS, model=model)
+    with seen_by_the_optimizer(low) as gradients:
+        train(low, DOCUMENTS, ONE_STEP, seed=0, bfloat16=True)
+    # bfloat16 has 8 bits: a rounding is up to 2^-9 of a number.
+    assert 2**-12 < off(gradients[0], exact) < 2**-4
+    assert {parameter.dtype for parameter in low.parameters()} == {torch.float32}
 
 
 def test_a_step_s_gradient_holds_nothing_of_the_steps_before() -> None:
@@ -144,19 +184,6 @@ def test_a_prompt_is_read_and_not_learned_from() -> None:
     assert off(first_gradient([other]), exact_gradient([asked])) > 0.01
     curve = train(gpt2(), [asked, document(5)], ONE_STEP, seed=0)
     assert [row["tokens"] for row in curve] == [11]
-
-
-def test_the_launcher_s_accumulation_setting_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    results = []
-    for setting in (None, "4"):
-        if setting is not None:
-            monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", setting)
-        model = gpt2()
-        curve = train(model, DOCUMENTS, SHORT, seed=0)
-        results.append((curve, weights(model)))
-    assert results[0] == results[1]
 
 
 def test_the_gradient_is_clipped_and_its_norm_before_that_is_kept() -> None:
@@ -386,57 +413,3 @@ def test_the_plan_belongs_to_its_seed() -> None:
     first, again, other = (plan_steps(DOCUMENTS, SHORT, seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
-
-
-# --- the micro-batches ----------------------------------------------------------------------
-
-
-def test_micro_batches_worked_by_hand() -> None:
-    lengths = [3, 30, 10, 3, 9]
-    # By length: 3 3 | 9 10 (a twentieth is padding) | 30: ten beside nine, never ten beside three.
-    assert micro_batches(lengths, 100, 1) == [[[0, 3]], [[4, 2]], [[1]]]
-    # 16 tokens do not hold 2 x 10.
-    assert micro_batches(lengths, 16, 1) == [[[0, 3]], [[4]], [[2]], [[1]]]
-    # Two processes take one of each pair; one has nothing to do while the other reads 30.
-    assert micro_batches(lengths, 16, 2) == [[[0], [3]], [[4], [2]], [[1], []]]
-
-
-@pytest.mark.parametrize(
-    ("num", "length", "max_tokens", "num_processes", "expected"),
-    [(10, 4, 8, 1, 5), (10, 4, 11, 1, 5), (10, 4, 12, 1, 4), (10, 4, 8, 2, 3), (10, 4, 1, 1, 10)],
-)
-def test_documents_of_one_length_fill_their_micro_batches(
-    num: int, length: int, max_tokens: int, num_processes: int, expected: int
-) -> None:
-    assert len(micro_batches([length] * num, max_tokens, num_processes)) == expected
-
-
-@pytest.mark.parametrize("num_processes", [1, 2, 3, 8])
-@pytest.mark.parametrize("max_tokens", [1, 40, 300, 100_000])
-def test_micro_batches_hold_every_document_once_within_both_bounds(
-    num_processes: int, max_tokens: int
-) -> None:
-    rng = np.random.default_rng([num_processes, max_tokens])
-    for _ in range(20):
-        lengths = rng.geometric(0.05, size=rng.integers(1, 80)).tolist()
-        plan = micro_batches(lengths, max_tokens, num_processes)
-        dealt = Counter(index for batch in plan for mine in batch for index in mine)
-        assert dealt == Counter(range(len(lengths)))
-        for batch in plan:
-            assert len(batch) == num_processes
-            assert max(map(len, batch)) - min(map(len, batch)) <= 1
-            together = [lengths[index] for mine in batch for index in mine]
-            padded = len(together) * max(together)
-            assert padded - sum(together) <= 0.1 * padded + 1e-9
-            for mine in batch:
-                longest = max((lengths[index] for index in mine), default=0)
-                assert len(mine) <= 1 or len(mine) * longest <= max_tokens
-
-
-def test_collated_documents_are_padded_on_the_right_and_padding_is_not_learned() -> None:
-    short = Example(np.array([7, 8]), np.array([IGNORED, 9]))
-    long = Example(np.array([1, 2, 3]), np.array([2, 3, 4]))
-    input_ids, labels = collate([short, long])
-    assert input_ids.tolist() == [[7, 8, 0], [1, 2, 3]]
-    assert labels.tolist() == [[IGNORED, 9, IGNORED], [2, 3, 4]]
-    assert input_ids.dtype == labels.dtype == torch.int64

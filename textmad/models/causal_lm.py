@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from textmad.errors import ModelError
-from textmad.models import Advance, Drawn, Fitted, TokenScores, lora, no_advance
+from textmad.models import Advance, Drawn, Fitted, TokenScores, lora, no_advance, processes
 from textmad.models.decoding import sample_documents
 from textmad.models.loading import Base, open_base, open_network, without_bars
 from textmad.models.sampling_network import for_sampling
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-    from textmad.models.training import Example
+    from textmad.models.batches import Example
 
 _log = logging.getLogger(__name__)
 
@@ -84,25 +84,33 @@ class CausalLM:
         learned; a text cut short teaches no end token; a text longer than the context is
         learned in windows, each token once.
         """
+        from textmad.models import parallel
         from textmad.models.training import train as train_in_place
 
-        examples = self._examples(corpus)
-        if self.settings.lora is None:
-            network = copy.deepcopy(self._latest).float()
-            curve = train_in_place(
-                network.requires_grad_(True), examples, train, seed=seed, advance=advance
-            )
-            network.requires_grad_(False).eval()
-            return Fitted(CausalLM(self._base, self.settings, network=network), curve)
-        adapted = lora.attach(
-            self._base.network, self.settings.lora, seed=seed, adapter=self._adapter
+        learn = partial(
+            train_in_place,
+            examples=self._examples(corpus),
+            settings=train,
+            seed=seed,
+            bfloat16=self.settings.dtype == "bfloat16",
+            advance=advance,
         )
-        curve = train_in_place(adapted, examples, train, seed=seed, advance=advance)
-        adapter = lora.adapter_of(adapted)
-        return Fitted(CausalLM(self._base, self.settings, adapter=adapter), curve)
+        with parallel.room_beside(self._latest) as start:
+            if self.settings.lora is None:
+                network = copy.deepcopy(start).float().requires_grad_(True)
+                curve = learn(network)
+                whole = parallel.gathered(network, start).requires_grad_(False).eval()
+                fitted = CausalLM(self._base, self.settings, network=whole.to(processes.device()))
+                return Fitted(fitted, curve)
+            # The base shares its tensors with an adapted network, but not with one in shards.
+            own = copy.deepcopy(start) if parallel.sharded() else start
+            adapted = lora.attach(own, self.settings.lora, seed=seed, adapter=self._adapter)
+            curve = learn(adapted)
+            adapter = lora.adapter_of(adapted)
+            return Fitted(CausalLM(self._base, self.settings, adapter=adapter), curve)
 
     def _examples(self, corpus: Dataset) -> list[Example]:
-        from textmad.models.training import IGNORED, Example
+        from textmad.models.batches import IGNORED, Example
 
         rows = self._rows(corpus["text"], corpus["prompt"])
         examples = []

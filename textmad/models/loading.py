@@ -98,8 +98,10 @@ def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from textmad.models import processes
+    from textmad.models import parallel, processes
+    from textmad.models.activations import fuse
 
+    parallel.check_launcher()
     try:
         with without_bars():
             network, report = AutoModelForCausalLM.from_pretrained(
@@ -122,6 +124,7 @@ def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
             f"{len(lacking)} tensors are missing or of another shape, the first is {lacking[0]}"
         )
     network.requires_grad_(False)
+    fuse(network)
     # Tensors mapped from a file lie at odd addresses, where matrix kernels round differently than
     # at those torch chooses: the same weights would score 5e-7 apart, saved and not saved.
     for parameter in network.parameters():

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
 from textmad.errors import ModelError
+from textmad.models.parallel import whole
 from textmad.recipe import LoraSettings
 from textmad.seeds import torch_seed
 
@@ -72,9 +73,9 @@ def attach(
 
 
 def adapter_of(adapted: peft.PeftModel) -> dict[str, torch.Tensor]:
-    """A copy of the adapter's tensors, under peft's names."""
+    """A copy of the adapter's tensors, under peft's names, whole where they lay in shards."""
     state = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    return {name: tensor.detach().float().cpu().clone() for name, tensor in state.items()}
+    return {name: whole(tensor).detach().float().cpu().clone() for name, tensor in state.items()}
 
 
 def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> PreTrainedModel:

@@ -20,11 +20,12 @@ from textmad.corpus import open_corpus
 from textmad.corpus.chitchat import read_chitchat
 from textmad.corpus.cleaning import clean
 from textmad.evaluators.perplexity import bits_per_byte, corpus_perplexity
+from textmad.models.batches import IGNORED, Example
 from textmad.models.causal_lm import CausalLM
 from textmad.models.ngram import KneserNey
 from textmad.models.scoring import Row, windows
 from textmad.models.tokenizer import train_tokenizer
-from textmad.models.training import IGNORED, Example, train
+from textmad.models.training import train
 from textmad.progress import Progress
 from textmad.recipe import CorpusSettings, ModelSettings, TrainSettings
 from textmad.seeds import torch_seed

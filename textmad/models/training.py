@@ -1,93 +1,78 @@
 """The training loop: every optimizer step is a random draw of documents, counted in tokens.
 
 A step takes documents in a shuffled order until `batch_tokens` target tokens are together, so its
-make-up does not depend on their lengths. Inside the step they are sorted by length and cut into
-micro-batches with little padding, and those are dealt to the processes. The loss is the sum of
-token losses over *all* micro-batches and processes, divided once by the step's target tokens.
+make-up does not depend on their lengths. Inside the step they are sorted by length and laid end to
+end in micro-batches with next to no padding (`batches`), dealt to the processes. The loss is the
+sum of token losses over *all* micro-batches and processes, divided once by the step's target
+tokens.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from typing import NamedTuple
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch.nn.functional import cross_entropy
+from peft import PeftModel
 
-from textmad.models import Advance, no_advance
+from textmad.models import Advance, no_advance, parallel, processes
+from textmad.models.batches import (
+    IGNORED,
+    Batch,
+    Example,
+    Limits,
+    Rectangle,
+    collate,
+    micro_batches,
+)
+from textmad.models.packed_attention import can_pack, packed_rows, varlen_flash
+from textmad.models.token_loss import summed_nats
 from textmad.recipe import TrainSettings
 from textmad.seeds import stream, torch_seed
 
-IGNORED = -100
-_MAX_PADDING = 0.1  # share of a micro-batch; more micro-batches cost more than this padding
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-
-class Example(NamedTuple):
-    """One document as numbers; `labels[i]` is what position i has to predict."""
-
-    input_ids: np.ndarray  # (time,) int64: start token, prompt, text
-    labels: np.ndarray  # (time,) int64: prompt positions are IGNORED
-
-    @property
-    def num_targets(self) -> int:
-        """Tokens that are learned from."""
-        return int((self.labels != IGNORED).sum())
+# What one more rectangle costs, in tokens: three small attention calls a layer in a packed row,
+# else a forward and a backward pass.
+_RECTANGLE_TOKENS, _PASS_TOKENS = 8, 64
+_CPU_TOKENS = 1024  # of a row: what a longer one computes no longer fits the caches
 
 
 def train(
-    model: torch.nn.Module,
+    model: PreTrainedModel | PeftModel,
     examples: Sequence[Example],
     settings: TrainSettings,
     *,
     seed: int,
+    bfloat16: bool = False,
     advance: Advance = no_advance,
 ) -> list[dict[str, float]]:
     """Train in place; the loss curve, a row an optimizer step.
 
     Rows hold `step`, `tokens` (target tokens so far), `loss` (nats per token, before the step),
-    `learning_rate` and `grad_norm` (before clipping).
+    `learning_rate` and `grad_norm` (before clipping). With `bfloat16` matrices are multiplied in
+    it (autocast); weights, gradients of weights and the loss keep their own precision.
     """
-    # Accumulation is done by hand: Accelerator.backward divides by its own setting, and the
-    # launcher's environment may overrule the constructor (FACTS: measured with accelerate 1.15).
-    accelerator = Accelerator(gradient_accumulation_steps=1)
-    if accelerator.gradient_accumulation_steps != 1:
-        accelerator.gradient_accumulation_steps = 1
-    torch.manual_seed(torch_seed(seed, "train", "dropout", accelerator.process_index))
+    network: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
+    torch.manual_seed(torch_seed(seed, "train", "dropout", processes.rank()))
     steps = plan_steps(examples, settings, seed)
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        learned, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    prepared, optimizer = accelerator.prepare(model, optimizer)
-    prepared.train()
-    curve: list[dict[str, float]] = []
-    tokens = 0
-    for number, step in enumerate(steps):
-        rate = learning_rate(number, len(steps), settings)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        num_targets = sum(examples[index].num_targets for index in step)
-        loss = _accumulate(accelerator, prepared, examples, step, num_targets, settings)
-        norm = accelerator.clip_grad_norm_(learned, settings.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        tokens += num_targets
-        curve.append(
-            {
-                "step": number,
-                "tokens": tokens,
-                "loss": loss,
-                "learning_rate": rate,
-                "grad_norm": float(norm) if norm is not None else math.nan,
-            }
-        )
-        advance(num_targets)
-    accelerator.unwrap_model(prepared).eval()
-    return curve
+    with _training_mode(network, settings) as packed:
+        learner = _Learner(model, network, settings, packed=packed, bfloat16=bfloat16)
+        rates = [learning_rate(number, len(steps), settings) for number in range(len(steps))]
+        sizes = [sum(examples[index].num_targets for index in step) for step in steps]
+        measured: list[torch.Tensor] = []  # left on the device: reading one waits for it
+        for step, rate, num_targets in zip(steps, rates, sizes, strict=True):
+            measured.append(learner.step([examples[index] for index in step], rate, num_targets))
+            advance(num_targets)
+    rows = zip(np.cumsum(sizes).tolist(), rates, torch.stack(measured).tolist(), strict=True)
+    return [
+        {"step": number, "tokens": tokens, "loss": loss, "learning_rate": rate, "grad_norm": norm}
+        for number, (tokens, rate, (loss, norm)) in enumerate(rows)
+    ]
 
 
 def plan_steps(examples: Sequence[Example], settings: TrainSettings, seed: int) -> list[list[int]]:
@@ -122,80 +107,96 @@ def learning_rate(step: int, num_steps: int, settings: TrainSettings) -> float:
     return settings.learning_rate * shape[settings.decay]
 
 
-def micro_batches(
-    lengths: Sequence[int], max_tokens: int, num_processes: int
-) -> list[list[list[int]]]:
-    """Cut a step's documents into micro-batches: `result[i][rank]` are indices into `lengths`.
+class _Learner:
+    """A model with its optimizer, on all processes."""
 
-    Every process gets as many micro-batches as the others; where documents run out its list is
-    empty. A micro-batch holds at most `max_tokens` with its padding, or one document.
-    """
-    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
-    batches: list[list[list[int]]] = []
-    begin = 0
-    while begin < len(order):
-        end, total = begin, 0
-        while end < len(order):
-            longest = lengths[order[end]]
-            rows = math.ceil((end - begin + 1) / num_processes)
-            padded = (end - begin + 1) * longest
-            full = rows > 1 and rows * longest > max_tokens
-            wasteful = 1 - (total + longest) / padded > _MAX_PADDING
-            if end > begin and (full or wasteful):
-                break
-            total += longest
-            end += 1
-        group = order[begin:end]
-        batches.append([group[rank::num_processes] for rank in range(num_processes)])
-        begin = end
-    return batches
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        network: PreTrainedModel,
+        settings: TrainSettings,
+        *,
+        packed: bool,
+        bfloat16: bool,
+    ) -> None:
+        self.settings, self.packed, self.bfloat16 = settings, packed, bfloat16
+        self.device = processes.device()
+        self.model = parallel.distribute(model, network)
+        self.learned = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.learned,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        exact = packed and bfloat16 and varlen_flash(self.device, torch.bfloat16)
+        spare = 0 if exact else _RECTANGLE_TOKENS if packed else _PASS_TOKENS
+        most = _CPU_TOKENS if self.device.type == "cpu" else settings.micro_batch_tokens
+        self.limits = Limits(min(most, settings.micro_batch_tokens), spare, packed)
+
+    def step(self, examples: Sequence[Example], rate: float, num_targets: int) -> torch.Tensor:
+        """One optimizer step; the loss before it and the norm of its gradient, (2,) float64."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = parallel.total(self._accumulate(examples, num_targets)) / num_targets
+        norm = torch.nn.utils.clip_grad_norm_(self.learned, self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return torch.stack([loss, parallel.whole(norm).double()])
+
+    def _accumulate(self, examples: Sequence[Example], num_targets: int) -> torch.Tensor:
+        """Gradients of the step's mean token loss; this process's part of the summed loss."""
+        lengths = [len(example.input_ids) for example in examples]
+        plan = micro_batches(lengths, self.limits, processes.world_size())
+        total = torch.zeros((), device=self.device, dtype=torch.float64)
+        for number, everyone in enumerate(plan):
+            batch = self._batch(examples, everyone[processes.rank()])
+            last = number == len(plan) - 1
+            with nullcontext() if last else parallel.accumulating(self.model):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+                    logits = self._logits(batch)
+                loss = summed_nats(logits, batch.labels)
+                # Processes share the mean of their gradients; the sum is what is wanted.
+                torch.autograd.backward(loss * (processes.world_size() / num_targets))
+            total += loss.detach()
+        return total
+
+    def _batch(self, examples: Sequence[Example], rectangles: Sequence[Rectangle]) -> Batch:
+        if rectangles:
+            return collate(examples, rectangles, self.device)
+        # A process without a document still takes part in the collective calls, and learns nothing.
+        idle = examples[0]._replace(labels=np.full_like(examples[0].labels, IGNORED))
+        return collate([idle], [Rectangle([0], len(idle.input_ids))], self.device)
+
+    def _logits(self, batch: Batch) -> torch.Tensor:
+        """Of the positions that have a label, (targets, vocabulary)."""
+        if self.packed:
+            logits: torch.Tensor = self.model(
+                input_ids=batch.input_ids,
+                position_ids=batch.position_ids,
+                use_cache=False,
+                logits_to_keep=batch.learned,
+                packed=batch.layout,
+            ).logits.squeeze(0)
+            return logits
+        [shape] = batch.layout.rectangles
+        every = self.model(input_ids=batch.input_ids.view(shape), use_cache=False).logits
+        chosen: torch.Tensor = every.flatten(0, 1)[batch.learned]
+        return chosen
 
 
-def collate(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-    """`input_ids` and `labels`, (batch, time), padded on the right.
-
-    No attention mask is needed: under a causal mask no document token sees what comes after it.
-    """
-    time = max(len(example.input_ids) for example in examples)
-    input_ids = np.zeros((len(examples), time), np.int64)
-    labels = np.full((len(examples), time), IGNORED, np.int64)
-    for row, example in enumerate(examples):
-        input_ids[row, : len(example.input_ids)] = example.input_ids
-        labels[row, : len(example.labels)] = example.labels
-    return torch.from_numpy(input_ids), torch.from_numpy(labels)
-
-
-def _accumulate(
-    accelerator: Accelerator,
-    model: torch.nn.Module,
-    examples: Sequence[Example],
-    step: Sequence[int],
-    num_targets: int,
-    settings: TrainSettings,
-) -> float:
-    """Gradients of the step's mean token loss, summed over micro-batches and processes."""
-    lengths = [len(examples[index].input_ids) for index in step]
-    plan = micro_batches(lengths, settings.micro_batch_tokens, accelerator.num_processes)
-    total = torch.zeros((), device=accelerator.device, dtype=torch.float64)
-    for last, batch in _with_last(plan):
-        mine = [examples[step[index]] for index in batch[accelerator.process_index]]
-        # A process without a document still takes part in the collective calls, with weight 0.
-        input_ids, labels = collate(mine or [examples[step[0]]])
-        if not mine:
-            labels.fill_(IGNORED)
-        with nullcontext() if last else accelerator.no_sync(model):
-            logits = model(input_ids=input_ids.to(accelerator.device)).logits
-            loss = cross_entropy(
-                logits.flatten(0, 1).float(),
-                labels.to(accelerator.device).flatten(),
-                ignore_index=IGNORED,
-                reduction="sum",
-            )
-            # Data-parallel wrappers average over processes; the sum is what is wanted.
-            accelerator.backward(loss * (accelerator.num_processes / num_targets))
-        total += loss.detach()
-    return float(accelerator.reduce(total, "sum")) / num_targets
-
-
-def _with_last(plan: list[list[list[int]]]) -> Iterator[tuple[bool, list[list[int]]]]:
-    return ((number == len(plan) - 1, batch) for number, batch in enumerate(plan))
+@contextmanager
+def _training_mode(network: PreTrainedModel, settings: TrainSettings) -> Iterator[bool]:
+    """Inside, `network` is ready to learn; whether it reads packed rows."""
+    packed = can_pack(network)
+    network.train()
+    if settings.gradient_checkpointing:
+        network.activation_checkpointing_enable({"use_reentrant": False})
+        network.disable_input_require_grads()  # only the reentrant way needs them
+    try:
+        with packed_rows(network) if packed else nullcontext():
+            yield packed
+    finally:
+        if settings.gradient_checkpointing:
+            network.activation_checkpointing_disable()
+        network.eval()

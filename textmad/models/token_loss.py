@@ -1,0 +1,54 @@
+"""The sum of token losses, and its gradient in the memory of the logits.
+
+The logits are by far the largest tensor of a step (tokens x vocabulary), and the usual
+cross-entropy holds three of that size at its peak. Here the gradient, softmax minus one at the
+target, is written over the logits while they are in the cache, a few rows at a time (as the
+Liger kernels do, Hsu et al., 2410.10989, section 3.2; theirs is for GPUs only and includes the
+output layer).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+# Logits at a time: what a core's cache holds, or what keeps a GPU busy.
+_CPU_LOGITS, _GPU_LOGITS = 2**18, 2**26
+
+
+class _SummedNats(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=logits.device)
+        many = _CPU_LOGITS if logits.device.type == "cpu" else _GPU_LOGITS
+        rows = max(1, many // logits.shape[-1])
+        for part, targets in zip(
+            torch.split(logits.detach(), rows), torch.split(labels, rows), strict=True
+        ):
+            log_shares = part.log_softmax(-1, dtype=torch.float32)
+            chosen = targets[:, None]
+            total -= log_shares.gather(-1, chosen).sum(dtype=torch.float64)
+            if ctx.needs_input_grad[0]:
+                shares = log_shares.exp_()
+                shares.scatter_add_(-1, chosen, shares.new_full((1, 1), -1.0).expand_as(chosen))
+                part.copy_(shares)
+        ctx.save_for_backward(logits)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *above: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient.mul_(above[0].to(gradient.dtype)), None
+
+
+def summed_nats(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The sum of -log softmax(logits)[label], float64; `logits` is used up where it has a gradient.
+
+    Shapes: logits (targets, vocabulary), labels (targets,). `backward` may be called once.
+
+    >>> float(summed_nats(torch.zeros(3, 4), torch.tensor([0, 1, 3])).exp())  # 4 * 4 * 4
+    64.0...
+    """
+    total: torch.Tensor = _SummedNats.apply(logits, labels)  # type: ignore[no-untyped-call]
+    return total
