@@ -14,7 +14,6 @@ the bands and the set of MinHash, which also misses a pair in a thousand.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -196,10 +195,12 @@ def _mixed(values: Hashes) -> Hashes:
 
 def _runs(texts: npt.NDArray[np.int64], num: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Stretches of whole texts with at most `_MAX_PAIRS` pairs in all, or of a single text."""
-    ends = np.flatnonzero(np.append(texts[1:] != texts[:-1], True)) + 1 if len(texts) else []
     total = np.concatenate([[0], np.cumsum(num)])
+    ends = np.append(np.flatnonzero(texts[1:] != texts[:-1]) + 1, len(texts))
     low = 0
-    for end, after in zip(ends, [*ends[1:], math.inf], strict=True):
-        if after == math.inf or total[int(after)] - total[low] > _MAX_PAIRS:
-            yield low, int(end)
-            low = int(end)
+    while low < len(texts):
+        # The last end that keeps the bound, or the first one behind `low`.
+        within = np.searchsorted(total[ends], total[low] + _MAX_PAIRS, side="right") - 1
+        high = int(ends[max(within, np.searchsorted(ends, low, side="right"))])
+        yield low, high
+        low = high

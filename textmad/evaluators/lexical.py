@@ -183,7 +183,7 @@ def repeated_share(texts: Sequence[str], words: Words | None = None) -> float:
         return np.nan
     words = code_words(texts) if words is None else words
     ends = np.searchsorted(words.documents, np.arange(len(texts)), side="right").tolist()
-    codes = memoryview(words.codes)
+    codes = words.codes.data
     different, without_words, start = set(), set(), 0
     for text, end in zip(texts, ends, strict=True):
         if start == end:

@@ -159,7 +159,8 @@ def _joined(halves: np.ndarray, n: int, half: int) -> np.ndarray:
 
 def _dense(ids: np.ndarray) -> np.ndarray:
     """Other numbers for the same things, all below how many there are."""
-    return pd.factorize(ids)[0].astype(np.int64, copy=False)
+    dense: np.ndarray = pd.factorize(ids)[0].astype(np.int64, copy=False)
+    return dense
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
