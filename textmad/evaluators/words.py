@@ -154,7 +154,8 @@ def _joined(halves: np.ndarray, n: int, half: int) -> np.ndarray:
     num_windows = max(len(halves) - (n - half), 0)
     first, second = halves[:num_windows], halves[n - half : n - half + num_windows]
     # Both are below the number of words, so the pair fits an int64 up to 3e9 words.
-    return first * (len(halves) + half) + second
+    joined: np.ndarray = first * (len(halves) + half) + second
+    return joined
 
 
 def _dense(ids: np.ndarray) -> np.ndarray:
