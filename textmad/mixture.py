@@ -130,6 +130,15 @@ def model_tokens_drawn(mix: MixSettings, sample: SampleSettings) -> int:
     return max(sample.min_tokens, math.ceil(needed))
 
 
+def compared_tokens(mix: MixSettings, sample: SampleSettings) -> int:
+    """Tokens of human text beside which drawn and kept text is put; the same all through a run.
+
+    >>> compared_tokens(MixSettings(model_tokens=30_000), SampleSettings(min_tokens=20_000))
+    20000
+    """
+    return min(sample.min_tokens, mix.model_tokens or sample.min_tokens)
+
+
 def _human_part(settings: MixSettings, generation: int, human: Dataset, seed: int) -> Dataset:
     order = stream(seed, "mix", "human").permutation(len(human))
     tokens = token_counts(human)[order]

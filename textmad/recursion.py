@@ -232,7 +232,7 @@ class Recursion:
 
         inputs = {
             "evaluate": [component.dump() for component in self.recipe.evaluate],
-            "min_tokens": self._compared_tokens,
+            "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
             **{stage: self._digest(stage, generation) for stage in ("mix", "model", "curate")},
         }
         self._stage(
@@ -314,12 +314,6 @@ class Recursion:
     def _continues(self, generation: int) -> bool:
         return self.recipe.model.start_from == "previous" and generation > 0
 
-    @property
-    def _compared_tokens(self) -> int:
-        """Tokens of human text beside which drawn and kept text is put; the same all through."""
-        drawn, kept = self.recipe.sample.min_tokens, self.recipe.mix.model_tokens
-        return min(drawn, kept) if kept else drawn
-
     @cached_property
     def base_digests(self) -> dict[str, str]:
         """Of what the base consists of and, where it is the user's own, of its code."""
@@ -369,7 +363,8 @@ class Recursion:
         human = self.run.human
         order = self._random_order(human, "human")
         tokens = np.cumsum(documents.token_counts(human)[order])
-        filling = int(np.searchsorted(tokens, self._compared_tokens)) + 1
+        compared_tokens = mixture.compared_tokens(self.recipe.mix, self.recipe.sample)
+        filling = int(np.searchsorted(tokens, compared_tokens)) + 1
         num_documents = max(1, int(filling * _COMPARED_SHARE))
         candidates = self.run.candidates(generation)
         drawn = documents.take(candidates, self._random_order(candidates, "drawn", generation))
