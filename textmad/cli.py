@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,8 @@ from textmad.errors import RecipeError, TextmadError
 
 if TYPE_CHECKING:
     from textmad.recipe import Recipe
+
+_OTHERS_WAIT = 5.0  # seconds
 
 app = typer.Typer(
     add_completion=False,
@@ -101,12 +104,27 @@ def main() -> None:
     try:
         app()
     except TextmadError as error:
-        print(f"textmad: {error}", file=sys.stderr)
+        _say(str(error))
         sys.exit(error.exit_code)
     except _Stopped as stopped:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        print("textmad: interrupted; the same command goes on from here", file=sys.stderr)
+        _say("interrupted; the same command goes on from here")
         sys.exit(128 + stopped.args[0])
+
+
+def _say(message: str) -> None:
+    """The closing message, once: what all processes say the first of them says.
+
+    The others wait so long that torchrun, which stops all as soon as one has failed, has ended
+    them; one that is still there has met with something of its own.
+    """
+    rank = os.environ.get("RANK", "0")
+    if rank != "0":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        time.sleep(_OTHERS_WAIT)
+        message = f"process {rank}: {message}"
+    print(f"textmad: {message}", file=sys.stderr)
 
 
 class _Stopped(BaseException):

@@ -7,10 +7,13 @@ more columns behind them (score, kept, filter, reason, votes in detail).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,6 +37,7 @@ SCHEMA = pa.schema(
     ]
 )
 HUMAN, MODEL = "human", "model"
+ROWS_AT_ONCE = 2**16  # what is larger is streamed in pieces of so many documents
 _DEFAULTS: dict[str, Any] = {"prompt": "", "generation": -1, "finished": True, "tokens": 0}
 
 
@@ -50,6 +54,11 @@ def documents(columns: Mapping[str, Sequence[Any]]) -> Dataset:
     >>> documents({"text": ["hello there"]})[0]["origin"]
     'human'
     """
+    return as_dataset(table_of(columns))
+
+
+def table_of(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """The same as an Arrow table."""
     given = dict(columns)
     texts = list(given["text"])
     given.setdefault("id", [content_id(text) for text in texts])
@@ -62,23 +71,64 @@ def documents(columns: Mapping[str, Sequence[Any]]) -> Dataset:
             values = [_DEFAULTS.get(field.name)] * len(texts)
         arrays[field.name] = pa.array(values, field.type)
     arrays |= {name: pa.array(values) for name, values in given.items()}
-    return as_dataset(pa.table(arrays))
+    return pa.table(arrays)
 
 
 def as_dataset(table: pa.Table) -> Dataset:
     """A corpus over an Arrow table, without a copy."""
     from datasets import Dataset
+    from datasets.fingerprint import generate_random_fingerprint
     from datasets.table import InMemoryTable
 
-    return Dataset(InMemoryTable(table))
+    # Without a fingerprint `datasets` would pickle and hash the whole table for one, which only
+    # its caches need; a random one never meets what another table left there.
+    return Dataset(InMemoryTable(table), fingerprint=generate_random_fingerprint())
 
 
 def as_table(corpus: Dataset) -> pa.Table:
-    """The Arrow table of a corpus, any selection applied, without pandas or `datasets` metadata."""
-    table = corpus.data.table
+    """The Arrow table of a corpus, any selection applied, without pandas or `datasets` metadata.
+
+    In one piece, unless it is so large that it may lie on the disk.
+    """
+    table = corpus.data.table.replace_schema_metadata(None)
     if corpus._indices is not None:  # `datasets` itself would gather scattered rows one by one
-        table = table.take(corpus._indices.column(0))
-    return table.replace_schema_metadata(None).combine_chunks()
+        table = _gathered(table, corpus._indices.column(0).to_numpy().astype(np.int64))
+    return table.combine_chunks() if table.num_rows <= ROWS_AT_ONCE else table
+
+
+def take(corpus: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
+    """The chosen documents, in that order; of a corpus on disk only they are read."""
+    return as_dataset(_gathered(as_table(corpus), rows))
+
+
+def token_counts(corpus: Dataset) -> npt.NDArray[np.int64]:
+    """Target tokens of each document, `(documents,)`."""
+    column = as_table(corpus.select_columns(["tokens"]))["tokens"]
+    return np.asarray(column.to_numpy(), dtype=np.int64)
+
+
+def ids_of(corpus: Dataset) -> Iterator[str]:
+    """The documents' ids, in order."""
+    for piece in as_table(corpus.select_columns(["id"]))["id"].chunks:
+        yield from piece.to_pylist()
+
+
+def _gathered(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """`table.take`, which for a table of several pieces would first join them all in memory."""
+    pieces = table.to_batches()
+    if len(pieces) <= 1:
+        return table.take(rows)
+    order = np.argsort(rows, kind="stable")
+    ends = np.cumsum([piece.num_rows for piece in pieces])
+    cuts = np.searchsorted(rows[order], ends)
+    taken = [
+        piece.take(pa.array(rows[order[low:high]] - (end - piece.num_rows)))
+        for piece, low, high, end in zip(pieces, [0, *cuts[:-1]], cuts, ends, strict=True)
+        if high > low
+    ]
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(rows))
+    return pa.Table.from_batches(taken, table.schema).combine_chunks().take(place)
 
 
 def empty() -> Dataset:
@@ -92,11 +142,35 @@ def concatenate(corpora: Sequence[Dataset]) -> Dataset:
     return as_dataset(pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks())
 
 
+# --- on disk --------------------------------------------------------------------------------
+
+
+def on_disk(tables: Iterable[pa.Table], schema: pa.Schema = SCHEMA) -> Dataset:
+    """A corpus of all the tables' documents, memory-mapped from a temporary file.
+
+    The file has no name any more once this returns, and is gone with the corpus.
+    """
+    with tempfile.NamedTemporaryFile(prefix="textmad-", suffix=".arrow") as file:
+        with pa.ipc.new_file(file, schema) as writer:
+            for table in tables:
+                writer.write_table(table, ROWS_AT_ONCE)
+        file.flush()
+        mapped = pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+    return as_dataset(mapped)
+
+
 def write_parquet(corpus: Dataset, path: Path) -> None:
     """Write a corpus; the same documents give the same bytes."""
-    pq.write_table(as_table(corpus), path, compression="zstd")
+    table = as_table(corpus)
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for start in range(0, max(table.num_rows, 1), ROWS_AT_ONCE):
+            writer.write_table(table.slice(start, ROWS_AT_ONCE).combine_chunks())
 
 
 def read_parquet(path: Path) -> Dataset:
-    """Read a corpus that `write_parquet` wrote."""
-    return as_dataset(pq.read_table(path, memory_map=True))
+    """Read a corpus that `write_parquet` wrote; a large one is laid on disk to be mapped."""
+    with pq.ParquetFile(path, memory_map=True) as file:
+        if file.metadata.num_row_groups <= 1:
+            return as_dataset(file.read())
+        groups = (file.read_row_group(index) for index in range(file.metadata.num_row_groups))
+        return on_disk(groups, file.schema_arrow)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from textmad.documents import as_dataset, as_table, concatenate
+from textmad.documents import concatenate, take, token_counts
 from textmad.errors import CorpusError, CurationError
 from textmad.recipe import MixSettings, SampleSettings
 from textmad.seeds import stream
@@ -76,8 +76,8 @@ def mix(
     model_parts = _model_parts(settings, generation, kept, seed)
     return Mixture(
         documents=concatenate([human_part, *model_parts]),
-        human_tokens=int(_tokens(human_part).sum()),
-        model_tokens=sum(int(_tokens(part).sum()) for part in model_parts),
+        human_tokens=int(token_counts(human_part).sum()),
+        model_tokens=sum(int(token_counts(part).sum()) for part in model_parts),
         human_documents=len(human_part),
         model_documents=sum(len(part) for part in model_parts),
     )
@@ -101,7 +101,7 @@ def check_human_tokens(settings: MixSettings, generations: int, human: Dataset) 
     Raises:
         CorpusError: how many tokens are there, and how many are needed.
     """
-    needed, there = human_tokens_needed(settings, generations), int(_tokens(human).sum())
+    needed, there = human_tokens_needed(settings, generations), int(token_counts(human).sum())
     if needed > there:
         raise CorpusError(
             f"corpus: {there:,} tokens of human training text are there, and the recipe needs "
@@ -130,9 +130,18 @@ def model_tokens_drawn(mix: MixSettings, sample: SampleSettings) -> int:
     return max(sample.min_tokens, math.ceil(needed))
 
 
+def compared_tokens(mix: MixSettings, sample: SampleSettings) -> int:
+    """Tokens of human text beside which drawn and kept text is put; the same all through a run.
+
+    >>> compared_tokens(MixSettings(model_tokens=30_000), SampleSettings(min_tokens=20_000))
+    20000
+    """
+    return min(sample.min_tokens, mix.model_tokens or sample.min_tokens)
+
+
 def _human_part(settings: MixSettings, generation: int, human: Dataset, seed: int) -> Dataset:
     order = stream(seed, "mix", "human").permutation(len(human))
-    tokens = _tokens(human)[order]
+    tokens = token_counts(human)[order]
     # `fresh` walks along the order, each generation from where the one before it stopped.
     first = 0 if settings.human == "fresh" else generation
     start = stop = 0
@@ -143,7 +152,7 @@ def _human_part(settings: MixSettings, generation: int, human: Dataset, seed: in
             left = int(tokens[start:].sum())
             raise CorpusError(_human_shortage(settings, step, left, int(tokens.sum())))
         stop = start + reached
-    return _take(human, order[start:stop])
+    return take(human, order[start:stop])
 
 
 def _model_parts(
@@ -162,11 +171,11 @@ def _model_parts(
     parts = []
     for key, name, source in sources:
         order = stream(seed, "mix", "model", key).permutation(len(source))
-        tokens = _tokens(source)[order]
+        tokens = token_counts(source)[order]
         reached = _reach(tokens, settings.model_tokens)
         if reached is None:
             raise CurationError(_model_shortage(settings, generation, name, int(tokens.sum())))
-        parts.append(_take(source, order[:reached]))
+        parts.append(take(source, order[:reached]))
     return parts
 
 
@@ -180,17 +189,6 @@ def _reach(tokens: np.ndarray, budget: int) -> int | None:
         return None
     assert 0 <= total[reached - 1] - budget < tokens[reached - 1], "more than one document over"
     return reached
-
-
-def _take(corpus: Dataset, chosen: np.ndarray) -> Dataset:
-    # Arrow gathers scattered rows 20 times faster than a selected `Dataset` does.
-    return as_dataset(as_table(corpus).take(chosen))
-
-
-def _tokens(corpus: Dataset) -> np.ndarray:
-    """Target tokens of each document, `(documents,)` int64."""
-    column = as_table(corpus.select_columns(["tokens"]))["tokens"]
-    return np.asarray(column.to_numpy(), dtype=np.int64)
 
 
 def _human_shortage(settings: MixSettings, generation: int, left: int, total: int) -> str:

@@ -47,6 +47,12 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     return shared / (len(one) + len(other) - shared)
 
 
+def check_threshold(threshold: float) -> None:
+    """Refuse a threshold that is no similarity."""
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold: {threshold}: expected more than 0 and at most 1")
+
+
 def first_copies(texts: Sequence[str], threshold: float) -> npt.NDArray[np.int64]:
     """For each text the index of the first text that it copies; its own index if of none.
 
@@ -61,6 +67,7 @@ def first_copies(texts: Sequence[str], threshold: float) -> npt.NDArray[np.int64
     >>> first_copies(["Where do you live?", "I like tea.", "where do you live"], 0.8).tolist()
     [0, 1, 0]
     """
+    check_threshold(threshold)
     sets = [shingles(text) for text in texts]
     signatures = _signatures(sets)
     index = _index(threshold)
@@ -81,28 +88,6 @@ def first_copies(texts: Sequence[str], threshold: float) -> npt.NDArray[np.int64
     return first
 
 
-def near_duplicates_of(
-    texts: Sequence[str], references: Sequence[str], threshold: float
-) -> npt.NDArray[np.bool_]:
-    """Which texts are at least `threshold` similar to one of the references.
-
-    >>> near_duplicates_of(["I like tea!", "You like tea."], ["I like tea."], 0.8).tolist()
-    [True, False]
-    """
-    reference_sets = list(dict.fromkeys(shingles(text) for text in references))
-    index = _index(threshold)
-    for j, signature in enumerate(_signatures(reference_sets)):
-        index.insert(j, signature)
-    sets = [shingles(text) for text in texts]
-    return np.array(
-        [
-            any(jaccard(own, reference_sets[j]) >= threshold for j in index.query(signature))
-            for own, signature in zip(sets, _signatures(sets), strict=True)
-        ],
-        dtype=bool,
-    )
-
-
 def _signatures(sets: Sequence[frozenset[str]]) -> list[rensa.RMinHash]:
     return list(rensa.RMinHash.from_token_sets([list(s) for s in sets], NUM_PERMUTATIONS, _SEED))
 
@@ -113,8 +98,6 @@ def _index(threshold: float) -> rensa.RMinHashLSH:
     A pair of similarity s agrees in all r rows of one of b bands with probability
     1 - (1 - s^r)^b.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold: {threshold}: expected more than 0 and at most 1")
     for bands in (1, 2, 4, 8, 16, 32, 64, 128):
         if (1 - threshold ** (NUM_PERMUTATIONS // bands)) ** bands <= 1e-3:
             break

@@ -14,6 +14,8 @@ import numpy as np
 
 from textmad import mixture
 from textmad.corpus import open_corpus
+from textmad.documents import token_counts
+from textmad.evaluators import Perplexity, RareTokens
 from textmad.models import LanguageModel, open_model
 from textmad.recipe import Recipe
 from textmad.seeds import stream
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PROBE_TOKENS = 3_000  # enough to time, little enough to wait for
-_BYTES_A_TOKEN = 6  # of a document in Parquet, its columns included (measured: chitchat, 5 to 6)
+# Measured on runs of the quickstart; columns and manifests included.
+_BYTES_A_TOKEN = 2.5  # of documents in Parquet
+_BYTES_A_GENERATION = 60_000  # metrics, manifests, training curve
 
 
 class Speed(NamedTuple):
@@ -50,6 +54,8 @@ class Plan:
     drawn_tokens: int  # by each generation
     kept_share: float  # of the documents, by the filters that keep a fixed share
     model_tokens: int  # kept tokens that the next mixture needs
+    scored_tokens: int  # in all, by evaluators and filters
+    opening_seconds: float  # that model and corpus took just now, as they will in the run
     speed: Speed
 
     @property
@@ -62,18 +68,17 @@ class Plan:
         """Estimated size of the run folder."""
         texts = self.human_tokens + self.held_out_tokens + sum(self.trained_tokens)
         drawn = 2 * self.drawn_tokens * (self.generations + 1)
-        models = self.speed.model_bytes * (self.generations + 1)
-        return models + (texts + drawn) * _BYTES_A_TOKEN
+        others = (self.speed.model_bytes + _BYTES_A_GENERATION) * (self.generations + 1)
+        return others + round((texts + drawn) * _BYTES_A_TOKEN)
 
     @property
     def seconds(self) -> float:
-        """Estimated time of training, sampling and scoring."""
-        drawn = self.drawn_tokens * (self.generations + 1)
-        scored = 2 * drawn  # held-out and drawn text, under the model and the base
+        """Estimated time of opening, training, sampling and scoring."""
         return (
-            sum(self.trained_tokens) / self.speed.train
-            + drawn / self.speed.sample
-            + scored / self.speed.score
+            self.opening_seconds
+            + sum(self.trained_tokens) / self.speed.train
+            + self.drawn_tokens * (self.generations + 1) / self.speed.sample
+            + self.scored_tokens / self.speed.score
         )
 
     @property
@@ -98,7 +103,7 @@ class Plan:
                 f"{self.model_tokens:,} needed{self._shortage()}",
                 f"disk           about {self.disk_bytes / 1e6:,.0f} MB",
                 f"time           about {self.seconds / 60:.1f} minutes on this machine, "
-                "filters not counted",
+                "your own filters and evaluators not counted",
             ]
         )
 
@@ -115,17 +120,20 @@ def make_plan(recipe: Recipe) -> Plan:
     Raises:
         TextmadError: whatever would stop the run, as far as it can be known now.
     """
+    begun = time.perf_counter()
     model = open_model(recipe.model, recipe.sample)
     corpus = open_corpus(
         recipe.corpus, lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32)
     )
+    opening_seconds = time.perf_counter() - begun
+    human, held_out = corpus.report["human"], corpus.report["held_out"]
     mixture.check_human_tokens(recipe.mix, recipe.generations, corpus.human)
     return Plan(
         generations=recipe.generations,
-        human_documents=len(corpus.human),
-        human_tokens=sum(corpus.human["tokens"]),
-        held_out_documents=len(corpus.held_out),
-        held_out_tokens=sum(corpus.held_out["tokens"]),
+        human_documents=human["documents"],
+        human_tokens=human["tokens"],
+        held_out_documents=held_out["documents"],
+        held_out_tokens=held_out["tokens"],
         human_tokens_needed=mixture.human_tokens_needed(recipe.mix, recipe.generations),
         trained_tokens=[
             round(mixture.training_tokens(recipe.mix, generation) * recipe.train.epochs)
@@ -134,13 +142,32 @@ def make_plan(recipe: Recipe) -> Plan:
         drawn_tokens=mixture.model_tokens_drawn(recipe.mix, recipe.sample),
         kept_share=math.prod(getattr(judge, "kept_share", 1.0) for judge in recipe.filters()),
         model_tokens=recipe.mix.model_tokens if recipe.generations else 0,
+        scored_tokens=_scored_tokens(recipe, held_out["tokens"]),
+        opening_seconds=opening_seconds,
         speed=_probe(recipe, model, corpus.human),
     )
 
 
+def _scored_tokens(recipe: Recipe, held_out_tokens: int) -> int:
+    """Tokens that the built-in evaluators and filters have a model score in a whole run."""
+    evaluators = recipe.evaluators()
+    perplexity = [e.held_out_tokens for e in evaluators if isinstance(e, Perplexity)]
+    rare = [e.held_out_tokens for e in evaluators if isinstance(e, RareTokens)]
+    # Evaluators of the same size share the scores; the base scores human text once a run.
+    each = sum(min(tokens, held_out_tokens) for tokens in {*perplexity, *rare})
+    once = 0
+    if perplexity:
+        compared = mixture.compared_tokens(recipe.mix, recipe.sample)
+        each += compared * (2 if recipe.curate else 1)  # drawn, and kept where it is less
+        once = min(perplexity[0], held_out_tokens) + compared
+    by_crowds = [f for f in recipe.filters() if getattr(f, "scorer", None) == "fluency"]
+    each += len(by_crowds) * mixture.model_tokens_drawn(recipe.mix, recipe.sample)
+    return once + each * (recipe.generations + 1)
+
+
 def _probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:
     """Train, draw and score a little."""
-    size = int(np.searchsorted(np.cumsum(human["tokens"]), _PROBE_TOKENS)) + 1
+    size = int(np.searchsorted(np.cumsum(token_counts(human)), _PROBE_TOKENS)) + 1
     few = human.select(range(min(size, len(human))))
     num_tokens = sum(few["tokens"])
     once = recipe.train.model_copy(update={"epochs": 1.0})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -61,6 +62,7 @@ class CorpusSettings(Settings):
 
     source: str = "chitchat"  # built-in name, file, folder with save_to_disk, or dataset name
     format: Literal["auto", "jsonl", "csv", "parquet", "text", "dataset", "reddit"] = "auto"
+    config: str | None = None  # configuration of a Hub dataset that has several
     split: str = "train"  # of a `datasets` source
     columns: Columns = Columns()
     min_words: AtLeastOne = 8
@@ -158,7 +160,7 @@ class SampleSettings(Settings):
 
 def _resolved(kind: Kind) -> AfterValidator:
     def resolve(component: Component, info: ValidationInfo) -> Component:
-        if info.context is _STORED:
+        if info.context is not None and info.context.stored:
             return component
         try:
             return component.resolved(kind)
@@ -175,13 +177,19 @@ def _read(value: Any) -> Any:
         raise ValueError(str(error)) from None
 
 
-_STORED = object()  # validation context of a recipe that textmad wrote itself
+class _Origin(NamedTuple):
+    """Validation context: where a recipe comes from."""
+
+    where: str  # opens the error message
+    stored: bool  # textmad wrote it itself
+
+
 Filter = Annotated[Component, BeforeValidator(_read), _resolved("filter")]
 Evaluator = Annotated[Component, BeforeValidator(_read), _resolved("evaluator")]
 
 
 class Recipe(Settings):
-    """The frozen, complete description of a run.
+    """The frozen, complete description of a run; a bad setting is a `RecipeError`.
 
     >>> Recipe().replace(generations=2, sample={"temperature": 0.9}).generations
     2
@@ -211,6 +219,19 @@ class Recipe(Settings):
             if name in names[:index]:  # its metrics could not be told apart
                 raise ValueError(f"evaluate.{index}: {name}: is given twice; delete one")
         return self
+
+    @model_validator(mode="wrap")  # the last: it hears all the others
+    @classmethod
+    def _refused(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            faults = fault_lines(error, cls)
+        where = "Recipe()" if info.context is None else info.context.where
+        count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+        raise RecipeError("\n  ".join([f"{where}: {count}", *faults]))
 
     def replace(self, **changes: Any) -> Recipe:
         """A copy with `changes` (groups may be partial mappings), validated again.
@@ -273,12 +294,7 @@ def parse_recipe(data: Mapping[str, Any], where: str, *, stored: bool = False) -
     Raises:
         RecipeError: any setting is refused; the message names every fault with its path.
     """
-    try:
-        return Recipe.model_validate(data, context=_STORED if stored else None)
-    except ValidationError as error:
-        faults = fault_lines(error, Recipe)
-    count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
-    raise RecipeError("\n  ".join([f"{where}: {count}", *faults]))
+    return Recipe.model_validate(data, context=_Origin(where, stored))
 
 
 def _merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -234,7 +234,7 @@ class Recursion:
 
         inputs = {
             "evaluate": [component.dump() for component in self.recipe.evaluate],
-            "min_tokens": self._compared_tokens,
+            "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
             **{stage: self._digest(stage, generation) for stage in ("mix", "model", "curate")},
         }
         self._stage(
@@ -316,12 +316,6 @@ class Recursion:
     def _continues(self, generation: int) -> bool:
         return self.recipe.model.start_from == "previous" and generation > 0
 
-    @property
-    def _compared_tokens(self) -> int:
-        """Tokens of human text beside which drawn and kept text is put; the same all through."""
-        drawn, kept = self.recipe.sample.min_tokens, self.recipe.mix.model_tokens
-        return min(drawn, kept) if kept else drawn
-
     @cached_property
     def base_digests(self) -> dict[str, str]:
         """Of what the base consists of and, where it is the user's own, of its code."""
@@ -334,7 +328,7 @@ class Recursion:
         """Slot i's prompt in every generation: the beginning of a human training document."""
         length = self.recipe.sample.prompt_tokens
         human = self.run.human
-        tokens = np.asarray(human["tokens"])
+        tokens = documents.token_counts(human)
         long_enough = np.flatnonzero(tokens > length + 1)
         if len(long_enough) == 0:
             raise CorpusError(
@@ -368,14 +362,18 @@ class Recursion:
 
     def _snapshot(self, generation: int) -> Snapshot:
         """This generation for the evaluators: as many documents of each kind of text."""
-        human = self._in_random_order(self.run.human, "human")
-        filling = int(np.searchsorted(np.cumsum(human["tokens"]), self._compared_tokens)) + 1
+        human = self.run.human
+        order = self._random_order(human, "human")
+        tokens = np.cumsum(documents.token_counts(human)[order])
+        compared_tokens = mixture.compared_tokens(self.recipe.mix, self.recipe.sample)
+        filling = int(np.searchsorted(tokens, compared_tokens)) + 1
         num_documents = max(1, int(filling * _COMPARED_SHARE))
-        human = human.select(range(min(filling, len(human))))
-        drawn = self._in_random_order(self.run.candidates(generation), "drawn", generation)
+        candidates = self.run.candidates(generation)
+        drawn = documents.take(candidates, self._random_order(candidates, "drawn", generation))
         # Kept text in the order of drawn text: where nothing is rejected the two are the same.
-        kept = drawn.select(np.flatnonzero(drawn["kept"]))
-        splits = {"human": human, "drawn": drawn, "kept": kept}
+        kept = documents.take(drawn, np.flatnonzero(drawn["kept"]))
+        compared = documents.take(human, order[:filling])
+        splits = {"human": compared, "drawn": drawn, "kept": kept}
         texts = {
             name: split["text"][:] for name, split in splits.items() if len(split) >= num_documents
         }
@@ -385,7 +383,7 @@ class Recursion:
             model=self.model(generation),
             base=self.base,
             held_out=self.run.held_out,
-            human=self.run.human,
+            human=human,
             training=self.run.training(generation),
             texts=texts,
             num_documents=num_documents,
@@ -395,8 +393,8 @@ class Recursion:
             run_cache=self._run_cache,
         )
 
-    def _in_random_order(self, corpus: Dataset, *names: str | int) -> Dataset:
-        return corpus.select(stream(self.recipe.seed, "compare", *names).permutation(len(corpus)))
+    def _random_order(self, corpus: Dataset, *names: str | int) -> np.ndarray:
+        return stream(self.recipe.seed, "compare", *names).permutation(len(corpus))
 
 
 @contextmanager

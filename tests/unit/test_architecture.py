@@ -29,7 +29,8 @@ LAYERS = (
     {"recipe"},
     {"components", "yaml_text"},
     {"faults"},
-    {"documents", "seeds", "progress", "near_duplicates"},
+    {"documents", "seeds", "progress", "near_copies"},
+    {"near_duplicates", "hashes"},
     {"errors"},
     {"__init__"},  # `import textmad` for the version: it imports nothing by itself
 )

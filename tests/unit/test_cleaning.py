@@ -78,7 +78,11 @@ def test_what_only_looks_alike_stays(text: str) -> None:
         ("a\u200b\u0301", "\u00e1"),  # composed after the zero-width space between has gone
         ("\u212b", "\u00c5"),  # the Angstrom sign is a letter
         ("one\r\ntwo\tthree\n\nfour", "one\ntwo\tthree\n\nfour"),
-        ("a\x00b\x1bc\x7fd\x85e\ufefff\u202eg\u2060h", "abcdefgh"),
+        ("a\x00b\x1bc\x7fd\x85e\ufefff\u202eg\u2060h", "abcd\nefgh"),
+        (
+            "one\rtwo\x0bthree\x0cfour\u2028five\u2029six\x1fseven",
+            "one\ntwo\nthree\nfour\nfive\nsix\nseven",
+        ),
         ("half \ud83d of a pair", "half  of a pair"),
         ("\u00a0 \u3000 text \n ", "text"),
         ("\U0001f469\u200d\U0001f52c", "\U0001f469\u200d\U0001f52c"),  # joined emoji stay joined
@@ -101,7 +105,20 @@ FRAGMENTS = (
     *("1", "2.3", "12", "1.2.3.4", "555-123-4567", "(555) 123-4567", "+1", "+44 20 7946 0958"),
     *("1:2:3:4", "fe80::1", "2001:db8", "::", ":", "+", ".", "..", "-", "/", "(", ")", "_"),
     *("[", "]", "[user]", "[link]", "[ip]", "[email]", "[phone]", "<", ">", '"', "=", "user"),
-    *(" ", "\n", "\r", "\u200b", "\u202e", "\u0301", "\u0316", "\u0344", "\u0338", "\u0958"),
+    *(
+        " ",
+        "\n",
+        "\r",
+        "\x0c",
+        "\u2028",
+        "\u200b",
+        "\u202e",
+        "\u0301",
+        "\u0316",
+        "\u0344",
+        "\u0338",
+        "\u0958",
+    ),
     *("\u1100", "\u1161", "\u11a8", "\u212b", "\ufb2c", "e", "é", "ß", "x.org", "@x.org", "٣"),
     *("\u0301" * 29, "\u0f73" * 20),
 )

@@ -287,6 +287,25 @@ def test_another_number_of_processes_than_asked_for_is_73(textmad, recipe_file, 
 # --- 130, 143: interrupted ------------------------------------------------------------------
 
 
+def test_a_process_beside_the_first_gives_it_time_to_speak_and_then_says_who_it_is(
+    textmad, tmp_path, monkeypatch, capsys
+):
+    slept = []
+
+    def sleep(seconds):  # torchrun's SIGTERM would end the process here, without a word
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert capsys.readouterr().err == ""
+        slept.append(seconds)
+
+    monkeypatch.setattr(cli.time, "sleep", sleep)
+    for rank, said, waited in (("0", "textmad: ", []), ("1", "textmad: process 1: ", [5.0])):
+        monkeypatch.setenv("RANK", rank)
+        answer = textmad("plan", tmp_path / "none.yaml")
+        assert answer.code == 2
+        assert answer.err.startswith(f"{said}{tmp_path / 'none.yaml'}: ")
+        assert slept == waited
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_gives_the_folder_back_and_resumes(
     textmad, recipe_file, run_folder, tmp_path, monkeypatch, number, code

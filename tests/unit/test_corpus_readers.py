@@ -280,6 +280,8 @@ def test_a_source_that_its_format_cannot_read_is_refused(tmp_path, name, setting
         ("chitchat", {"columns": Columns(text="x")}, "corpus.columns: has no effect on a chitchat"),
         ("chitchat", {"format": "csv"}, "corpus.format: csv has no effect on chitchat"),
         ("a.txt", {"columns": Columns(votes="x")}, "corpus.columns: has no effect on a text"),
+        ("a.jsonl", {"config": "x"}, "corpus.config: x has no effect on a jsonl source; delete it"),
+        (".", {"config": "x"}, "corpus.config: x has no effect on a folder; delete it"),
         ("a.jsonl", {"split": "test"}, "corpus.split: test has no effect on a jsonl"),
     ],
 )

@@ -152,13 +152,18 @@ def test_a_stream_from_the_hub_is_read_like_a_folder(monkeypatch):
     stream = datasets.Dataset.from_dict({"text": ["a", "b"], "x": [1, 2]}).to_iterable_dataset()
     asked = {}
 
-    def load_dataset(name, **options):
-        asked.update(name=name, **options)
+    def load_dataset(name, config, **options):
+        asked.update(name=name, config=config, **options)
         return stream
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    assert read("someone/posts", split="test")[0] == [Row("a"), Row("b")]
-    assert asked == {"name": "someone/posts", "split": "test", "streaming": True}
+    assert read("someone/posts", config="short", split="test")[0] == [Row("a"), Row("b")]
+    assert asked == {
+        "name": "someone/posts",
+        "config": "short",
+        "split": "test",
+        "streaming": True,
+    }
 
 
 def test_a_hub_dataset_out_of_reach_is_one_clear_error(monkeypatch):

@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from textmad.near_duplicates import first_copies, jaccard, near_duplicates_of, shingles
+from textmad.near_copies import NearCopies
+from textmad.near_duplicates import first_copies, jaccard, shingles
+from textmad.synthetic import synthetic_texts
 
 
 def altered_texts(seed=0, originals=80):
@@ -39,15 +41,37 @@ def test_first_copies_are_those_that_exact_comparison_of_all_pairs_finds(thresho
     assert first_copies(texts, threshold).tolist() == first
 
 
-def test_near_duplicates_of_references_are_those_that_exact_comparison_finds():
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.6, 0.8, 1.0])
+def test_near_copies_of_references_are_those_that_exact_comparison_finds(threshold):
     texts, references = altered_texts()[::2], altered_texts()[1::2]
+    texts += ["w1", "W1!", "w1 w2", "🙂", " 🙂", "", "\0", "w3\0w4 w5"]
+    references += ["w1", "🙂", "w3 w4 w5", *references[:50]]
     expected = [
-        any(jaccard(shingles(text), shingles(other)) >= 0.6 for other in references)
+        any(jaccard(shingles(text), shingles(other)) >= threshold for other in references)
         for text in texts
     ]
     assert any(expected)
     assert not all(expected)
-    assert near_duplicates_of(texts, references, 0.6).tolist() == expected
+    assert NearCopies(references, threshold).among(texts).tolist() == expected
+
+
+def test_near_copies_are_found_whatever_is_held_at_once(monkeypatch):
+    texts, references = altered_texts()[::2], altered_texts()[1::2]
+    expected = NearCopies(references, 0.6).among(texts).tolist()
+    monkeypatch.setattr("textmad.near_copies._AT_ONCE", 7)
+    monkeypatch.setattr("textmad.near_copies._MAX_PAIRS", 5)
+    monkeypatch.setattr("textmad.near_copies._COUNTED_TEXTS", 20)
+    assert NearCopies(references, 0.6).among(texts).tolist() == expected
+
+
+def test_the_index_of_near_copies_takes_few_bytes_a_reference():
+    def index_bytes(num_references):
+        copies = NearCopies(synthetic_texts(num_references), 0.8)
+        return copies._keys.nbytes + copies._owners.nbytes + copies._shared.nbytes
+
+    # 25 words, so 24 pairs of which 24 - 20 + 3 = 7 are indexed at 12 bytes, and 1 byte.
+    assert index_bytes(2000) / 2000 < 100
+    assert index_bytes(4000) < 2.1 * index_bytes(2000)
 
 
 def test_a_chain_of_small_changes_is_not_one_copy():
@@ -66,14 +90,16 @@ def test_ten_thousand_equal_texts_have_one_first_copy():
 
 def test_no_text_and_no_reference_give_no_copy():
     assert first_copies([], 0.8).shape == (0,)
-    assert near_duplicates_of(["a b"], [], 0.8).tolist() == [False]
-    assert near_duplicates_of([], ["a b"], 0.8).dtype == bool
+    assert NearCopies([], 0.8).among(["a b"]).tolist() == [False]
+    assert NearCopies(["a b"], 0.8).among([]).dtype == bool
 
 
 @pytest.mark.parametrize("threshold", [0, 1.1, float("nan")])
 def test_a_threshold_that_is_no_similarity_is_refused(threshold):
     with pytest.raises(ValueError, match=f"threshold: {threshold}: expected more than 0"):
         first_copies(["a"], threshold)
+    with pytest.raises(ValueError, match=f"threshold: {threshold}: expected more than 0"):
+        NearCopies(["a"], threshold)
 
 
 def test_another_process_finds_the_same_copies():

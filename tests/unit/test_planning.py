@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import textmad as tm
-from textmad.planning import Plan, Speed, make_plan
+from textmad.planning import Plan, Speed, _scored_tokens, make_plan
 
 WORDS = ["tea", "milk", "rain", "wind", "road", "house", "green", "slow"]
 PLAN = Plan(
@@ -22,6 +22,8 @@ PLAN = Plan(
     drawn_tokens=2_000,
     kept_share=0.25,
     model_tokens=500,
+    scored_tokens=12_000,
+    opening_seconds=7.0,
     speed=Speed(train=100.0, sample=50.0, score=400.0, model_bytes=1_000_000),
 )
 
@@ -80,10 +82,31 @@ def test_planning_leaves_nothing_behind(recipe, tmp_path, monkeypatch):
 
 
 def test_the_estimates_are_sums_over_the_generations():
-    # 3,000 tokens trained, three times 2,000 drawn, and twice as many scored.
-    assert PLAN.seconds == 3_000 / 100 + 6_000 / 50 + 12_000 / 400
-    # Three models; texts at 6 bytes a token: corpus, training sets, candidates before and after.
-    assert PLAN.disk_bytes == 3 * 1_000_000 + 6 * (5_000 + 500 + 3_000 + 2 * 6_000)
+    # 3,000 tokens trained, three times 2,000 drawn, 12,000 scored, and the opening.
+    assert PLAN.seconds == 7 + 3_000 / 100 + 6_000 / 50 + 12_000 / 400
+    # Three models and their records; texts at 2.5 bytes a token: corpus, training sets, and
+    # candidates before and after the filters.
+    texts = 5_000 + 500 + 3_000 + 2 * 6_000
+    assert PLAN.disk_bytes == 3 * (1_000_000 + 60_000) + 2.5 * texts
+
+
+def test_what_is_scored_is_counted_by_who_scores_it(recipe):
+    def scored(**changes):
+        changed = recipe.replace(**changes)
+        return _scored_tokens(changed, held_out_tokens=1_000)
+
+    # Perplexity and rare_tokens share the held-out text: 1,000 a generation; drawn text as long
+    # as the mixture's 100 tokens; and once the base on held-out and human text.
+    assert scored() == 3 * (1_000 + 100) + 1_000 + 100
+    # Two sizes of held-out text are scored apart; without perplexity the base scores nothing.
+    assert scored(evaluate=["perplexity", {"rare_tokens": {"held_out_tokens": 300}}]) == (
+        3 * (1_000 + 300 + 100) + 1_000 + 100
+    )
+    assert scored(evaluate=["rare_tokens"]) == 3 * 1_000
+    assert scored(evaluate=["diversity"]) == 0
+    # A crowd that likes fluency has the base read all 400 candidates; kept text is less then.
+    voted = [{"upvotes": {"scorer": "fluency"}}, {"upvotes": {"scorer": "variety"}}]
+    assert scored(curate=voted) == 3 * (1_000 + 2 * 100 + 400) + 1_000 + 100
 
 
 def test_a_plan_reads_as_a_line_a_fact():
@@ -95,7 +118,8 @@ def test_a_plan_reads_as_a_line_a_fact():
         "drawing        2,000 tokens a generation (50 a second here)",
         "keeping        at most about 500 of them, 500 needed",
         "disk           about 3 MB",
-        "time           about 3.0 minutes on this machine, filters not counted",
+        "time           about 3.1 minutes on this machine, your own filters and evaluators not "
+        "counted",
     ]
 
 

@@ -35,6 +35,7 @@ BAD = {
         "xml",
         "xml: expected 'auto', 'jsonl', 'csv', 'parquet', 'text', 'dataset' or 'reddit'",
     ),
+    "corpus.config": ("3", "3: expected text"),
     "corpus.split": ("null", "null: expected text"),
     "corpus.columns": ("[text]", f"[text]: expected {SETTINGS}"),
     "corpus.columns.text": ("null", "null: expected text"),
@@ -255,6 +256,16 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 # --- one setting ----------------------------------------------------------------------------
+
+
+def test_a_bad_setting_given_in_python_is_a_recipe_error_with_every_fault():
+    with pytest.raises(tm.RecipeError) as caught:
+        Recipe(seed=-1, train={"epochs": 0})
+    assert str(caught.value).splitlines() == [
+        "Recipe(): 2 problems",
+        "  seed: -1: expected at least 0",
+        "  train.epochs: 0: expected more than 0",
+    ]
 
 
 def test_every_setting_has_a_bad_value_in_the_table():

@@ -25,6 +25,11 @@ def test_a_torch_seed_is_the_first_63_bits_of_the_same_digest() -> None:
     torch.manual_seed(seed)  # takes it
 
 
+def test_a_number_of_numpy_s_opens_the_same_stream() -> None:
+    assert first(np.int64(3), "sample", np.int32(1), np.uint8(7)) == first(3, "sample", 1, 7)
+    assert torch_seed(np.int64(3), "fit", np.int64(1)) == torch_seed(3, "fit", 1)
+
+
 def test_a_stream_does_not_depend_on_which_were_opened_before() -> None:
     alone = stream(1, "sample", 2).random(3)
     stream(1, "sample", 1).random(100)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from textmad.corpus.cleaning import clean
 from textmad.corpus.identity import corpus_digest
@@ -16,9 +17,10 @@ from textmad.corpus.readers import read_rows, source_format
 from textmad.corpus.records import Tally
 from textmad.corpus.rows import Row
 from textmad.corpus.split import held_out_mask
-from textmad.documents import content_id, documents
+from textmad.documents import SCHEMA, as_table, content_id, on_disk, table_of
 from textmad.errors import CorpusError
-from textmad.near_duplicates import near_duplicates_of
+from textmad.hashes import Hashes, HashSet
+from textmad.near_copies import NearCopies
 from textmad.recipe import CorpusSettings
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Corpus", "Row", "Tally", "corpus_digest", "open_corpus", "read_rows", "source_format"]
 
 CountTokens = Callable[[Sequence[str]], np.ndarray]
-_BATCH = 4096  # texts given to the tokenizer at once
+_BATCH = 4096  # documents held in memory at once
 
 
 class Corpus(NamedTuple):
@@ -43,62 +45,132 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
 
     `count_tokens` gives the target tokens of each text, (n,) int, end token included. Of texts
     that are equal after cleaning the first is kept. Training documents that are near-copies of a
-    held-out one are removed; the held-out part stays whole.
+    held-out one are removed; the held-out part stays whole. Both parts lie on the disk, in the
+    folder of temporary files: what is held in memory is some bytes a document.
 
     Raises:
         CorpusError: the source is missing, unreadable, too bad, or leaves nothing on one side.
         RecipeError: a setting has no effect on such a source.
     """
     tally, dropped = Tally(), Counter(too_short=0, too_long=0, duplicate=0)
-    cleaned = _clean(read_rows(settings, tally), settings, dropped)
-    rows = list(islice(cleaned, settings.max_documents))
-    tally.check(settings.source, settings.max_bad_lines)
-    keys = (row.conversation or row.text for row in rows)
-    is_held_out = held_out_mask(keys, settings.held_out)
-    held_out = [row for row, out in zip(rows, is_held_out, strict=True) if out]
-    human = [row for row, out in zip(rows, is_held_out, strict=True) if not out]
-    is_copy = _near_copies(human, held_out, settings.near_duplicate)
-    human = [row for row, copy in zip(human, is_copy, strict=True) if not copy]
-    dropped["near_copy_of_held_out"] = int(is_copy.sum())
-    _check_not_empty(settings, tally, dropped, len(human), len(held_out))
-
     author = Path(settings.source).name if Path(settings.source).exists() else settings.source
-    pool = _documents(human, author, count_tokens)
-    reference = _documents(held_out, author, count_tokens)
+    rows = _clean(read_rows(settings, tally), settings, dropped)
+    everything = on_disk(_as_tables(rows, author, settings.max_documents, dropped))
+    tally.check(settings.source, settings.max_bad_lines)
+    is_held_out = np.concatenate(
+        [
+            np.empty(0, bool),
+            *(held_out_mask(_keys(part), settings.held_out) for part in _parts(everything)),
+        ]
+    )
+    human, held_out = _Part(count_tokens), _Part(count_tokens)
+    reference = held_out.on_disk(_chosen(everything, is_held_out))
+    copies = NearCopies(reference["text"], settings.near_duplicate)
+    pool = human.on_disk(
+        part.filter(_not_copied(copies, part, dropped))
+        for part in _chosen(everything, ~is_held_out)
+    )
+    _check_not_empty(settings, tally, dropped, len(pool), len(reference))
     report = {
         "source": settings.source,
         "format": source_format(settings),
         "read": _read_report(tally),
         "dropped": dict(dropped),
-        "human": _part_report(pool),
-        "held_out": _part_report(reference),
+        "human": human.report(),
+        "held_out": held_out.report(),
     }
     return Corpus(pool, reference, report)
 
 
 def _clean(rows: Iterable[Row], settings: CorpusSettings, dropped: Counter[str]) -> Iterator[Row]:
-    """Rows in clean form and within the length bounds, each text once."""
-    seen: set[str] = set()
+    """Rows in clean form and within the length bounds."""
     for row in rows:
         text = clean(row.text)
         num_words = len(text.split())
-        identity = content_id(text)
         if num_words < settings.min_words:
             dropped["too_short"] += 1
         elif num_words > settings.max_words:
             dropped["too_long"] += 1
-        elif identity in seen:
-            dropped["duplicate"] += 1
         else:
-            seen.add(identity)
             yield row._replace(text=text)
 
 
-def _near_copies(rows: list[Row], references: list[Row], threshold: float) -> np.ndarray:
-    if not rows or not references:
-        return np.zeros(len(rows), dtype=bool)
-    texts, held_out = ([row.text for row in part] for part in (rows, references))
-    return near_duplicates_of(texts, held_out, threshold)
+def _as_tables(
+    rows: Iterator[Row], author: str, max_documents: int | None, dropped: Counter[str]
+) -> Iterator[pa.Table]:
+    """Documents by the batch, each text once; tokens are not counted yet."""
+    seen = HashSet()
+    # A batch is no longer than what is missing, so nothing is read that is not wanted.
+    while batch := list(islice(rows, _missing(max_documents, len(seen)))):
+        columns: dict[str, Any] = dict(zip(Row._fields, zip(*batch, strict=True), strict=True))
+        columns |= {"id": list(map(content_id, columns["text"])), "author": [author] * len(batch)}
+        is_new = seen.add(_hashes(columns["id"]))
+        dropped["duplicate"] += len(batch) - int(is_new.sum())
+        yield table_of(columns).filter(pa.array(is_new))
+
+
+def _missing(max_documents: int | None, there: int) -> int:
+    return _BATCH if max_documents is None else min(_BATCH, max_documents - there)
+
+
+def _hashes(ids: Iterable[str]) -> Hashes:
+    """Content ids as the numbers that they are."""
+    return np.array([int(name, 16) for name in ids], np.uint64)
+
+
+def _parts(corpus: Dataset) -> Iterator[pa.Table]:
+    table = as_table(corpus)
+    return (table.slice(start, _BATCH) for start in range(0, table.num_rows, _BATCH))
+
+
+def _keys(part: pa.Table) -> list[str]:
+    """What decides on which side a document falls: the conversation, else the text."""
+    columns = (part[name].to_pylist() for name in ("conversation", "text"))
+    return [conversation or text for conversation, text in zip(*columns, strict=True)]
+
+
+def _chosen(corpus: Dataset, chosen: np.ndarray) -> Iterator[pa.Table]:
+    for place, part in enumerate(_parts(corpus)):
+        yield part.filter(pa.array(chosen[place * _BATCH : (place + 1) * _BATCH]))
+
+
+def _not_copied(copies: NearCopies, part: pa.Table, dropped: Counter[str]) -> pa.Array:
+    is_copy = copies.among(part["text"].to_pylist())
+    dropped["near_copy_of_held_out"] += int(is_copy.sum())
+    return pa.array(~is_copy)
+
+
+class _Part:
+    """One side of the split on its way to the disk: tokens are counted, and the account is kept."""
+
+    def __init__(self, count_tokens: CountTokens) -> None:
+        self._count_tokens = count_tokens
+        self._conversations = HashSet()
+        self._num = Counter(documents=0, words=0, tokens=0)
+
+    def on_disk(self, tables: Iterable[pa.Table]) -> Dataset:
+        return on_disk(map(self._counted, tables))
+
+    def report(self) -> dict[str, int]:
+        return {
+            "documents": self._num["documents"],
+            "conversations": len(self._conversations),
+            "words": self._num["words"],
+            "tokens": self._num["tokens"],
+        }
+
+    def _counted(self, table: pa.Table) -> pa.Table:
+        if not table.num_rows:
+            return table
+        texts = table["text"].to_pylist()
+        tokens = np.asarray(self._count_tokens(texts))
+        names = table["conversation"].drop_null().unique().to_pylist()
+        self._conversations.add(_hashes(map(content_id, names)))
+        self._num["documents"] += len(texts)
+        self._num["words"] += sum(len(text.split()) for text in texts)
+        self._num["tokens"] += int(tokens.sum())
+        place = SCHEMA.get_field_index("tokens")
+        return table.set_column(place, SCHEMA.field(place), pa.array(tokens, pa.int32()))
 
 
 def _check_not_empty(
@@ -117,14 +189,6 @@ def _check_not_empty(
     )
 
 
-def _documents(rows: list[Row], author: str, count_tokens: CountTokens) -> Dataset:
-    texts = [row.text for row in rows]
-    batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
-    tokens = np.concatenate([count_tokens(batch) for batch in batches])
-    columns: dict[str, Any] = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
-    return documents({**columns, "author": [author] * len(rows), "tokens": tokens.tolist()})
-
-
 def _read_report(tally: Tally) -> dict[str, Any]:
     return {
         "lines": tally.lines,
@@ -134,13 +198,4 @@ def _read_report(tally: Tally) -> dict[str, Any]:
             reason: {"lines": count, "first": tally.bad_lines[reason]}
             for reason, count in tally.bad_counts.most_common()
         },
-    }
-
-
-def _part_report(corpus: Dataset) -> dict[str, int]:
-    return {
-        "documents": len(corpus),
-        "conversations": len({name for name in corpus["conversation"] if name is not None}),
-        "words": sum(len(text.split()) for text in corpus["text"]),
-        "tokens": sum(corpus["tokens"]),
     }

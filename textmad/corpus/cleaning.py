@@ -48,7 +48,8 @@ _REPLACEMENTS = [
 _MARK = re.compile(
     r"[@/.:\d](?:(?<=@)|(?<=://)|(?<=www\.)|(?<=u/)|(?<=::)|(?<=\d)[\d:.)\s-])", re.IGNORECASE
 )
-_UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\ufeff\ud800-\udfff]")
+_LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")  # white space to Python, too
+_UNWANTED = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u200b\u202a-\u202e\u2060\ufeff\ud800-\udfff]")
 
 _MAX_MARKS = 30  # combining marks in a row; the bound of UAX #15's stream-safe text format
 _MANY_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS + 1},}}")  # or emoji; letters never
@@ -57,14 +58,15 @@ _MANY_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS + 1},}}")  # or emoji;
 def clean(text: str) -> str:
     r"""The text in NFC, without control characters, names and addresses replaced.
 
-    Line breaks and tabs stay; carriage returns, zero-width spaces, direction overrides, lone
-    surrogates, and all but the first 30 of a heap of combining marks go; white space at both ends
-    is cut.
+    Tabs stay, and so do line breaks, all as `\n`. Other control characters, zero-width spaces,
+    direction overrides, lone surrogates, and all but the first 30 of a heap of combining marks go;
+    white space at both ends is cut.
 
     >>> clean("ask @jane or  jane@example.org,\r\nsee https://example.org/x.")
     'ask [user] or  [email],\nsee [link].'
     """
     if not text.isprintable():  # nothing unwanted is; quicker than the search
+        text = _LINE_END.sub("\n", text)
         text = _UNWANTED.sub("", text)  # first: what it joins may compose
     if not text.isascii():
         text = _normal_form(text)

@@ -29,7 +29,7 @@ def corpus_digest(settings: CorpusSettings) -> str:
     if path.is_file():
         return f"sha256 {_file_digest(path)}"
     if not path.is_dir():
-        return f"Hub dataset {settings.source}, split {settings.split}"
+        return f"Hub dataset {settings.source}, config {settings.config}, split {settings.split}"
     digest = hashlib.sha256()
     # Arrow files only: state.json changes with the version of `datasets`, cache-* are results.
     for file in sorted(path.rglob("*.arrow")):

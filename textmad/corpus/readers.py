@@ -55,7 +55,7 @@ def read_rows(settings: CorpusSettings, tally: Tally) -> Iterator[Row]:
         case "parquet":
             yield from read_parquet(path, columns, tally)
         case "dataset":
-            yield from read_dataset(settings.source, settings.split, columns, tally)
+            yield from read_dataset(settings, tally)
 
 
 def read_json_lines(path: Path, to_row: ToRow, tally: Tally) -> Iterator[Row]:
@@ -107,6 +107,9 @@ def source_format(settings: CorpusSettings) -> SourceFormat:
         raise RecipeError(f"corpus.format: {settings.format} has no effect on chitchat; delete it")
     if form != "dataset" and settings.split != "train":
         raise RecipeError(f"corpus.split: {settings.split} has no effect on a {form} source")
+    if settings.config is not None and (form != "dataset" or Path(settings.source).is_dir()):
+        kind = "folder" if form == "dataset" else f"{form} source"
+        raise RecipeError(f"corpus.config: {settings.config} has no effect on a {kind}; delete it")
     return form
 
 

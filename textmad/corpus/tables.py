@@ -15,7 +15,7 @@ from textmad.errors import CorpusError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from textmad.recipe import Columns
+    from textmad.recipe import Columns, CorpusSettings
 
 _BATCH = 128  # rows held at once: 128 MiB at worst, with 1 MiB each
 
@@ -96,23 +96,23 @@ def _parquet_batches(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
         ) from None
 
 
-def read_dataset(source: str, split: str, columns: Columns, tally: Tally) -> Iterator[Row]:
+def read_dataset(settings: CorpusSettings, tally: Tally) -> Iterator[Row]:
     """The rows of a `save_to_disk` folder (memory-mapped) or of a Hub dataset (streamed).
 
     Raises:
         CorpusError: no such dataset, split or column, or the Hub cannot be reached.
     """
-    batches = _dataset_batches(source, split, columns)
-    yield from _rows(source, batches, columns, tally)
+    yield from _rows(settings.source, _dataset_batches(settings), settings.columns, tally)
 
 
-def _dataset_batches(source: str, split: str, columns: Columns) -> Iterator[pa.Table]:
+def _dataset_batches(settings: CorpusSettings) -> Iterator[pa.Table]:
+    source, split, columns = settings.source, settings.split, settings.columns
     opened: Any = _open_folder(source, split) if Path(source).is_dir() else None
     try:
         if opened is None:
             import datasets
 
-            opened = datasets.load_dataset(source, split=split, streaming=True)
+            opened = datasets.load_dataset(source, settings.config, split=split, streaming=True)
         if opened.column_names is not None:  # some streams do not know before they begin
             _check_columns(source, columns, opened.column_names)
         yield from opened.select_columns(_mapped(columns)).with_format("arrow").iter(_BATCH)

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from textmad.documents import HUMAN, MODEL
 from textmad.evaluators import lexical
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
-from textmad.evaluators.words import code_words, cut_texts, ngrams
+from textmad.evaluators.words import Words, code_words, cut, ngrams, ngrams_up_to_4
 
 NUM_WORDS_METRICS = (
     *("distinct_1", "distinct_2", "distinct_3", "distinct_4", "entropy_1", "entropy_2"),
@@ -32,8 +34,9 @@ def diversity(
     >>> {m.metric: m.value for m in diversity(["a b", "a c"])}["distinct_1"]
     0.75
     """
-    cut = list(texts) if num_words is None else cut_texts(texts, num_words)
-    words = code_words(cut)
+    counted = texts[:num_documents]
+    coded = code_words(texts, num_words, len(counted))
+    compared, words = (texts, coded) if num_words is None else cut(texts, coded, num_words)
     total = len(words.codes)
     if num_words is not None and total < num_words:
         found = [
@@ -41,22 +44,31 @@ def diversity(
             for name in NUM_WORDS_METRICS
         ]
     else:
-        grams = {n: ngrams(words, n).ids for n in (1, 2, 3, 4)}
-        found = [
-            *(_value(f"distinct_{n}", lexical.distinct(grams[n]), len(grams[n])) for n in grams),
-            *(
-                _value(f"entropy_{n}", lexical.entropy_bits(grams[n]), len(grams[n]))
-                for n in (1, 2)
-            ),
-            _value("mattr", lexical.mattr(words.codes, mattr_window), total),
-            _value("mtld", lexical.mtld(words.codes), total),
-            _value("hdd", lexical.hdd(words.codes), total),
-            _value("compression_ratio", lexical.compression_ratio(cut), total),
-            _value("zipf_exponent", lexical.zipf_exponent(words.codes), total),
-            _value("heaps_exponent", lexical.heaps_exponent(words.codes), total),
-        ]
-    counted = texts[:num_documents]
-    return [*found, _value("repeated_share", lexical.repeated_share(counted), len(counted))]
+        found = [*_of_ngrams(words), *_of_words(words.codes, mattr_window)]
+        found.append(_value("compression_ratio", lexical.compression_ratio(compared), total))
+    found.append(_value("repeated_share", lexical.repeated_share(counted, coded), len(counted)))
+    return found
+
+
+def _of_ngrams(words: Words) -> list[Measurement]:
+    shares, entropies = [], []
+    for n, (ids, _) in ngrams_up_to_4(words):
+        shares.append(_value(f"distinct_{n}", lexical.distinct(ids), len(ids)))
+        if n <= 2:
+            entropies.append(_value(f"entropy_{n}", lexical.entropy_bits(ids), len(ids)))
+    return [*shares, *entropies]
+
+
+def _of_words(codes: np.ndarray, mattr_window: int) -> list[Measurement]:
+    last = lexical.previous(codes)
+    values = {
+        "mattr": lexical.mattr(codes, mattr_window, last),
+        "mtld": lexical.mtld(codes, last=last),
+        "hdd": lexical.hdd(codes),
+        "zipf_exponent": lexical.zipf_exponent(codes),
+        "heaps_exponent": lexical.heaps_exponent(codes, last),
+    }
+    return [_value(name, value, len(codes)) for name, value in values.items()]
 
 
 @dataclass(frozen=True)
@@ -92,24 +104,22 @@ class Diversity:
         return found
 
     def _overlaps(self, snapshot: Snapshot, split: str, texts: Sequence[str]) -> list[Measurement]:
-        origins = list(snapshot.training["origin"])
-        cut = cut_texts(texts, snapshot.num_words)
-        own = set(texts[: len(cut)]) if split == HUMAN else set()
-        training = [
-            (origin, text)
-            for origin, text in zip(origins, snapshot.training["text"], strict=True)
-            if text not in own
+        compared, words = cut(texts, code_words(texts, snapshot.num_words), snapshot.num_words)
+        num_grams = len(ngrams(words, self.overlap_words).ids)
+        own = set(texts[: len(compared)]) if split == HUMAN else set()
+        origins, training = snapshot.training["origin"][:], snapshot.training["text"][:]
+        others = np.array([text not in own for text in training], dtype=bool)
+        parts = [
+            others if name == "" else others & (np.array(origins) == name) for name in OVERLAP_BINS
         ]
-        num_grams = len(ngrams(code_words(cut), self.overlap_words).ids)
+        values = lexical.overlaps(compared, training, parts, self.overlap_words)
         found = []
-        for bin_name in OVERLAP_BINS:
-            reference = [text for origin, text in training if bin_name in ("", origin)]
-            value = lexical.overlap(cut, reference, self.overlap_words)
+        for name, part, value in zip(OVERLAP_BINS, parts, values, strict=True):
             if num_grams == 0:
                 note = f"no document of {self.overlap_words} words"
             else:
-                note = "" if reference else f"no {bin_name or 'training'} text"
-            found.append(Measurement("overlap", value, bin=bin_name, n=num_grams, note=note))
+                note = "" if part.any() else f"no {name or 'training'} text"
+            found.append(Measurement("overlap", value, bin=name, n=num_grams, note=note))
         return found
 
 

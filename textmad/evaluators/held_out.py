@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from textmad.documents import content_id
+import numpy as np
+
+from textmad.documents import content_id, ids_of, take, token_counts
 from textmad.evaluators.protocol import Snapshot
 
 if TYPE_CHECKING:
@@ -32,21 +34,20 @@ def held_out_subset(held_out: Dataset, num_tokens: int) -> list[str]:
     Raises:
         ValueError: no documents, or one without a token count.
     """
-    ids, texts, tokens = (list(held_out[name]) for name in ("id", "text", "tokens"))
-    if not ids:
+    if not len(held_out):
         raise ValueError("held-out text: no documents: expected at least one")
-    chosen, total = [], 0
-    for index in sorted(range(len(ids)), key=lambda i: content_id(ids[i])):
-        if total >= num_tokens:
-            break
-        if tokens[index] < 1:
-            raise ValueError(
-                f"held-out document {ids[index]}: tokens: {tokens[index]}: expected at least 1; "
-                "count the tokens of the corpus with the run's tokenizer first"
-            )
-        chosen.append(texts[index])
-        total += tokens[index]
-    return chosen
+    keys = np.fromiter((int(content_id(name), 16) for name in ids_of(held_out)), np.uint64)
+    order = np.argsort(keys, kind="stable")
+    tokens = token_counts(held_out)[order]
+    num_chosen = int(np.searchsorted(np.cumsum(tokens), num_tokens)) + 1
+    chosen = take(held_out.select_columns(["id", "text"]), order[:num_chosen])
+    for place in np.flatnonzero(tokens[:num_chosen] < 1)[:1].tolist():
+        raise ValueError(
+            f"held-out document {chosen[place]['id']}: tokens: {tokens[place]}: expected at least "
+            "1; count the tokens of the corpus with the run's tokenizer first"
+        )
+    texts: list[str] = chosen["text"][:]
+    return texts
 
 
 def held_out_scores(snapshot: Snapshot, num_tokens: int) -> HeldOut:

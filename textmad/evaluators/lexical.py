@@ -5,14 +5,16 @@ Values below the size on which a measure is defined are NaN.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from textmad.evaluators.words import code_words, ngrams, words_of
+from textmad.evaluators.words import Words, code_words, ngrams
 
 ZIPF_RANKS = 5000
+_AT_ONCE = 4096  # texts packed at once
 
 
 def distinct(ids: np.ndarray) -> float:
@@ -24,7 +26,7 @@ def distinct(ids: np.ndarray) -> float:
     >>> distinct(np.array([0, 1, 0, 1]))
     0.5
     """
-    return int(np.count_nonzero(np.bincount(ids))) / len(ids) if len(ids) else np.nan
+    return len(_counts(ids)) / len(ids) if len(ids) else np.nan
 
 
 def entropy_bits(ids: np.ndarray) -> float:
@@ -35,15 +37,28 @@ def entropy_bits(ids: np.ndarray) -> float:
     """
     if not len(ids):
         return np.nan
-    counts = np.bincount(ids)
-    shares = counts[counts > 0] / len(ids)
+    shares = _counts(ids) / len(ids)
     return float(abs(np.sum(shares * np.log2(shares))))  # abs: -0.0 is no entropy
 
 
-def mattr(codes: np.ndarray, window: int = 50) -> float:
+def previous(codes: np.ndarray) -> np.ndarray:
+    """The position where each word occurred last before, -1 where it is new.
+
+    >>> previous(np.array([0, 1, 0])).tolist()
+    [-1, -1, 0]
+    """
+    order = np.argsort(codes, kind="stable")
+    again = codes[order[1:]] == codes[order[:-1]]
+    last = np.full(len(codes), -1, np.int64)
+    last[order[1:][again]] = order[:-1][again]
+    return last
+
+
+def mattr(codes: np.ndarray, window: int = 50, last: np.ndarray | None = None) -> float:
     """Mean type-token ratio over all windows of `window` words (Covington and McFall 2010).
 
-    Windows run across the borders of documents, since posts are shorter than windows.
+    Windows run across the borders of documents, since posts are shorter than windows. `last` is
+    `previous(codes)` where it is known already.
 
     >>> mattr(np.array([0, 0, 1]), window=2)
     0.75
@@ -53,33 +68,40 @@ def mattr(codes: np.ndarray, window: int = 50) -> float:
         return np.nan
     # A word adds a type to those windows that hold it but not its previous occurrence.
     position = np.arange(len(codes))
-    first = np.maximum(np.maximum(_previous(codes) + 1, position - window + 1), 0)
-    last = np.minimum(position, num_windows - 1)
-    return float(np.sum(np.maximum(last - first + 1, 0)) / (window * num_windows))
+    begin = np.maximum(_known(codes, last) + 1, position - window + 1).clip(0)
+    end = np.minimum(position, num_windows - 1)
+    return float(np.sum(np.maximum(end - begin + 1, 0)) / (window * num_windows))
 
 
-def mtld(codes: np.ndarray, threshold: float = 0.72) -> float:
+def mtld(codes: np.ndarray, threshold: float = 0.72, last: np.ndarray | None = None) -> float:
     """Mean length of stretches whose type-token ratio stays above `threshold`, in words.
 
     The mean of the forward and the backward reading, with the partial factor at the end
-    (McCarthy and Jarvis 2010). NaN where no word is ever repeated.
+    (McCarthy and Jarvis 2010). NaN where no word is ever repeated. `last` as in `mattr`.
     """
-    factors = [_num_factors(reading, threshold) for reading in (codes, codes[::-1])]
+    last = _known(codes, last)
+    again = last >= 0
+    backward = np.full(len(codes), -1, np.int64)  # previous(codes[::-1])
+    backward[len(codes) - 1 - last[again]] = len(codes) - 1 - np.flatnonzero(again)
+    factors = [_num_factors(reading, threshold) for reading in (last, backward)]
     if min(factors) == 0:
         return np.nan
     return float(np.mean([len(codes) / number for number in factors]))
 
 
-def _num_factors(codes: np.ndarray, threshold: float) -> float:
-    previous = _previous(codes)
+def _num_factors(last: np.ndarray, threshold: float) -> float:
     factors, start, width = 0.0, 0, 256
-    while start < len(codes):
-        is_new = previous[start : start + width] < start
-        ratio = np.cumsum(is_new) / np.arange(1, len(is_new) + 1)
-        reached = np.flatnonzero(ratio <= threshold)
-        if len(reached):
-            factors, start, width = factors + 1, start + int(reached[0]) + 1, 256
-        elif start + width < len(codes):
+    counted = np.arange(1, width + 1)
+    while start < len(last):
+        if width > len(counted):
+            counted = np.arange(1, width + 1)
+        types = np.cumsum(last[start : start + width] < start)
+        ratio = types / counted[: len(types)]
+        low = ratio <= threshold
+        reached = int(low.argmax())
+        if low[reached]:
+            factors, start, width = factors + 1, start + reached + 1, 256
+        elif start + width < len(last):
             width *= 2
         else:
             return float(factors + (1 - ratio[-1]) / (1 - threshold))
@@ -97,7 +119,7 @@ def hdd(codes: np.ndarray, sample: int = 42) -> float:
     """
     if len(codes) < sample:
         return np.nan
-    frequency, num_types = np.unique(np.unique(codes, return_counts=True)[1], return_counts=True)
+    frequency, num_types = np.unique(_counts(codes), return_counts=True)
     left = len(codes) - np.arange(sample)
     missed = np.prod(np.maximum(left - frequency[:, None], 0) / left, axis=1)
     return float(np.sum(num_types * (1 - missed)) / sample)
@@ -112,22 +134,22 @@ def zipf_exponent(codes: np.ndarray) -> float:
     >>> round(zipf_exponent(np.repeat([0, 1, 2], [6, 3, 2])), 6)
     1.0
     """
-    counts = np.sort(np.unique(codes, return_counts=True)[1])[::-1][:ZIPF_RANKS]
+    counts = np.sort(_counts(codes))[::-1][:ZIPF_RANKS]
     return -_slope(np.log(np.arange(1, len(counts) + 1)), np.log(counts))
 
 
-def heaps_exponent(codes: np.ndarray) -> float:
+def heaps_exponent(codes: np.ndarray, last: np.ndarray | None = None) -> float:
     """The exponent b of vocabulary ~ words^b (Heaps 1978), by least squares on the logarithms.
 
     Fitted at 50 sizes, spaced evenly in the logarithm, from a hundredth of the text to all of it:
-    the very first words are nearly all new in any text. In [0, 1].
+    the very first words are nearly all new in any text. In [0, 1]. `last` as in `mattr`.
 
     >>> round(heaps_exponent(np.arange(200)), 6)
     1.0
     """
     if len(codes) < 2:
         return np.nan
-    vocabulary = np.cumsum(_previous(codes) < 0)
+    vocabulary = np.cumsum(_known(codes, last) < 0)
     sizes = np.unique(np.geomspace(max(len(codes) / 100, 1), len(codes), 50).round().astype(int))
     return _slope(np.log(sizes), np.log(vocabulary[sizes - 1]))
 
@@ -140,20 +162,36 @@ def compression_ratio(texts: Sequence[str]) -> float:
     >>> compression_ratio(["I don't know. " * 50]) > 10
     True
     """
-    data = "\n".join(texts).encode("utf-8", "surrogatepass")
-    return len(data) / len(zlib.compress(data, level=6)) if data else np.nan
+    packer, num_bytes, num_packed = zlib.compressobj(6), 0, 0
+    for start in range(0, len(texts), _AT_ONCE):
+        data = "\n".join(texts[start : start + _AT_ONCE]).encode("utf-8", "surrogatepass")
+        data = b"\n" + data if start else data
+        num_bytes += len(data)
+        num_packed += len(packer.compress(data))
+    return num_bytes / (num_packed + len(packer.flush())) if num_bytes else np.nan
 
 
-def repeated_share(texts: Sequence[str]) -> float:
+def repeated_share(texts: Sequence[str], words: Words | None = None) -> float:
     """Share of documents whose words, in order, are those of an earlier document; in [0, 1).
+
+    `words` is `code_words(texts)`, or of more texts behind them, where it is known already.
 
     >>> repeated_share(["Hi there", "hi there!", "bye"]) == 1 / 3
     True
     """
     if not texts:
         return np.nan
-    different = {" ".join(words_of(text)) or text.strip() for text in texts}
-    return (len(texts) - len(different)) / len(texts)
+    words = code_words(texts) if words is None else words
+    ends = np.searchsorted(words.documents, np.arange(len(texts)), side="right").tolist()
+    codes = words.codes.data
+    different, without_words, start = set(), set(), 0
+    for text, end in zip(texts, ends, strict=True):
+        if start == end:
+            without_words.add(text.strip())
+        else:
+            different.add(hashlib.blake2b(codes[start:end], digest_size=16).digest())
+        start = end
+    return (len(texts) - len(different) - len(without_words)) / len(texts)
 
 
 def overlap(texts: Sequence[str], reference: Sequence[str], n: int = 13) -> float:
@@ -162,21 +200,34 @@ def overlap(texts: Sequence[str], reference: Sequence[str], n: int = 13) -> floa
     >>> overlap(["a b c d"], ["x a b c"], n=2) == 2 / 3
     True
     """
+    return overlaps(texts, reference, [np.ones(len(reference), dtype=bool)], n)[0]
+
+
+def overlaps(
+    texts: Sequence[str], reference: Sequence[str], parts: Sequence[np.ndarray], n: int
+) -> list[float]:
+    """`overlap` with each part of the reference: masks `(reference texts,)` of what is in it."""
     grams = ngrams(code_words([*texts, *reference]), n)
-    own, others = (
-        grams.ids[grams.documents < len(texts)],
-        grams.ids[grams.documents >= len(texts)],
-    )
-    return float(np.mean(np.isin(own, others))) if len(own) and len(reference) else np.nan
+    is_own = grams.documents < len(texts)
+    own, others, documents = grams.ids[is_own], grams.ids[~is_own], grams.documents[~is_own]
+    if not len(own):
+        return [np.nan] * len(parts)
+    return [
+        float(np.mean(np.isin(own, others[part[documents - len(texts)]]))) if part.any() else np.nan
+        for part in parts
+    ]
 
 
-def _previous(codes: np.ndarray) -> np.ndarray:
-    """The position where each word occurred last before, -1 where it is new."""
-    order = np.argsort(codes, kind="stable")
-    again = codes[order[1:]] == codes[order[:-1]]
-    previous = np.full(len(codes), -1, np.int64)
-    previous[order[1:][again]] = order[:-1][again]
-    return previous
+def _known(codes: np.ndarray, last: np.ndarray | None) -> np.ndarray:
+    return previous(codes) if last is None else last
+
+
+def _counts(ids: np.ndarray) -> np.ndarray:
+    """How often each number occurs, by ascending number."""
+    if ids.max(initial=0) < 4 * len(ids):  # dense, so counted without sorting
+        counts = np.bincount(ids)
+        return counts[counts > 0]
+    return np.unique(ids, return_counts=True)[1]
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> float:

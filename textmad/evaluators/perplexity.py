@@ -35,8 +35,7 @@ def corpus_perplexity(nll: Sequence[np.ndarray]) -> float:
     >>> round(corpus_perplexity([np.log([2.0, 8.0]), np.log([4.0])]), 9)
     4.0
     """
-    loss = corpus_loss(nll)
-    return math.exp(loss) if loss < 709 else math.inf  # beyond it a float64 overflows
+    return _exponential(corpus_loss(nll))
 
 
 def bits_per_byte(nll: Sequence[np.ndarray], texts: Sequence[str]) -> float:
@@ -47,10 +46,7 @@ def bits_per_byte(nll: Sequence[np.ndarray], texts: Sequence[str]) -> float:
     >>> bits_per_byte([np.log([2.0, 8.0])], ["ab"])
     2.0
     """
-    num_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    if num_bytes == 0:
-        raise ValueError("texts: no bytes: expected text")
-    return _total(nll) / math.log(2) / num_bytes
+    return _total(nll) / math.log(2) / _num_bytes(texts)
 
 
 def next_token_accuracy(correct: Sequence[np.ndarray]) -> float:
@@ -66,14 +62,15 @@ def perplexity(
     >>> [m.metric for m in perplexity([np.log([2.0])], ["a"])]
     ['perplexity', 'loss', 'bits_per_byte']
     """
+    total, num_tokens = _total(nll), _num_tokens(nll)
     values = {
-        "perplexity": corpus_perplexity(nll),
-        "loss": corpus_loss(nll),
-        "bits_per_byte": bits_per_byte(nll, texts),
+        "perplexity": _exponential(total / num_tokens),
+        "loss": total / num_tokens,
+        "bits_per_byte": total / math.log(2) / _num_bytes(texts),
     }
     if correct is not None:
         values["accuracy"] = next_token_accuracy(correct)
-    return [Measurement(name, value, n=_num_tokens(nll)) for name, value in values.items()]
+    return [Measurement(name, value, n=num_tokens) for name, value in values.items()]
 
 
 @dataclass(frozen=True)
@@ -121,6 +118,17 @@ def _base_perplexity(snapshot: Snapshot, split: str, texts: Sequence[str]) -> Me
 
 def _total(nll: Sequence[np.ndarray]) -> float:
     return math.fsum(chain.from_iterable(document.tolist() for document in nll))
+
+
+def _exponential(loss: float) -> float:
+    return math.exp(loss) if loss < 709 else math.inf  # beyond it a float64 overflows
+
+
+def _num_bytes(texts: Sequence[str]) -> int:
+    num_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    if num_bytes == 0:
+        raise ValueError("texts: no bytes: expected text")
+    return num_bytes
 
 
 def _num_tokens(arrays: Sequence[np.ndarray]) -> int:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textmad.documents import content_id
+from textmad.documents import ids_of
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+
+if TYPE_CHECKING:
+    from textmad.models import LanguageModel
+
+_AT_ONCE = 4096  # texts turned into tokens at once
 
 # Bins of types by their share of human text: the rarest types that make up a tenth of its tokens,
 # then up to a quarter, and so on. Fixed, so that "rare" means the same in every run.
@@ -131,7 +138,13 @@ class RareTokens:
 
 def _in_split(snapshot: Snapshot, split: str, counts: np.ndarray) -> list[Measurement]:
     texts, needed = snapshot.texts.get(split), snapshot.num_words
-    ids = text_tokens(snapshot.model.encode(list(texts)))[:needed] if texts else np.empty(0, int)
+    found, num_found = [np.empty(0, int)], 0
+    for batch in _token_batches(snapshot.model, texts or ()):
+        found.append(batch)
+        num_found += len(batch)
+        if num_found >= needed:
+            break
+    ids = np.concatenate(found)[:needed]
     if texts and 0 < needed <= len(ids):
         return [replace(m, split=split) for m in rare_tokens(ids, counts)]
     note = f"{len(ids)} tokens, {needed} needed" if texts else f"too few {split} documents"
@@ -142,10 +155,22 @@ def _human_counts(snapshot: Snapshot) -> np.ndarray:
     """How often each type occurs in the human training text, by token id."""
 
     def count() -> np.ndarray:
-        return np.bincount(text_tokens(snapshot.base.encode(list(snapshot.human["text"]))))
+        counts = np.zeros(0, np.int64)
+        for ids in _token_batches(snapshot.base, snapshot.human["text"]):
+            counts = _padded(counts, ids)
+            counts += np.bincount(ids, minlength=len(counts))
+        return counts
 
-    documents = content_id(" ".join(snapshot.human["id"]))
-    return snapshot.once_a_run(("human_counts", documents), count)
+    digest = hashlib.sha256()
+    for name in ids_of(snapshot.human):
+        digest.update(f"{name}\n".encode())
+    return snapshot.once_a_run(("human_counts", digest.hexdigest()), count)
+
+
+def _token_batches(model: LanguageModel, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """All tokens of the texts, without end tokens, some thousand texts at a time."""
+    for start in range(0, len(texts), _AT_ONCE):
+        yield text_tokens(model.encode(list(texts[start : start + _AT_ONCE])))
 
 
 def _loss(metric: str, nats: float, num: int, bin_name: str = "") -> Measurement:

@@ -7,22 +7,24 @@ punctuation is not counted. Scripts that put no space between words come out as 
 from __future__ import annotations
 
 import re
-from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import count
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 _WORD = re.compile(r"\w+(?:'\w+)*")
+_END = "\0"  # of a text among others
+_WORD_OR_END = re.compile(rf"{_WORD.pattern}|{_END}")
+_AT_ONCE = 4096  # texts split at once
 
 
 class Words(NamedTuple):
     """The words of a corpus, document after document, one number for each distinct word."""
 
     codes: np.ndarray  # (num_words,) int64, 0, 1, ... by first occurrence
-    documents: np.ndarray  # (num_words,) int64, index of the word's document, ascending
+    documents: np.ndarray  # (num_words,) int32, index of the word's document, ascending
 
 
 def words_of(text: str) -> list[str]:
@@ -36,7 +38,7 @@ def words_of(text: str) -> list[str]:
 
 def count_words(texts: Iterable[str]) -> int:
     """The number of words in all texts together."""
-    return sum(len(_WORD.findall(_plain(text))) for text in texts)
+    return sum(len(_WORD.findall(_plain("\n".join(batch)))) for batch in _batches(texts))
 
 
 def cut_texts(texts: Sequence[str], num_words: int) -> list[str]:
@@ -47,48 +49,91 @@ def cut_texts(texts: Sequence[str], num_words: int) -> list[str]:
     >>> cut_texts(["one two.", "three four!", "five"], 3)
     ['one two.', 'three']
     """
-    cut: list[str] = []
-    missing = num_words
-    for text in texts:
-        if missing <= 0:
-            break
-        ends = [match.end() for match in _WORD.finditer(_plain(text))]
-        cut.append(text if len(ends) <= missing else text[: ends[missing - 1]])
-        missing -= len(ends)
-    return cut
+    return cut(texts, code_words(texts, num_words), num_words)[0]
 
 
-def code_words(texts: Iterable[str]) -> Words:
+def cut(texts: Sequence[str], words: Words, num_words: int) -> tuple[list[str], Words]:
+    """`cut_texts`, and the words that they hold, where `words` has the texts' words already."""
+    if len(words.codes) < num_words:
+        return list(texts), words
+    words = Words(words.codes[:num_words], words.documents[:num_words])
+    if num_words <= 0:
+        return [], words
+    last = int(words.documents[-1])
+    in_last = num_words - int(np.searchsorted(words.documents, last))
+    ends = [match.end() for match in _WORD.finditer(_plain(texts[last]))]
+    end = texts[last] if len(ends) == in_last else texts[last][: ends[in_last - 1]]
+    return [*texts[:last], end], words
+
+
+def code_words(
+    texts: Iterable[str], num_words: int | None = None, num_documents: int | None = None
+) -> Words:
     """The words of the texts as integers.
+
+    With `num_words`, texts are read until they hold at least so many words and are at least
+    `num_documents`; the rest may be left out.
 
     >>> code_words(["to be or", "not to be"]).codes.tolist()
     [0, 1, 2, 3, 0, 1]
     """
-    codes, lengths = array("q"), array("q")
-    code_of: defaultdict[str, int] = defaultdict(count().__next__)
-    for text in texts:
-        before = len(codes)
-        codes.extend(map(code_of.__getitem__, words_of(text)))
-        lengths.append(len(codes) - before)
-    return Words(
-        np.array(codes, np.int64), np.repeat(np.arange(len(lengths)), np.array(lengths, np.int64))
-    )
+    code_of = _Codes()
+    codes, documents = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    read = found = 0
+    for batch in _batches(texts):
+        if num_words is not None and found >= num_words and read >= (num_documents or 0):
+            break
+        joined = "".join(text.replace(_END, " ") + _END for text in batch)
+        split = _WORD_OR_END.findall(_plain(joined))
+        numbers = np.fromiter(map(code_of.__getitem__, split), np.int64, len(split))
+        is_end = numbers == code_of[_END]
+        codes.append(numbers[~is_end])
+        documents.append((np.cumsum(is_end) - is_end + read)[~is_end].astype(np.int32))
+        read += len(batch)
+        found += len(codes[-1])
+    return Words(np.concatenate(codes), np.concatenate(documents))
+
+
+class _Codes(dict[str, int]):
+    """Numbers of words as they stand in texts; words that differ in case alone share one."""
+
+    def __init__(self) -> None:
+        super().__init__({_END: -1})
+        self._folded: dict[str, int] = {}
+
+    def __missing__(self, word: str) -> int:
+        self[word] = code = self._folded.setdefault(word.casefold(), len(self._folded))
+        return code
 
 
 class Ngrams(NamedTuple):
     """The n-grams of a corpus in order; equal n-grams have equal numbers."""
 
-    ids: np.ndarray  # (num_ngrams,) int64, below the number of words
-    documents: np.ndarray  # (num_ngrams,) int64
+    ids: np.ndarray  # (num_ngrams,) int64
+    documents: np.ndarray  # (num_ngrams,) int32
 
 
 def ngrams(words: Words, n: int) -> Ngrams:
     """All n-grams of words that lie within one document.
 
     >>> ngrams(code_words(["a b a b", "b a"]), 2).ids.tolist()
-    [0, 1, 0, 1]
+    [1, 7, 1, 7]
     """
-    ids = _ngram_ids(words.codes, n)
+    return _within_documents(words, _ngram_ids(words.codes, n), n)
+
+
+def ngrams_up_to_4(words: Words) -> Iterator[tuple[int, Ngrams]]:
+    """Each n from 1 to 4 with its n-grams, one after the other, as they rest on the same pairs."""
+    yield 1, Ngrams(words.codes, words.documents)
+    pairs = _ngram_ids(words.codes, 2)
+    yield 2, _within_documents(words, pairs, 2)
+    halves = _dense(pairs)
+    del pairs
+    for n in (3, 4):
+        yield n, _within_documents(words, _joined(halves, n, 2), n)
+
+
+def _within_documents(words: Words, ids: np.ndarray, n: int) -> Ngrams:
     first, last = words.documents[: len(ids)], words.documents[n - 1 :]
     return Ngrams(ids[first == last], first[first == last])
 
@@ -96,17 +141,33 @@ def ngrams(words: Words, n: int) -> Ngrams:
 def _ngram_ids(codes: np.ndarray, n: int) -> np.ndarray:
     """A number for each of the `len(codes) - n + 1` windows, equal where the windows are equal.
 
-    A window is known by two halves, which overlap where n is odd, so log2(n) sorts do.
+    A window is known by two halves, which overlap where n is odd, so log2(n) rounds do.
     """
     if n == 1:
         return codes
     half = (n + 1) // 2
-    halves = _ngram_ids(codes, half)
-    num_windows = max(len(codes) - n + 1, 0)
+    return _joined(codes if half == 1 else _dense(_ngram_ids(codes, half)), n, half)
+
+
+def _joined(halves: np.ndarray, n: int, half: int) -> np.ndarray:
+    """Windows of n words as one number, from those of their first and last `half` words."""
+    num_windows = max(len(halves) - (n - half), 0)
     first, second = halves[:num_windows], halves[n - half : n - half + num_windows]
     # Both are below the number of words, so the pair fits an int64 up to 3e9 words.
-    pairs = first * (len(codes) + 1) + second
-    return np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+    joined: np.ndarray = first * (len(halves) + half) + second
+    return joined
+
+
+def _dense(ids: np.ndarray) -> np.ndarray:
+    """Other numbers for the same things, all below how many there are."""
+    dense: np.ndarray = pd.factorize(ids)[0].astype(np.int64, copy=False)
+    return dense
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(texts)
+    while batch := list(islice(remaining, _AT_ONCE)):
+        yield batch
 
 
 def _plain(text: str) -> str:

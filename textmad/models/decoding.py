@@ -199,7 +199,7 @@ class _Sampler:
                 self._refill(slots, documents)
             if not slots.num_documents:
                 break
-            steps = min(slots.most_steps, max(1, int(min(wanted, math.inf) // slots.num_slots)))
+            steps = int(min(slots.most_steps, max(1, wanted / slots.num_slots)))
             drafts = slots.advance(steps)
             for turn, text in zip(drafts, self.read(list(drafts.values())), strict=True):
                 documents.finish(turn, text)

@@ -93,12 +93,12 @@ class Run:
         tables = [pq.read_table(path).cast(METRICS_SCHEMA) for path in paths]
         return pa.concat_tables([METRICS_SCHEMA.empty_table(), *tables])
 
-    @property
+    @cached_property
     def human(self) -> Dataset:
         """The human training pool."""
         return read_parquet(self._file(CORPUS, None, "human.parquet"))
 
-    @property
+    @cached_property
     def held_out(self) -> Dataset:
         """The human text that is only measured on."""
         return read_parquet(self._file(CORPUS, None, "held_out.parquet"))
