@@ -69,7 +69,7 @@ def _batches(pieces: list[Window], vocabulary: int) -> Iterator[list[Window]]:
     for window in sorted(pieces, key=lambda window: -len(window.ids)):
         longest = len(batch[0].ids) if batch else len(window.ids)
         full = (len(batch) + 1) * longest * vocabulary > _MAX_LOGITS
-        if batch and (full or len(window.ids) < 0.8 * longest):
+        if batch and (full or len(window.ids) < 0.9 * longest):
             yield batch
             batch = []
         batch.append(window)
