@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -160,8 +160,9 @@ def _scored_tokens(recipe: Recipe, held_out_tokens: int) -> int:
         compared = mixture.compared_tokens(recipe.mix, recipe.sample)
         each += compared * (2 if recipe.curate else 1)  # drawn, and kept where it is less
         once = min(perplexity[0], held_out_tokens) + compared
-    by_crowds = [f for f in recipe.filters() if getattr(f, "scorer", None) == "fluency"]
-    each += len(by_crowds) * mixture.model_tokens_drawn(recipe.mix, recipe.sample)
+    scorers = [getattr(judge, "scorer", None) for judge in recipe.filters()]
+    crowds = sum("fluency" in (s if isinstance(s, Mapping) else [s]) for s in scorers)
+    each += crowds * mixture.model_tokens_drawn(recipe.mix, recipe.sample)
     return once + each * (recipe.generations + 1)
 
 

@@ -389,7 +389,7 @@ class Recursion:
             num_documents=num_documents,
             num_words=num_words,
             rng=stream(self.recipe.seed, "evaluate", generation),
-            candidates=self.run.candidates(generation),
+            candidates=candidates,
             run_cache=self._run_cache,
         )
 

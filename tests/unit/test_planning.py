@@ -105,7 +105,7 @@ def test_what_is_scored_is_counted_by_who_scores_it(recipe):
     assert scored(evaluate=["rare_tokens"]) == 3 * 1_000
     assert scored(evaluate=["diversity"]) == 0
     # A crowd that likes fluency has the base read all 400 candidates; kept text is less then.
-    voted = [{"upvotes": {"scorer": "fluency"}}, {"upvotes": {"scorer": "variety"}}]
+    voted = [{"upvotes": {"scorer": "fluency"}}, {"upvotes": {"scorer": {"variety": 1.0}}}]
     assert scored(curate=voted) == 3 * (1_000 + 2 * 100 + 400) + 1_000 + 100
 
 
