@@ -32,6 +32,7 @@ def main() -> None:
     if given.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["TQDM_DISABLE"] = "1"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     size = suite.QUICK if given.quick else suite.CUDA if given.device == "cuda" else suite.CPU
     if given.turns:

@@ -109,7 +109,7 @@ def fetch(
         Path | None, typer.Option(metavar="DIR", help="Where to; models/smollm2.")
     ] = None,
 ) -> None:
-    """Download a pretrained model, check it, and convert it for `model.base`."""
+    """Download a pretrained model for `model.base`."""
     from textmad.models import smollm2
     from textmad.progress import make_progress
 
