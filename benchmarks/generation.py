@@ -10,8 +10,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 from benchmarks.sides import Done
@@ -97,8 +95,7 @@ def ours(
             path, out = Path(folder, "recipe.yaml"), Path(folder, "run")
             path.write_text(recipe.replace(seed=number).to_yaml(), encoding="utf-8")
             sys.argv = ["textmad", "run", str(path), "--out", str(out)]
-            with redirect_stdout(StringIO()):
-                _expect_success(cli.main)
+            _expect_success(cli.main)
             run = tm.Run(out)
             metrics = run.metrics.query("split == 'held_out'").set_index("metric")["value"]
             num_tokens = sum(run.training(0)["tokens"]) + sum(run.candidates(0)["tokens"])

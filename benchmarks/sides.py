@@ -145,6 +145,7 @@ class _Worker:
 
 
 def _serve(connection: Connection, side: Side) -> None:
+    sys.stdout = sys.stderr  # what a side prints is no part of the table
     work = None
     while True:
         try:
