@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test test-slow check base-model clean
+.PHONY: help demo test test-slow check bench base-model clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -30,6 +30,9 @@ check: $(VENV)/.installed  ## Lint, format check, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed  ## Measure textmad beside the plain way of doing the same work
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/bench
 
 base-model: $(VENV)/.installed  ## Train data/tiny-gpt2 anew
 	$(BIN)/python scripts/base_model.py

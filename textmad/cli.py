@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +32,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the recipe; recorded."),
 ]
+
+
+class Fetchable(StrEnum):
+    """A model that `textmad fetch` knows how to get."""
+
+    SMOLLM2 = "smollm2"
+
+
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, in YAML.")]
 
 
@@ -94,6 +103,23 @@ def report(
             print(opened.path)
         print_table(opened)
     print(f"report: {page}")
+
+
+@app.command()
+def fetch(
+    model: Annotated[Fetchable, typer.Argument(help="Which one.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to; models/smollm2.")
+    ] = None,
+) -> None:
+    """Download a pretrained model for `model.base`."""
+    from textmad.models import smollm2
+    from textmad.progress import make_progress
+
+    folder = out or Path("models", model.value)
+    if not smollm2.fetch(folder, make_progress()):
+        print(f"{folder}: is there already, whole")
+    print(f"model.base: {folder}")
 
 
 def main() -> None:

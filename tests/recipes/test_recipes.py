@@ -1,5 +1,6 @@
 """Every recipe that is shipped loads, says what it is for, and runs."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ each_launch = pytest.mark.parametrize("path", LAUNCH, ids=name_of)
 
 
 def tiny(recipe: Recipe) -> dict[str, Any]:
-    """Overrides under which one generation takes seconds, with the recipe's own base and loop."""
+    """Overrides under which one generation takes seconds, with the recipe's own loop."""
     shrunk: dict[str, Any] = {}
     if recipe.mix.human_tokens:
         shrunk["mix.human_tokens"] = 150
@@ -85,6 +86,8 @@ def test_a_recipe_opens_with_question_run_cost_and_expect(path: Path):
 @each_recipe
 def test_the_command_in_a_recipe_runs_that_recipe(path: Path):
     command = rf"textmad run recipes/{re.escape(name_of(path))} --out runs/[a-z-]+"
+    if load_recipe(path).corpus.source != "chitchat":  # a file of the user's
+        command += r"\n--set corpus\.source=\S+"
     assert re.fullmatch(command, header(path)["Run"])
 
 
@@ -101,9 +104,26 @@ def test_a_resolved_recipe_reads_back_as_itself(path: Path, tmp_path: Path):
     assert load_recipe(written).dump() == recipe.dump()
 
 
+@pytest.fixture(scope="module")
+def stand_ins(
+    tmp_path_factory: pytest.TempPathFactory, tiny_llama_folder: Path, human_corpus: Path
+) -> dict[str, str]:
+    """What stands for the files that a user brings: a Llama, and posts under a recipe's keys."""
+    posts = tmp_path_factory.mktemp("posts") / "posts.jsonl"
+    lines = [json.loads(line) for line in human_corpus.read_text(encoding="utf-8").splitlines()]
+    records = [
+        {"text": line["text"], "score": number % 90, "sub": "AskReddit", "utc": 1.3e9 + number}
+        for number, line in enumerate(lines)
+    ]
+    posts.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return {"model.base": str(tiny_llama_folder), "corpus.source": str(posts)}
+
+
 @each_recipe
-def test_a_recipe_runs_one_tiny_generation(path: Path, tmp_path: Path):
-    recipe = load_recipe(path, tiny(load_recipe(path)))
+def test_a_recipe_runs_one_tiny_generation(path: Path, tmp_path: Path, stand_ins: dict[str, str]):
+    recipe = load_recipe(path)
+    brought = stand_ins if recipe.corpus.source != "chitchat" else {}
+    recipe = load_recipe(path, {**tiny(recipe), **brought})
     run = tm.run(recipe, out=tmp_path)
     assert run.generations == [0, 1]
     budget = recipe.mix.human_tokens + recipe.mix.model_tokens
