@@ -33,7 +33,11 @@ def main() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Bars and warnings of the libraries would come between the rows.
-    os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
+    os.environ |= {
+        "TQDM_DISABLE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "PYTHONWARNINGS": "ignore",
+    }
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     size = suite.QUICK if given.quick else suite.CUDA if given.device == "cuda" else suite.CPU
     if given.turns:
