@@ -120,5 +120,7 @@ def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel
         return model
     check_base(settings, sample)
     from textmad.models.causal_lm import CausalLM
+    from textmad.models.memory import keep_freed_memory
 
+    keep_freed_memory()
     return CausalLM.open(settings)
