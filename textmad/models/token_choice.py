@@ -6,6 +6,7 @@ what transformers means by its name, and one that is off changes nothing.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from textmad.recipe import SampleSettings
@@ -42,11 +43,23 @@ def truncate(
 
 
 def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Keep the likeliest tokens that together reach `top_p` (Holtzman et al., 1904.09751)."""
-    ascending, order = logits.sort(-1)
-    removed = ascending.softmax(-1).cumsum(-1) <= 1 - top_p
-    removed[:, -1] = False
-    return logits.masked_fill(removed.scatter(-1, order, removed), -torch.inf)
+    """Keep the likeliest tokens that together reach `top_p` (Holtzman et al., 1904.09751).
+
+    And those as likely as the least of them: where transformers' order decides between equals, all
+    of them stay.
+    """
+    ascending = _ascending(logits)
+    until = ascending.softmax(-1).cumsum_(-1)
+    removed = torch.searchsorted(until, until.new_full((len(until), 1), 1 - top_p), right=True)
+    weakest = ascending.gather(-1, removed.clamp_(max=logits.shape[-1] - 1))
+    return logits.masked_fill(logits < weakest, -torch.inf)
+
+
+def _ascending(logits: torch.Tensor) -> torch.Tensor:
+    """Each row sorted; by numpy on CPU, which sorts without the indices in a tenth of the time."""
+    if logits.device.type == "cpu":
+        return torch.from_numpy(np.sort(logits.numpy(), axis=-1))
+    return logits.sort(-1).values
 
 
 def pick(
