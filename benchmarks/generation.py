@@ -11,8 +11,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.sides import Done
+
+if TYPE_CHECKING:
+    from textmad.recipe import Recipe
 
 _COMPARED_SHARE = 2 / 3  # of the human documents that fill the sample: as textmad compares
 
@@ -71,24 +75,9 @@ def ours(
 ) -> Callable[[int], Done]:
     """`textmad run` on a recipe of generation 0."""
     import textmad as tm
-    from benchmarks.workload import our_settings
     from textmad import cli
 
-    recipe = tm.Recipe.model_validate(
-        {
-            "generations": 0,
-            "corpus": {"source": texts},
-            "model": our_settings(base, dtype),
-            "train": {"batch_tokens": batch_tokens, "learning_rate": rate},
-            "mix": {"model_tokens": tokens},
-            "sample": {
-                "min_tokens": tokens,
-                "slots": rows,
-                "max_new_tokens": max_new_tokens,
-            },
-            "evaluate": [{"perplexity": {"held_out_tokens": tokens}}, "diversity"],
-        }
-    )
+    recipe = recipe_of(base, dtype, texts, tokens, rows, max_new_tokens, batch_tokens, rate)
 
     def turn(number: int) -> Done:
         with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +91,38 @@ def ours(
         return Done(num_tokens, lambda: {"held_out_loss": float(metrics["loss"])})
 
     return turn
+
+
+def recipe_of(
+    base: str,
+    dtype: str,
+    texts: str,
+    tokens: int,
+    rows: int,
+    max_new_tokens: int,
+    batch_tokens: int,
+    rate: float,
+    generations: int = 0,
+) -> Recipe:
+    """The recipe of the same work."""
+    from benchmarks.workload import our_settings
+    from textmad.recipe import Recipe
+
+    return Recipe.model_validate(
+        {
+            "generations": generations,
+            "corpus": {"source": texts},
+            "model": our_settings(base, dtype),
+            "train": {"batch_tokens": batch_tokens, "learning_rate": rate},
+            "mix": {"model_tokens": tokens},
+            "sample": {
+                "min_tokens": tokens,
+                "slots": rows,
+                "max_new_tokens": max_new_tokens,
+            },
+            "evaluate": [{"perplexity": {"held_out_tokens": tokens}}, "diversity"],
+        }
+    )
 
 
 def _expect_success(program: Callable[[], None]) -> None:

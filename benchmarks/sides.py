@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import resource
 import statistics
 import sys
 import time
@@ -186,14 +187,17 @@ def _synchronize() -> None:
 
 
 def _peak_bytes() -> float:
-    """Of the GPU where this process used one, else of this process's own memory.
+    """Of the GPU where this process used one, else of its memory or its largest child's.
 
-    Not `ru_maxrss`, which a process inherits from the one that started it. NaN where there is no
-    /proc (macOS).
+    Not `ru_maxrss` of its own, which a process inherits from the one that started it. NaN where
+    there is no /proc (macOS).
     """
     if (torch := _torch_on_cuda()) is not None:
         return float(torch.cuda.max_memory_allocated())
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return float(peaks[0]) * 1024 if peaks else float("nan")
+    if not peaks:
+        return float("nan")
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(float(peaks[0]), children) * 1024

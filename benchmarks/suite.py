@@ -5,6 +5,7 @@ No torch in this process: it would be in the memory of every child.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from benchmarks import limits
 from benchmarks.sides import Measured, Side, alternate, call, whole_processes
 
-PARTS = ("sampling", "training", "evaluation", "generation")
+PARTS = ("sampling", "training", "evaluation", "generation", "processes")
 TRUNCATION = {"top_k": 50, "top_p": 0.95}
 _MACHINE = Side("machine", "benchmarks.limits:machine")
 
@@ -45,8 +46,8 @@ CPU = Size(
     held_out_documents=400,
     scored_documents=1_200,
     counted_documents=20_000,
-    generation_documents=4_000,
-    generation_tokens=20_000,
+    generation_documents=6_000,
+    generation_tokens=40_000,
     batch_tokens=2048,
     learning_rate=1e-3,
     turns=3,
@@ -209,7 +210,34 @@ class Suite:
         yield _compared("evaluation", "distinct-1 to 4, rare tokens", measured, {})
 
     def _generation(self) -> Iterator[list[Result]]:
+        settings = self._generation_settings()
+        sides = [
+            Side("plain", "benchmarks.generation:plain", settings),
+            Side("ours", "benchmarks.generation:ours", settings),
+        ]
+        measured = whole_processes(sides, self.size.generation_turns)
+        yield _compared("generation", "whole process", measured, {})
+
+    def _processes(self) -> Iterator[list[Result]]:
+        num_gpus = call("torch.cuda:device_count") if self.cuda else 0
+        num_processes = num_gpus if self.cuda else 2
+        if num_processes < 2:
+            return  # a single GPU has nobody to share with
         settings = {
+            **self._generation_settings(),
+            "generations": 1,
+            "cpu_threads": max(1, (os.cpu_count() or 1) // num_processes),
+        }
+        make = "benchmarks.processes:textmad_run"
+        sides = [
+            Side("one process", make, {**settings, "num_processes": 1}),
+            Side("ours", make, {**settings, "num_processes": num_processes}),
+        ]
+        measured = whole_processes(sides, self.size.generation_turns)
+        yield _compared("processes", f"whole run by {num_processes}", measured, {})
+
+    def _generation_settings(self) -> dict[str, Any]:
+        return {
             **self._model,
             "texts": self._files["generation"],
             "tokens": self.size.generation_tokens,
@@ -218,12 +246,6 @@ class Suite:
             "batch_tokens": self.size.batch_tokens,
             "rate": self.size.learning_rate,
         }
-        sides = [
-            Side("plain", "benchmarks.generation:plain", settings),
-            Side("ours", "benchmarks.generation:ours", settings),
-        ]
-        measured = whole_processes(sides, self.size.generation_turns)
-        yield _compared("generation", "whole process", measured, {})
 
     # --- shares of the limit ----------------------------------------------------------------
 

@@ -1,0 +1,58 @@
+"""One whole run by one process and by several, each with as many threads as several leave it.
+
+The runs are started as a user starts them; with several processes by torchrun. On a machine with
+GPUs each process has its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.sides import Done
+
+
+def textmad_run(num_processes: int, cpu_threads: int, **settings: Any) -> Callable[[int], Done]:
+    """`textmad run` in `num_processes` processes; `settings` as of `generation.ours`."""
+    import textmad as tm
+    from benchmarks.generation import recipe_of
+
+    recipe = recipe_of(**settings)
+    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}", "-m"]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(cpu_threads),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+    def turn(number: int) -> Done:
+        with tempfile.TemporaryDirectory() as folder:
+            path, out = Path(folder, "recipe.yaml"), Path(folder, "run")
+            path.write_text(recipe.replace(seed=number).to_yaml(), encoding="utf-8")
+            words = [*(launcher if num_processes > 1 else []), "textmad", "run", str(path)]
+            subprocess.run(
+                [sys.executable, "-m", *words, "--out", str(out)],
+                env=environment,
+                stdout=sys.stderr,  # no part of the table
+                check=True,
+            )
+            return _done(tm.Run(out))
+
+    return turn
+
+
+def _done(run: Any) -> Done:
+    last = int(run.metrics["generation"].max())
+    learned_and_drawn = [
+        sum(documents["tokens"])
+        for generation in range(last + 1)
+        for documents in (run.training(generation), run.candidates(generation))
+    ]
+    metrics = run.metrics.query(f"split == 'held_out' and generation == {last}")
+    loss = float(metrics.set_index("metric")["value"]["loss"])
+    return Done(sum(learned_and_drawn), lambda: {"held_out_loss": loss})
