@@ -139,6 +139,20 @@ def test_candidates_can_be_judged_again():
     assert twice.column_names.count("kept") == 1
 
 
+@pytest.mark.parametrize("reason", ["bad", ["", "too b", "too c"]], ids=["for all", "one each"])
+def test_verdicts_on_sorted_documents_are_put_back_in_the_candidates_order(reason):
+    given = np.array(["c", "a", "b"])
+    order = np.argsort(given)
+    found = Verdicts(  # on a, b, c
+        np.array([True, False, False]), np.array([1.0, 2.0, 3.0]), reason, {"own": given[order]}
+    )
+    back = found.take(np.argsort(order))
+    assert back.keep.tolist() == [False, True, False]
+    assert back.score.tolist() == [3.0, 1.0, 2.0]
+    assert back.reason == ("bad" if reason == "bad" else ["too c", "", "too b"])
+    assert back.columns["own"].tolist() == given.tolist()
+
+
 def test_a_filter_cannot_change_the_candidates():
     def spoiling(documents, context):
         documents.set_format("numpy")

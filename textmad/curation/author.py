@@ -14,7 +14,7 @@ from textmad.curation.protocol import Context, Verdicts, document
 from textmad.curation.ranking import best_of_each, with_luck
 from textmad.curation.taste import ScorerSetting, Units, check_scorer, tasted
 from textmad.curation.votes import check_noise
-from textmad.documents import as_dataset, as_table
+from textmad.documents import take
 from textmad.errors import CurationError
 
 if TYPE_CHECKING:
@@ -61,20 +61,14 @@ class Author:
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
         """Judge all candidates."""
         order = np.argsort(_indices(candidates), kind="stable")
-        candidates = as_dataset(as_table(candidates).take(order))
+        candidates = take(candidates, order)
         _, _, quality, rewards = tasted(self.scorer, self.units, candidates, context)
         (draw,) = document_uniforms(candidates["id"][:], context.rng, 1)
         score = with_luck(quality, self.noise, draw)
         keep = best_of_each(score, _indices(candidates) // self.drafts)
-        back = np.empty(len(order), dtype=np.int64)
-        back[order] = np.arange(len(order))
         columns = {"quality": quality, **rewards}
-        return Verdicts(
-            keep[back],
-            score[back],
-            "another draft was posted",
-            {name: column[back] for name, column in columns.items()},
-        )
+        verdicts = Verdicts(keep, score, "another draft was posted", columns)
+        return verdicts.take(np.argsort(order))
 
 
 def _indices(candidates: Dataset) -> npt.NDArray[np.int64]:

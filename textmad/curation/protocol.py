@@ -41,6 +41,22 @@ class Verdicts:
     reason: str | Sequence[str] = ""
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Verdicts:
+        """Those on the chosen documents, in that order.
+
+        >>> order = np.array([2, 0, 1])  # in which a filter looked at its candidates
+        >>> found = Verdicts(keep=np.array([True, False, False]), score=np.array([3.0, 1.0, 2.0]))
+        >>> found.take(np.argsort(order)).score.tolist()  # in the candidates' order again
+        [1.0, 2.0, 3.0]
+        """
+        reason = self.reason
+        return Verdicts(
+            self.keep[rows],
+            self.score[rows],
+            reason if isinstance(reason, str) else [reason[row] for row in rows],
+            {name: values[rows] for name, values in self.columns.items()},
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Context:

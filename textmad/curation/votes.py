@@ -14,7 +14,7 @@ from textmad.curation.electorate import Bots, Crowd, Electorate, Exposure
 from textmad.curation.protocol import Context, Verdicts
 from textmad.curation.ranking import Choice, Rule, chosen, rank_score
 from textmad.curation.taste import ScorerSetting, Units, check_scorer, tasted
-from textmad.documents import as_dataset, as_table
+from textmad.documents import take
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -96,7 +96,10 @@ class Upvotes:
         """Judge all candidates."""
         given = candidates["id"][:]
         order = np.argsort(np.array(given, dtype=str), kind="stable")  # so that theirs is none
-        candidates = as_dataset(as_table(candidates).take(order))
+        return self._judged(take(candidates, order), context).take(np.argsort(order))
+
+    def _judged(self, candidates: Dataset, context: Context) -> Verdicts:
+        """The verdicts on candidates sorted by id."""
         ids = candidates["id"][:]
         _, _, quality, rewards = found = tasted(self.scorer, self.units, candidates, context)
         # From a stream of their own: they change no vote.
@@ -127,14 +130,7 @@ class Upvotes:
             **rewards,
             "votes": (votes.ups - votes.downs).astype(np.float64),
         }
-        back = np.empty(len(ids), dtype=np.int64)
-        back[order] = np.arange(len(ids))
-        return Verdicts(
-            keep[back],
-            score[back],
-            self._reason(),
-            {name: column[back] for name, column in columns.items()},
-        )
+        return Verdicts(keep, score, self._reason(), columns)
 
     def _reason(self) -> str:
         match self.choice.by:
