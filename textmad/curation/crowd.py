@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.curation.draws import Floats, Starts, document_starts, other_starts, uniforms
-from textmad.curation.electorate import Bools, Electorate, Exposure, Voters, recruited
+from textmad.curation.electorate import Bools, Electorate, Exposure, Voters, recruited, weighted_sum
 
 Counts = npt.NDArray[np.int64]
 
@@ -158,12 +158,9 @@ def _vote(chunk: _Chunk, voter: int, members: Voters, electorate: Electorate) ->
 
 def _perceived(tastes: Floats, members: Voters, voter: int, impression: Starts) -> Floats:
     """The quality as a voter sees it, with logistic noise."""
-    weights = members.weights[voter]
-    quality: Floats = tastes[:, 0] * weights[0]
-    for index in range(1, len(weights)):
-        quality = quality + tastes[:, index] * weights[index]
+    quality = weighted_sum(tastes, members.weights[voter])
     if members.noise[voter] == 0:
         return quality
     draw = uniforms(impression, voter)
-    quality = quality + members.noise[voter] * np.log(draw / (1 - draw))
-    return quality
+    perceived: Floats = quality + members.noise[voter] * np.log(draw / (1 - draw))
+    return perceived

@@ -214,6 +214,24 @@ class Voters(NamedTuple):
     is_bot: Bools
 
 
+def weighted_sum(tastes: Floats, weights: Floats) -> Floats:
+    """The quality of documents to whoever weighs the scorers so, `(documents,)`.
+
+    Summed scorer by scorer, so that a document's sum does not depend on the others.
+
+    Args:
+        tastes: `(documents, scorers)`: what each scorer finds.
+        weights: `(scorers,)`.
+
+    >>> weighted_sum(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.5, -0.5])).tolist()
+    [-0.5, -0.5]
+    """
+    total: Floats = tastes[:, 0] * weights[0]
+    for index in range(1, len(weights)):
+        total = total + tastes[:, index] * weights[index]
+    return total
+
+
 def recruited(electorate: Electorate, rng: np.random.Generator) -> Voters:
     """The voters, in the order in which they vote."""
     num_voters, crowd = electorate.voters, electorate.crowd

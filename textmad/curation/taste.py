@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from textmad.curation.draws import Floats
+from textmad.curation.electorate import weighted_sum
 from textmad.curation.protocol import Context
 from textmad.curation.scorers import Scorer, own_sources, resolved, scored, scorer_name
 
@@ -61,10 +62,10 @@ def tasted(scorer: ScorerSetting, units: Units, candidates: Dataset, context: Co
     if units == "standard":
         values = [standardised(value) for value in values]
     tastes = np.stack(values, axis=1)
-    quality = _weighted(tastes, weights)
+    quality = weighted_sum(tastes, weights)
     if units == "standard" and len(weights) > 1 and quality.any():
         tastes = tastes / quality.std()
-        quality = _weighted(tastes, weights)
+        quality = weighted_sum(tastes, weights)
     return Tasted(tastes, weights, quality, rewards)
 
 
@@ -92,11 +93,3 @@ def _parts(scorer: ScorerSetting) -> list[str | Scorer]:
 
 def _weights(scorer: ScorerSetting) -> dict[str, float]:
     return scorer if isinstance(scorer, dict) else {scorer_name(scorer): 1.0}
-
-
-def _weighted(tastes: Floats, weights: Floats) -> Floats:
-    """Summed scorer by scorer, so that a document's sum does not depend on the others."""
-    total: Floats = tastes[:, 0] * weights[0]
-    for index in range(1, len(weights)):
-        total = total + tastes[:, index] * weights[index]
-    return total
