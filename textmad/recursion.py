@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -74,6 +74,14 @@ def run(
             loop.evaluate(generation)
         loop.finish()
     return store.Run(out)
+
+
+class _ComparedHuman(NamedTuple):
+    """Human training text as large as the evaluators' sample, and how much of it is compared."""
+
+    texts: Sequence[str]
+    num_documents: int
+    num_words: int
 
 
 class Recursion:
@@ -362,36 +370,41 @@ class Recursion:
 
     def _snapshot(self, generation: int) -> Snapshot:
         """This generation for the evaluators: as many documents of each kind of text."""
+        candidates = self.run.candidates(generation)
+        drawn = documents.take(candidates, self._random_order(candidates, "drawn", generation))
+        # Kept text in the order of drawn text: where nothing is rejected the two are the same.
+        kept = documents.take(drawn, np.flatnonzero(drawn["kept"]))
+        human = self._compared_human
+        # A list of its own: what an evaluator does to it must not reach the next generation.
+        splits = {"human": list(human.texts), "drawn": drawn["text"][:], "kept": kept["text"][:]}
+        return Snapshot(
+            generation=generation,
+            model=self.model(generation),
+            base=self.base,
+            held_out=self.run.held_out,
+            human=self.run.human,
+            training=self.run.training(generation),
+            texts={
+                name: texts for name, texts in splits.items() if len(texts) >= human.num_documents
+            },
+            num_documents=human.num_documents,
+            num_words=human.num_words,
+            rng=stream(self.recipe.seed, "evaluate", generation),
+            candidates=candidates,
+            run_cache=self._run_cache,
+        )
+
+    @cached_property
+    def _compared_human(self) -> _ComparedHuman:
+        """The same human text beside every generation's."""
         human = self.run.human
         order = self._random_order(human, "human")
         tokens = np.cumsum(documents.token_counts(human)[order])
         compared_tokens = mixture.compared_tokens(self.recipe.mix, self.recipe.sample)
         filling = int(np.searchsorted(tokens, compared_tokens)) + 1
         num_documents = max(1, int(filling * _COMPARED_SHARE))
-        candidates = self.run.candidates(generation)
-        drawn = documents.take(candidates, self._random_order(candidates, "drawn", generation))
-        # Kept text in the order of drawn text: where nothing is rejected the two are the same.
-        kept = documents.take(drawn, np.flatnonzero(drawn["kept"]))
-        compared = documents.take(human, order[:filling])
-        splits = {"human": compared, "drawn": drawn, "kept": kept}
-        texts = {
-            name: split["text"][:] for name, split in splits.items() if len(split) >= num_documents
-        }
-        num_words = count_words(texts["human"][:num_documents])
-        return Snapshot(
-            generation=generation,
-            model=self.model(generation),
-            base=self.base,
-            held_out=self.run.held_out,
-            human=human,
-            training=self.run.training(generation),
-            texts=texts,
-            num_documents=num_documents,
-            num_words=num_words,
-            rng=stream(self.recipe.seed, "evaluate", generation),
-            candidates=candidates,
-            run_cache=self._run_cache,
-        )
+        texts = documents.take(human, order[:filling])["text"][:]
+        return _ComparedHuman(texts, num_documents, count_words(texts[:num_documents]))
 
     def _random_order(self, corpus: Dataset, *names: str | int) -> np.ndarray:
         return stream(self.recipe.seed, "compare", *names).permutation(len(corpus))
