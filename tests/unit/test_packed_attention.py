@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from textmad.models import packed_attention
 from textmad.models.batches import Batch, Example, Limits, collate, micro_batches
-from textmad.models.packed_attention import can_pack, packed_rows
+from textmad.models.packed_attention import can_pack, packed_logits, packed_rows
 
 spec = importlib.util.spec_from_file_location(
     "tiny_models", Path(__file__).parents[1] / "tiny_models.py"
@@ -46,14 +46,7 @@ def row_of(examples: list[Example], spare_tokens: int) -> tuple[Batch, list[int]
 
 def read(network: PreTrainedModel, batch: Batch) -> torch.Tensor:
     with packed_rows(network):
-        logits: torch.Tensor = network(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            use_cache=False,
-            logits_to_keep=batch.learned,
-            packed=batch.layout,
-        ).logits.squeeze(0)
-    return logits
+        return packed_logits(network, batch)
 
 
 def alone(network: PreTrainedModel, examples: list[Example], order: list[int]) -> torch.Tensor:

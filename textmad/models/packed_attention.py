@@ -16,7 +16,7 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from textmad.models.batches import Layout
+from textmad.models.batches import Batch, Layout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -102,6 +102,21 @@ def packed_rows(network: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         network.set_attn_implementation(before)
+
+
+def packed_logits(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Of the positions in a packed row that have a label, (targets, vocabulary).
+
+    `network` reads packed rows, or wraps one that does.
+    """
+    logits: torch.Tensor = network(
+        input_ids=batch.input_ids,
+        position_ids=batch.position_ids,
+        use_cache=False,
+        logits_to_keep=batch.learned,
+        packed=batch.layout,
+    ).logits
+    return logits.squeeze(0)
 
 
 AttentionInterface.register(_NAME, packed_attention)

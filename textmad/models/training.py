@@ -28,7 +28,7 @@ from textmad.models.batches import (
     collate,
     micro_batches,
 )
-from textmad.models.packed_attention import can_pack, packed_rows, varlen_flash
+from textmad.models.packed_attention import can_pack, packed_logits, packed_rows, varlen_flash
 from textmad.models.token_loss import summed_nats
 from textmad.recipe import TrainSettings
 from textmad.seeds import stream, torch_seed
@@ -171,14 +171,7 @@ class _Learner:
     def _logits(self, batch: Batch) -> torch.Tensor:
         """Of the positions that have a label, (targets, vocabulary)."""
         if self.packed:
-            logits: torch.Tensor = self.model(
-                input_ids=batch.input_ids,
-                position_ids=batch.position_ids,
-                use_cache=False,
-                logits_to_keep=batch.learned,
-                packed=batch.layout,
-            ).logits.squeeze(0)
-            return logits
+            return packed_logits(self.model, batch)
         [shape] = batch.layout.rectangles
         every = self.model(input_ids=batch.input_ids.view(shape), use_cache=False).logits
         chosen: torch.Tensor = every.flatten(0, 1)[batch.learned]
