@@ -1,11 +1,22 @@
-"""Sets of 64-bit hashes that hold ten million in as many times eight bytes."""
+"""64-bit hashes: of content ids, and sets that hold ten million in as many times eight bytes."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
+
+
+def hashes_of(ids: Iterable[str]) -> Hashes:
+    """Content ids as the numbers that they are, `(documents,)`.
+
+    >>> hashes_of(["00000000000000ff", "0000000000000003"]).tolist()
+    [255, 3]
+    """
+    return np.fromiter((int(name, 16) for name in ids), np.uint64)
 
 
 class HashSet:

@@ -19,7 +19,7 @@ from textmad.corpus.rows import Row
 from textmad.corpus.split import held_out_mask
 from textmad.documents import SCHEMA, as_table, content_id, on_disk, table_of
 from textmad.errors import CorpusError
-from textmad.hashes import Hashes, HashSet
+from textmad.hashes import HashSet, hashes_of
 from textmad.near_copies import NearCopies
 from textmad.recipe import CorpusSettings
 
@@ -104,18 +104,13 @@ def _as_tables(
     while batch := list(islice(rows, _missing(max_documents, len(seen)))):
         columns: dict[str, Any] = dict(zip(Row._fields, zip(*batch, strict=True), strict=True))
         columns |= {"id": list(map(content_id, columns["text"])), "author": [author] * len(batch)}
-        is_new = seen.add(_hashes(columns["id"]))
+        is_new = seen.add(hashes_of(columns["id"]))
         dropped["duplicate"] += len(batch) - int(is_new.sum())
         yield table_of(columns).filter(pa.array(is_new))
 
 
 def _missing(max_documents: int | None, there: int) -> int:
     return _BATCH if max_documents is None else min(_BATCH, max_documents - there)
-
-
-def _hashes(ids: Iterable[str]) -> Hashes:
-    """Content ids as the numbers that they are."""
-    return np.array([int(name, 16) for name in ids], np.uint64)
 
 
 def _parts(corpus: Dataset) -> Iterator[pa.Table]:
@@ -165,7 +160,7 @@ class _Part:
         texts = table["text"].to_pylist()
         tokens = np.asarray(self._count_tokens(texts))
         names = table["conversation"].drop_null().unique().to_pylist()
-        self._conversations.add(_hashes(map(content_id, names)))
+        self._conversations.add(hashes_of(map(content_id, names)))
         self._num["documents"] += len(texts)
         self._num["words"] += sum(len(text.split()) for text in texts)
         self._num["tokens"] += int(tokens.sum())

@@ -8,6 +8,7 @@ import numpy as np
 
 from textmad.documents import content_id, ids_of, take, token_counts
 from textmad.evaluators.protocol import Snapshot
+from textmad.hashes import hashes_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,7 +37,7 @@ def held_out_subset(held_out: Dataset, num_tokens: int) -> list[str]:
     """
     if not len(held_out):
         raise ValueError("held-out text: no documents: expected at least one")
-    keys = np.fromiter((int(content_id(name), 16) for name in ids_of(held_out)), np.uint64)
+    keys = hashes_of(map(content_id, ids_of(held_out)))
     order = np.argsort(keys, kind="stable")
     tokens = token_counts(held_out)[order]
     num_chosen = int(np.searchsorted(np.cumsum(tokens), num_tokens)) + 1
