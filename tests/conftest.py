@@ -2,7 +2,10 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -16,9 +19,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+ROOT = Path(__file__).resolve().parents[1]
+
+
 def _module(name: str) -> ModuleType:
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
+    """A module beside the tests: they are imported from no path."""
+    path = ROOT / "tests" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -42,6 +49,38 @@ def tiny_gpt2_folder(tmp_path_factory: pytest.TempPathFactory, tiny_models: Modu
 def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory, tiny_models: ModuleType) -> Path:
     """A Llama of the same size, with grouped keys and rotary positions."""
     return tiny_models.save(tiny_models.llama(), tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def record() -> ModuleType:
+    """What records the golden trajectory, and makes it again."""
+    return _module("golden/record")
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., str]:
+    """`python(folder, *arguments, processes=1)`: Python there, with this checkout's textmad.
+
+    Gives what it printed. With more `processes` than one, torch's launcher starts them.
+    """
+
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+    def run(folder: Path, *arguments: str, processes: int = 1) -> str:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        answer = subprocess.run(
+            [sys.executable, *(launcher if processes > 1 else []), *arguments],
+            cwd=folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout
+
+    return run
 
 
 # --- the whole loop -------------------------------------------------------------------------

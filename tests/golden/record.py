@@ -5,7 +5,6 @@ faster ones amplify harmless differences in rounding. The model starts from rand
 earlier training has a part in it.
 """
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -34,16 +33,6 @@ def trajectory(
     return [row["loss"] for row in curve[:NUM_STEPS]]
 
 
-def save_base(folder: Path) -> Path:
-    spec = importlib.util.spec_from_file_location("tiny_models", HERE.parent / "tiny_models.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tiny_models = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tiny_models)
-    saved: Path = tiny_models.save(tiny_models.gpt2(), folder)
-    return saved
-
-
 def revision(checkout: Path) -> str:
     """The commit that is being recorded; exits where any file differs from it."""
 
@@ -59,9 +48,12 @@ def revision(checkout: Path) -> str:
 
 
 def main() -> None:
+    sys.path.append(str(HERE.parent))
+    import tiny_models
+
     commit = revision(HERE)
     with tempfile.TemporaryDirectory() as folder:
-        base = save_base(Path(folder))
+        base = tiny_models.save(tiny_models.gpt2(), Path(folder))
         losses = {name: trajectory(base, adapter) for name, adapter in ADAPTERS.items()}
     recorded = {"revision": commit, "losses": losses}
     TRAJECTORY.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")

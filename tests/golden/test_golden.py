@@ -1,9 +1,7 @@
 """Training goes as it went when the trajectory was recorded."""
 
-import importlib.util
 import json
 import subprocess
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -15,29 +13,13 @@ LARGEST, MEAN = 5e-5, 1e-5
 
 
 @pytest.fixture(scope="module")
-def record() -> ModuleType:
-    path = Path(__file__).with_name("record.py")
-    spec = importlib.util.spec_from_file_location("record", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def base(record: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return record.save_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def recorded(record: ModuleType) -> dict[str, list[float]]:
     return json.loads(record.TRAJECTORY.read_text())["losses"]
 
 
 @pytest.mark.parametrize("name", ["adapter", "all weights"])
-def test_twenty_steps_have_the_losses_that_were_recorded(record, base, recorded, name):
-    losses = record.trajectory(base, record.ADAPTERS[name])
+def test_twenty_steps_have_the_losses_that_were_recorded(record, tiny_gpt2_folder, recorded, name):
+    losses = record.trajectory(tiny_gpt2_folder, record.ADAPTERS[name])
     assert len(losses) == len(recorded[name]) == 20
     differences = np.abs(np.subtract(losses, recorded[name]))
     assert differences.max() < LARGEST
@@ -50,9 +32,9 @@ def test_twenty_steps_have_the_losses_that_were_recorded(record, base, recorded,
     ids=str,
 )
 @pytest.mark.parametrize("name", ["adapter", "all weights"])
-def test_the_record_would_show_a_small_change(record, base, recorded, name, change):
+def test_the_record_would_show_a_small_change(record, tiny_gpt2_folder, recorded, name, change):
     train = record.TRAIN.model_copy(update=change)
-    losses = record.trajectory(base, record.ADAPTERS[name], train)
+    losses = record.trajectory(tiny_gpt2_folder, record.ADAPTERS[name], train)
     num = min(len(losses), len(recorded[name]))
     differences = np.abs(np.subtract(losses[:num], recorded[name][:num]))
     assert differences.max() > 2 * LARGEST

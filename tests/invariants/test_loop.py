@@ -1,10 +1,8 @@
 """Settings and orders that must make no difference to a run."""
 
 import json
-import os
 import random
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +15,6 @@ from textmad.evaluators.perplexity import bits_per_byte, corpus_perplexity
 from textmad.evaluators.rare_tokens import loss_by_bin, text_tokens
 from textmad.evaluators.words import code_words, ngrams
 from textmad.models import open_model
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def training_sets(run: tm.Run) -> list[list[dict[str, object]]]:
@@ -115,7 +111,9 @@ def test_the_order_of_the_corpus_file_changes_no_metric_of_a_whole_corpus(
 # --- processes ------------------------------------------------------------------------------
 
 
-def test_two_processes_make_the_run_that_one_makes(short_recipe: tm.Recipe, tmp_path: Path):
+def test_two_processes_make_the_run_that_one_makes(
+    short_recipe: tm.Recipe, tmp_path: Path, python: Callable[..., str]
+):
     recipe = short_recipe.replace(
         generations=1,
         curate=[{"random": {"keep": 0.9}}],
@@ -128,17 +126,7 @@ def test_two_processes_make_the_run_that_one_makes(short_recipe: tm.Recipe, tmp_
         "tm.run(tm.load_recipe(sys.argv[1]), sys.argv[2], num_processes=2)\n"
     )
     (tmp_path / "program.py").write_text(program)
-    answer = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-         "program.py", "recipe.yaml", "together"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
+    python(tmp_path, "program.py", "recipe.yaml", "together", processes=2)
     together = tm.Run(tmp_path / "together")
     assert together.complete
     sessions = json.loads((tmp_path / "together" / "provenance.json").read_text())["sessions"]

@@ -1,8 +1,6 @@
 """What holds of drawn text whatever the model: no bias, and no dependence on how it is drawn."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from textmad.models.causal_lm import CausalLM
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings
 from textmad.seeds import stream
 
-ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = SampleSettings(max_new_tokens=16, slots=32)
 
 
@@ -115,16 +112,12 @@ name = f"{processes.rank()}-of-{processes.world_size()}.json"
 """
 
 
-def test_two_processes_draw_what_one_draws(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    arguments = [str(program), str(tiny_gpt2_folder), str(tmp_path)]
-    alone = [sys.executable, *arguments]
-    together = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-                "--standalone", *arguments]  # fmt: skip
-    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    for command in (alone, together):
-        subprocess.run(command, check=True, env={**os.environ, **environment}, timeout=300)
+def test_two_processes_draw_what_one_draws(
+    tiny_gpt2_folder: Path, tmp_path: Path, python: Callable[..., str]
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    for processes in (1, 2):
+        python(tmp_path, "program.py", str(tiny_gpt2_folder), ".", processes=processes)
     one = (tmp_path / "0-of-1.json").read_text()
     assert (tmp_path / "0-of-2.json").read_text() == one
     assert (tmp_path / "1-of-2.json").read_text() == one

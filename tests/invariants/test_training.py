@@ -1,9 +1,6 @@
 """What must make no difference to training: how a step is cut into batches, and their padding."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,6 @@ from textmad.models.batches import Limits, micro_batches
 from textmad.models.causal_lm import CausalLM
 from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
 
-ROOT = Path(__file__).resolve().parents[2]
 # About 20 steps; a faster or longer trajectory would amplify mere rounding.
 TRAIN = TrainSettings(epochs=1, batch_tokens=220, learning_rate=1e-5)
 
@@ -117,7 +113,7 @@ def by_one_process(trained_gpt2_folder: Path, corpus) -> list[list[object]]:
 
 
 @pytest.fixture(scope="module")
-def by_two_processes(trained_gpt2_folder: Path, corpus, tmp_path_factory):
+def by_two_processes(trained_gpt2_folder: Path, corpus, tmp_path_factory, python):
     folder = tmp_path_factory.mktemp("two")
     given = {
         "base": str(trained_gpt2_folder),
@@ -126,17 +122,7 @@ def by_two_processes(trained_gpt2_folder: Path, corpus, tmp_path_factory):
     }
     (folder / "given.json").write_text(json.dumps(given))
     (folder / "program.py").write_text(PROGRAM)
-    answer = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-         "program.py"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr[-2000:]
+    python(folder, "program.py", processes=2)
     return json.loads((folder / "answers.json").read_text())
 
 

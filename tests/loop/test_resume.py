@@ -1,17 +1,14 @@
 """A run that is there goes on, and does not begin again; kill -9 leaves no trace in the result."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import textmad as tm
 
-ROOT = Path(__file__).resolve().parents[2]
 # Records of the sessions, not of the result.
 SESSIONS = {".lock", "provenance.json"}
 
@@ -139,23 +136,13 @@ print(json.dumps(stages))
 
 
 def test_kill_9_at_ten_random_moments_changes_no_byte_of_the_result(
-    short_recipe: tm.Recipe, tmp_path: Path
+    short_recipe: tm.Recipe, tmp_path: Path, python: Callable[..., str]
 ):
     recipe = short_recipe.replace(generations=1, curate=[{"random": {"keep": 0.9}}])
     recipe = recipe.replace(sample={"oversample": 1.5})
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     (tmp_path / "nursery.py").write_text(NURSERY)
-    answer = subprocess.run(
-        [sys.executable, "nursery.py", "recipe.yaml", str(tmp_path / "runs"), "10"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    stages = json.loads(answer.stdout)
+    stages = json.loads(python(tmp_path, "nursery.py", "recipe.yaml", "runs", "10"))
     assert len(stages) == 10
     assert len(set(stages)) > 1, f"all kills came at the same stage: {stages}"
     whole, *others = sorted((tmp_path / "runs").iterdir(), reverse=True)

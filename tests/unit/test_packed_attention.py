@@ -1,7 +1,6 @@
 """A row of several documents is read as each document is alone."""
 
-import importlib.util
-from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,19 +11,11 @@ from textmad.models import packed_attention
 from textmad.models.batches import Batch, Example, Limits, collate, micro_batches
 from textmad.models.packed_attention import can_pack, packed_logits, packed_rows
 
-spec = importlib.util.spec_from_file_location(
-    "tiny_models", Path(__file__).parents[1] / "tiny_models.py"
-)
-assert spec is not None
-assert spec.loader is not None
-tiny_models = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny_models)
-
 LENGTHS = [5, 30, 7, 18, 18, 40, 9, 3, 6, 18]
 
 
 @pytest.fixture(params=["gpt2", "llama"])  # Llama: rotary positions, two heads share their keys
-def network(request: pytest.FixtureRequest) -> PreTrainedModel:
+def network(request: pytest.FixtureRequest, tiny_models: ModuleType) -> PreTrainedModel:
     made: PreTrainedModel = getattr(tiny_models, request.param)()
     assert can_pack(made)
     return made.eval()
