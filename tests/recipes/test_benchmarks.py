@@ -200,7 +200,7 @@ def test_a_side_that_fails_ends_the_benchmark_with_its_name(sides: list[Side]):
 def test_the_model_is_described_by_its_weights(model: dict[str, str]):
     # GPT-2 of 2 layers x 32: c_attn 32 x 96, c_proj 32 x 32, c_fc and its c_proj 32 x 128 each; the
     # output layer multiplies by vocabulary x 32.
-    from textmad.models.loading import check_base
+    from textmad.models.base_files import check_base
     from textmad.recipe import ModelSettings
 
     vocabulary = check_base(ModelSettings(base=model["base"])).vocabulary

@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM
 from textmad.documents import documents
 from textmad.errors import ModelError
 from textmad.models import lora
+from textmad.models.base_files import check_base
 from textmad.models.causal_lm import CausalLM
-from textmad.models.loading import check_base, open_base
+from textmad.models.loading import open_base
 from textmad.models.scoring import Row, windows
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, TrainSettings
 
@@ -454,7 +455,7 @@ def test_documents_longer_than_the_positions_are_refused_before_torch_is_there(
         "has 64; expected at most 55"
     )
     program = (
-        "import sys; from textmad.models.loading import check_base; "
+        "import sys; from textmad.models.base_files import check_base; "
         "from textmad.recipe import ModelSettings; "
         "check_base(ModelSettings(base=sys.argv[1])); assert 'torch' not in sys.modules"
     )

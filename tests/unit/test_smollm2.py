@@ -13,8 +13,8 @@ import pytest
 from textmad import cli
 from textmad.errors import ModelError, RunError
 from textmad.models import smollm2
+from textmad.models.base_files import check_base
 from textmad.models.causal_lm import CausalLM
-from textmad.models.loading import check_base
 from textmad.progress import SilentProgress
 from textmad.recipe import ModelSettings
 

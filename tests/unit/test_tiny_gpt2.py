@@ -251,7 +251,7 @@ def test_a_wheel_holds_the_model_and_the_report_s_page_and_finds_them(tmp_path: 
     assert {f"textmad/data/tiny-gpt2/{name}" for name in FILES} <= names
     assert "textmad/report/page.html.j2" in names
     script = (
-        "from textmad.models.loading import check_base\n"
+        "from textmad.models.base_files import check_base\n"
         "from textmad.recipe import ModelSettings\n"
         "print(check_base(ModelSettings(base='tiny-gpt2')).folder)"
     )

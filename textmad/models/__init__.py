@@ -112,7 +112,7 @@ def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel
         ModelError: there is no such model, it is not safe or fit to be used, or it has too few
             positions for the documents that `sample` asks for.
     """
-    from textmad.models.loading import check_base, require_positions
+    from textmad.models.base_files import check_base, require_positions
 
     if ":" in settings.base:
         model: LanguageModel = import_name(settings.base)(settings)

@@ -1,41 +1,25 @@
-"""The base model: found, checked without torch, and opened. Safetensors only, no remote code.
-
-A base is a built-in name, a local folder or a Hub id; a Hub id becomes the folder of its snapshot
-in the Hub's cache, so that all three pass the same checks.
-"""
+"""The base model opened: its weights as a frozen network, and its tokenizer."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from textmad.errors import ModelError
-from textmad.recipe import ModelSettings, SampleSettings
+from textmad.models import parallel, processes
+from textmad.models.activations import fuse
+from textmad.models.base_files import base_digest, check_base, whole_base
+from textmad.recipe import ModelSettings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel
-
-BUILT_IN = ("tiny-gpt2",)
-_SMALL_FILES = ["*.json", "*.model", "*.txt"]
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-# Under these kinds of layer a position sees all earlier ones, as the decoding assumes.
-_FULL_ATTENTION = {"full_attention", "sliding_attention"}
-
-
-class BaseFacts(NamedTuple):
-    """What is known of a base without opening its weights."""
-
-    folder: Path
-    context: int  # positions
-    vocabulary: int  # rows of the output layer
-    model_type: str
 
 
 class Base(NamedTuple):
@@ -49,35 +33,6 @@ class Base(NamedTuple):
     digest: str  # of the files it was opened from
 
 
-def check_base(settings: ModelSettings, sample: SampleSettings | None = None) -> BaseFacts:
-    """What can be known before torch is imported; a Hub id may fetch its small files.
-
-    >>> check_base(ModelSettings(base="no/such folder"))
-    Traceback (most recent call last):
-    textmad.errors.ModelError: model.base: no/such folder: expected tiny-gpt2, a folder, ...
-
-    Raises:
-        ModelError: no such base, nothing but pickles, remote code, files missing, an architecture
-            that cannot be decoded here, or documents longer than its positions.
-    """
-    folder = _folder(settings, _SMALL_FILES)
-    config = _config(folder, settings.base)
-    _refuse_remote_code(folder, settings.base)
-    if _is_local(settings.base):
-        _require_weights(folder, settings.base)
-    if not (folder / "tokenizer.json").is_file():
-        raise ModelError(
-            f"model.base: {settings.base}: no tokenizer.json in {folder}; save the tokenizer there "
-            "as a fast one: AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
-        )
-    facts = BaseFacts(
-        folder, _context(config, settings.base), config["vocab_size"], config["model_type"]
-    )
-    if sample is not None:
-        require_positions(facts.context, sample, settings.base)
-    return facts
-
-
 def open_base(settings: ModelSettings) -> Base:
     """The base with its tokenizer, frozen, on this process's device.
 
@@ -85,22 +40,25 @@ def open_base(settings: ModelSettings) -> Base:
         ModelError: whatever `check_base` refuses, or weights or a tokenizer that cannot be read.
     """
     facts = check_base(settings)
-    folder = _folder(settings, [*_SMALL_FILES, "*.safetensors"])
-    _require_weights(folder, settings.base)
+    folder = whole_base(settings)
     tokenizer, start, end = _open_tokenizer(folder, settings.base)
     network = open_network(folder, settings.dtype, settings.base)
     _require_known_attention(network, settings.base)
-    return Base(network, tokenizer, start, end, facts.context, _digest(folder))
+    return Base(network, tokenizer, start, end, facts.context, base_digest(folder))
+
+
+def _require_known_attention(network: PreTrainedModel, name: str) -> None:
+    """Refuse a network whose attention cannot be given a cache of fixed size from outside."""
+    if not network._supports_attention_backend:
+        raise ModelError(
+            f"model.base: {name}: {type(network).__name__} brings its own attention, for which "
+            "there is no static key-value cache; expected a model that takes transformers' "
+            "attention functions, as GPT-2 and Llama do"
+        )
 
 
 def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
     """The weights in `folder` as a frozen causal language model on this process's device."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from textmad.models import parallel, processes
-    from textmad.models.activations import fuse
-
     parallel.check_launcher()
     try:
         with without_bars():
@@ -136,8 +94,6 @@ def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
 @contextmanager
 def without_bars() -> Iterator[None]:
     """No progress bars of transformers' own beside textmad's."""
-    from transformers.utils import logging
-
     if not logging.is_progress_bar_enabled():
         yield
         return
@@ -148,159 +104,8 @@ def without_bars() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
-# --- where it is ----------------------------------------------------------------------------
-
-
-def _folder(settings: ModelSettings, patterns: list[str]) -> Path:
-    base = settings.base
-    if settings.revision is not None and _is_local(base):
-        raise ModelError(
-            f"model.revision: {settings.revision}: has no effect on {base}, which is no Hub id; "
-            "delete it"
-        )
-    if base in BUILT_IN:
-        return _built_in_folder(base)
-    if Path(base).expanduser().is_dir():
-        return Path(base).expanduser()
-    if not _HUB_ID.fullmatch(base):
-        raise ModelError(
-            f"model.base: {base}: expected {', '.join(BUILT_IN)}, a folder, a Hub id or "
-            f"module:name; there is no folder {Path(base).expanduser().absolute()}"
-        )
-    return _hub_folder(settings, patterns)
-
-
-def _built_in_folder(name: str) -> Path:
-    package = Path(__file__).resolve().parents[1]
-    tried = (package / "data" / name, package.parent / "data" / name)  # wheel, checkout
-    for folder in tried:
-        if (folder / "config.json").is_file():
-            return folder
-    raise ModelError(
-        f"model.base: {name}: its files are in neither {tried[0]} nor {tried[1]}; "
-        "install textmad again, or run `make base-model` in a checkout"
-    )
-
-
-def _hub_folder(settings: ModelSettings, patterns: list[str]) -> Path:
-    from huggingface_hub import constants, snapshot_download
-
-    try:
-        found = snapshot_download(
-            settings.base,
-            revision=settings.revision,
-            allow_patterns=patterns,
-            ignore_patterns=["*/*"],  # other formats of the same weights
-        )
-    except Exception as error:  # network, permission, name and cache each have their own
-        why = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        mode = "HF_HUB_OFFLINE is set and it is not cached" if constants.HF_HUB_OFFLINE else why
-        revision = f" (revision {settings.revision})" if settings.revision else ""
-        raise ModelError(
-            f"model.base: {settings.base}: not built in ({', '.join(BUILT_IN)}), not a folder in "
-            f"{Path.cwd()}, and not to be had from the Hub{revision}: "
-            f"{type(error).__name__}: {mode}"
-        ) from error
-    return Path(found)
-
-
-def _is_local(base: str) -> bool:
-    return base in BUILT_IN or Path(base).expanduser().is_dir()
-
-
-# --- what is in it --------------------------------------------------------------------------
-
-
-def _config(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"model.base: {name}: no config.json in {folder}; expected a model folder as "
-            "save_pretrained writes it"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model.base: {name}: {folder / 'config.json'}: {error}") from None
-    missing = [key for key in ("model_type", "vocab_size") if key not in config]
-    if missing or config.get("is_encoder_decoder"):
-        why = f"no {missing[0]}" if missing else "an encoder-decoder"
-        raise ModelError(
-            f"model.base: {name}: config.json: {why}; expected a decoder-only language model"
-        )
-    return dict(config)
-
-
-def _refuse_remote_code(folder: Path, name: str) -> None:
-    for file in ("config.json", "tokenizer_config.json"):
-        path = folder / file
-        if path.is_file() and "auto_map" in json.loads(path.read_text(encoding="utf-8")):
-            raise ModelError(
-                f"model.base: {name}: {file} has auto_map: the model wants to run its own code, "
-                "which textmad never does; use a model whose architecture is part of transformers"
-            )
-
-
-def _require_weights(folder: Path, name: str) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-    if pickles:
-        raise ModelError(
-            f"model.base: {name}: {folder} has its weights as pickles only ({pickles[0]}), which "
-            "can run code when opened; save them as safetensors (save_pretrained does)"
-        )
-    raise ModelError(f"model.base: {name}: no *.safetensors in {folder}")
-
-
-def _context(config: dict[str, Any], name: str) -> int:
-    strange = set(config.get("layer_types") or ()) - _FULL_ATTENTION
-    if strange:
-        raise ModelError(
-            f"model.base: {name}: layers of type {', '.join(sorted(strange))} have no key-value "
-            "cache; expected attention layers only"
-        )
-    positions = config.get("max_position_embeddings") or config.get("n_positions")
-    if not isinstance(positions, int):
-        raise ModelError(
-            f"model.base: {name}: config.json says neither max_position_embeddings nor n_positions"
-        )
-    if config.get("attn_logit_softcapping"):
-        raise ModelError(
-            f"model.base: {name}: config.json: attn_logit_softcapping: sampling here knows plain "
-            "softmax attention only; expected a model without it"
-        )
-    # Inside its window sliding attention is full attention, so the window bounds the context.
-    window = config.get("sliding_window")
-    uses_window = config.get("use_sliding_window", True) and isinstance(window, int)
-    return min(positions, window) if uses_window and window else positions
-
-
-def _require_known_attention(network: PreTrainedModel, name: str) -> None:
-    """Refuse a network whose attention cannot be given a cache of fixed size from outside."""
-    if not network._supports_attention_backend:
-        raise ModelError(
-            f"model.base: {name}: {type(network).__name__} brings its own attention, for which "
-            "there is no static key-value cache; expected a model that takes transformers' "
-            "attention functions, as GPT-2 and Llama do"
-        )
-
-
-def require_positions(context: int, sample: SampleSettings, name: str) -> None:
-    """Refuse documents longer than the model called `name` has positions."""
-    prompt = sample.prompt_tokens if sample.prompt != "none" else 0
-    needed = 1 + prompt + sample.max_new_tokens
-    if needed > context:
-        parts = "start token" + (f" + prompt_tokens {prompt}" if prompt else "")
-        raise ModelError(
-            f"sample.max_new_tokens: {sample.max_new_tokens}: {parts} + max_new_tokens is {needed} "
-            f"positions, and {name} has {context}; expected at most {context - 1 - prompt}"
-        )
-
-
 def _open_tokenizer(folder: Path, name: str) -> tuple[Tokenizer, int, int]:
     """The tokenizer's backend with its start and end ids."""
-    from transformers import AutoTokenizer
-
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
@@ -321,13 +126,3 @@ def _open_tokenizer(folder: Path, name: str) -> tuple[Tokenizer, int, int]:
     bos = tokenizer.bos_token_id
     end = int(tokenizer.eos_token_id)
     return backend, end if bos is None else int(bos), end
-
-
-def _digest(folder: Path) -> str:
-    """Over everything that shapes the base: weights, architecture, tokenizer."""
-    total = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
-        with path.open("rb") as file:
-            part = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.name} {part}\n".encode())
-    return total.hexdigest()
