@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_serializer
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError, PydanticSerializationError
 
@@ -39,6 +39,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "diversity": "textmad.evaluators.diversity:Diversity",
         "rare_tokens": "textmad.evaluators.rare_tokens:RareTokens",
         "votes": "textmad.evaluators.votes:Votes",
+        "guards": "textmad.evaluators.guards:Guards",
     },
 }
 TWIN = "twin "  # before a filter's name
@@ -83,8 +84,9 @@ class Component(BaseModel):
         """The same with every setting that was left to its default written out."""
         return Component(name=self.name, options=component_options(self.build(kind)))
 
+    @model_serializer
     def dump(self) -> Any:
-        """As it stands in YAML."""
+        """As it stands in YAML, wherever in a recipe it is."""
         return {self.name: self.options} if self.options else self.name
 
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from textmad.documents import concatenate, take, token_counts
+from textmad.documents import MODEL, concatenate, take, token_counts
 from textmad.errors import CorpusError, CurationError
-from textmad.recipe import MixSettings, SampleSettings
+from textmad.recipe import CrawlSettings, MixSettings, SampleSettings
 from textmad.seeds import stream
 
 if TYPE_CHECKING:
@@ -36,10 +36,13 @@ class Mixture(NamedTuple):
     model_tokens: int
     human_documents: int
     model_documents: int
+    unlabelled_model_tokens: int | None = None  # within human_tokens; None: nothing was crawled
 
     def counts(self) -> dict[str, int]:
         """The realised counts alone."""
-        return {name: getattr(self, name) for name in self._fields if name != "documents"}
+        counts = self._asdict()
+        del counts["documents"]
+        return {name: count for name, count in counts.items() if count is not None}
 
 
 def mix(
@@ -48,6 +51,7 @@ def mix(
     human: Dataset,
     kept: Sequence[Dataset],
     seed: int,
+    crawled: Dataset | None = None,
 ) -> Mixture:
     """Draw the training set of `generation`.
 
@@ -66,13 +70,18 @@ def mix(
         human: the whole human training pool, the same in every call of a run.
         kept: the kept documents of generations 0 to `generation` - 1, in order.
         seed: the run's.
+        crawled: the human part with its truth, where it is crawled (`textmad.crawl`).
 
     Raises:
         CorpusError: too little human text.
         CurationError: too little kept model text.
     """
     assert len(kept) == generation, f"{len(kept)} earlier generations at generation {generation}"
-    human_part = _human_part(settings, generation, human, seed)
+    if crawled is None:
+        human_part, unlabelled_tokens = stretch_of_pool(settings, generation, human, seed), None
+    else:
+        is_model = np.array(crawled["true_origin"][:], dtype=object) == MODEL
+        human_part, unlabelled_tokens = crawled, int(token_counts(crawled)[is_model].sum())
     model_parts = _model_parts(settings, generation, kept, seed)
     return Mixture(
         documents=concatenate([human_part, *model_parts]),
@@ -80,10 +89,36 @@ def mix(
         model_tokens=sum(int(token_counts(part).sum()) for part in model_parts),
         human_documents=len(human_part),
         model_documents=sum(len(part) for part in model_parts),
+        unlabelled_model_tokens=unlabelled_tokens,
     )
 
 
-def human_tokens_needed(settings: MixSettings, generations: int) -> int:
+class CrawlBudget(NamedTuple):
+    """Tokens that one generation's crawl is filled with."""
+
+    human: int
+    model: int  # posted without a label by the generation before
+
+    @property
+    def total(self) -> int:
+        """Tokens crawled."""
+        return self.human + self.model
+
+
+def crawl_budget(settings: MixSettings, crawl: CrawlSettings) -> CrawlBudget:
+    """What a crawl is filled with, so that it suffices for the mixture.
+
+    >>> crawl_budget(MixSettings(human_tokens=100), CrawlSettings(contamination=0.3, oversample=2))
+    CrawlBudget(human=140, model=60)
+    """
+    total = _oversampled(crawl.oversample, settings.human_tokens)
+    model = round(crawl.contamination * total)
+    return CrawlBudget(total - model, model)
+
+
+def human_tokens_needed(
+    settings: MixSettings, generations: int, crawl: CrawlSettings | None = None
+) -> int:
     """Tokens of human text that a run up to generation `generations` takes from the pool.
 
     Whole documents are taken, so a run may need up to one document more for each budget filled.
@@ -91,22 +126,26 @@ def human_tokens_needed(settings: MixSettings, generations: int) -> int:
     >>> human_tokens_needed(MixSettings(human_tokens=30, model_tokens=10, human="fresh"), 5)
     190
     """
-    later = generations * settings.human_tokens if settings.human == "fresh" else 0
-    return training_tokens(settings, 0) + later
+    in_a_row = sum(_budgets_of_pool(settings, generations, crawl))
+    return max(in_a_row, training_tokens(settings, 0))
 
 
-def check_human_tokens(settings: MixSettings, generations: int, human: Dataset) -> None:
+def check_human_tokens(
+    settings: MixSettings, generations: int, human: Dataset, crawl: CrawlSettings | None = None
+) -> None:
     """Refuse a pool that cannot last a whole run, before any of it is spent.
 
     Raises:
         CorpusError: how many tokens are there, and how many are needed.
     """
-    needed, there = human_tokens_needed(settings, generations), int(token_counts(human).sum())
+    needed = human_tokens_needed(settings, generations, crawl)
+    there = int(token_counts(human).sum())
     if needed > there:
+        oversample = "" if crawl is None else "crawl.oversample, "
         raise CorpusError(
             f"corpus: {there:,} tokens of human training text are there, and the recipe needs "
-            f"{needed:,} up to generation {generations}: lower mix.human_tokens, mix.model_tokens "
-            "or generations, or give a larger corpus"
+            f"{needed:,} up to generation {generations}: lower {oversample}mix.human_tokens, "
+            "mix.model_tokens or generations, or give a larger corpus"
         )
 
 
@@ -120,14 +159,26 @@ def training_tokens(settings: MixSettings, generation: int) -> int:
     return settings.human_tokens + settings.model_tokens * max(earlier, 1)
 
 
-def model_tokens_drawn(mix: MixSettings, sample: SampleSettings) -> int:
-    """Tokens that each generation draws: what the next mixture needs, and what is compared.
+def model_tokens_needed(mix: MixSettings, crawl: CrawlSettings | None = None) -> int:
+    """Kept tokens that the next generation needs of one: with a label, and without.
+
+    >>> crawl = CrawlSettings(contamination=0.3, oversample=2)
+    >>> model_tokens_needed(MixSettings(human_tokens=100, model_tokens=50), crawl)
+    110
+    """
+    return mix.model_tokens + (0 if crawl is None else crawl_budget(mix, crawl).model)
+
+
+def model_tokens_drawn(
+    mix: MixSettings, sample: SampleSettings, crawl: CrawlSettings | None = None
+) -> int:
+    """Tokens that each generation draws: what the next one needs, and what is compared.
 
     >>> model_tokens_drawn(MixSettings(model_tokens=30_000), SampleSettings(oversample=5.0))
     150000
     """
-    needed = round(sample.oversample * mix.model_tokens, 6)  # 1.1 * 30,000 is a little above
-    return max(sample.min_tokens, math.ceil(needed))
+    needed = model_tokens_needed(mix, crawl)
+    return max(sample.min_tokens, _oversampled(sample.oversample, needed))
 
 
 def compared_tokens(mix: MixSettings, sample: SampleSettings) -> int:
@@ -139,20 +190,46 @@ def compared_tokens(mix: MixSettings, sample: SampleSettings) -> int:
     return min(sample.min_tokens, mix.model_tokens or sample.min_tokens)
 
 
-def _human_part(settings: MixSettings, generation: int, human: Dataset, seed: int) -> Dataset:
+def stretch_of_pool(
+    settings: MixSettings,
+    generation: int,
+    human: Dataset,
+    seed: int,
+    crawl: CrawlSettings | None = None,
+) -> Dataset:
+    """The human documents that a generation learns from, or that its crawl finds.
+
+    Raises:
+        CorpusError: too few of them.
+    """
     order = stream(seed, "mix", "human").permutation(len(human))
     tokens = token_counts(human)[order]
-    # `fresh` walks along the order, each generation from where the one before it stopped.
-    first = 0 if settings.human == "fresh" else generation
     start = stop = 0
-    for step in range(first, generation + 1):
-        budget = training_tokens(settings, 0) if step == 0 else settings.human_tokens
-        start, reached = stop, _reach(tokens[stop:], budget)
+    for budget in _budgets_of_pool(settings, generation, crawl):
+        start, reached = stop, documents_reaching(tokens[stop:], budget)
         if reached is None:
-            left = int(tokens[start:].sum())
-            raise CorpusError(_human_shortage(settings, step, left, int(tokens.sum())))
+            there = _Pool(int(tokens[start:].sum()), int(tokens.sum()), is_begun=start > 0)
+            raise CorpusError(_human_shortage(settings, generation, budget, there, crawl))
         stop = start + reached
     return take(human, order[start:stop])
+
+
+def _budgets_of_pool(
+    settings: MixSettings, generation: int, crawl: CrawlSettings | None
+) -> list[int]:
+    """Token budgets of the pool's stretches, one behind the other; the last is `generation`'s.
+
+    `fresh` walks along the pool, each generation from where the one before it stopped. `fixed`
+    begins anew, so that generation 0's documents are among the later ones'; but a crawl begins
+    behind them, because those are known to be human, and what is crawled is not.
+    """
+    first = training_tokens(settings, 0)
+    if generation == 0:
+        return [first]
+    later = settings.human_tokens if crawl is None else crawl_budget(settings, crawl).human
+    if settings.human == "fresh":
+        return [first] + [later] * generation
+    return [later] if crawl is None else [first, later]
 
 
 def _model_parts(
@@ -172,14 +249,14 @@ def _model_parts(
     for key, name, source in sources:
         order = stream(seed, "mix", "model", key).permutation(len(source))
         tokens = token_counts(source)[order]
-        reached = _reach(tokens, settings.model_tokens)
+        reached = documents_reaching(tokens, settings.model_tokens)
         if reached is None:
             raise CurationError(_model_shortage(settings, generation, name, int(tokens.sum())))
         parts.append(take(source, order[:reached]))
     return parts
 
 
-def _reach(tokens: np.ndarray, budget: int) -> int | None:
+def documents_reaching(tokens: np.ndarray, budget: int) -> int | None:
     """Number of documents in the shortest prefix of at least `budget` tokens; None: too few."""
     if budget == 0:
         return 0
@@ -191,17 +268,35 @@ def _reach(tokens: np.ndarray, budget: int) -> int | None:
     return reached
 
 
-def _human_shortage(settings: MixSettings, generation: int, left: int, total: int) -> str:
-    if generation == 0 or settings.human == "fixed":  # a fixed pool is exhausted at once or never
+def _oversampled(times: float, tokens: int) -> int:
+    """Rounded up; 1.1 * 30,000, which is a little above in floats, is 33,000."""
+    return math.ceil(round(times * tokens, 6))
+
+
+class _Pool(NamedTuple):
+    """Tokens of human text."""
+
+    left: int
+    total: int
+    is_begun: bool
+
+
+def _human_shortage(
+    settings: MixSettings, generation: int, needed: int, pool: _Pool, crawl: CrawlSettings | None
+) -> str:
+    if not pool.is_begun:
         return (
             f"mix.human_tokens + mix.model_tokens: generation 0 learns from human text only and "
-            f"needs {training_tokens(settings, 0):,} tokens, the pool holds {total:,}: lower "
+            f"needs {training_tokens(settings, 0):,} tokens, the pool holds {pool.total:,}: lower "
             "either, or give a larger corpus"
         )
+    what = "fresh" if crawl is None else "uncrawled"
+    setting = "mix.human_tokens" if crawl is None else "crawl.oversample, mix.human_tokens"
+    fixed = ", set human: fixed" if settings.human == "fresh" else ""
     return (
-        f"mix.human_tokens: generation {generation} needs {settings.human_tokens:,} tokens of "
-        f"fresh human text, {left:,} are left of the pool's {total:,}: lower mix.human_tokens or "
-        "generations, set human: fixed, or give a larger corpus"
+        f"mix.human_tokens: generation {generation} needs {needed:,} tokens of "
+        f"{what} human text, {pool.left:,} are left of the pool's {pool.total:,}: lower {setting} "
+        f"or generations{fixed}, or give a larger corpus"
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,24 @@ class Speed(NamedTuple):
     model_bytes: int  # of one saved model
 
 
+class CrawlPlan(NamedTuple):
+    """What one generation crawls as human text."""
+
+    tokens: int
+    unlabelled_tokens: int  # of these, a model's
+    kept_share: float  # of the documents, by the guards that keep a fixed share
+    needed_tokens: int
+
+    def to_text(self) -> str:
+        """A line of the plan."""
+        kept = round(self.tokens * self.kept_share)
+        return (
+            f"crawling       {self.tokens:,} tokens a generation, {self.unlabelled_tokens:,} of "
+            f"them a model's; keeping at most about {kept:,}, {self.needed_tokens:,} needed"
+            + _shortage(kept, self.needed_tokens, self.kept_share, "crawl")
+        )
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run will take; the estimate of time is from a short probe on this machine."""
@@ -57,19 +75,21 @@ class Plan:
     scored_tokens: int  # in all, by evaluators and filters
     opening_seconds: float  # that model and corpus took just now, as they will in the run
     speed: Speed
+    crawl: CrawlPlan | None = None  # of each generation from 1 on
 
     @property
     def stages(self) -> int:
         """Folders that will be committed."""
-        return 1 + 5 * (self.generations + 1)
+        return 1 + 5 * (self.generations + 1) + (self.generations if self.crawl else 0)
 
     @property
     def disk_bytes(self) -> int:
         """Estimated size of the run folder."""
         texts = self.human_tokens + self.held_out_tokens + sum(self.trained_tokens)
         drawn = 2 * self.drawn_tokens * (self.generations + 1)
+        crawled = self.crawl.tokens * self.generations if self.crawl else 0
         others = (self.speed.model_bytes + _BYTES_A_GENERATION) * (self.generations + 1)
-        return others + round((texts + drawn) * _BYTES_A_TOKEN)
+        return others + round((texts + drawn + crawled) * _BYTES_A_TOKEN)
 
     @property
     def seconds(self) -> float:
@@ -100,18 +120,21 @@ class Plan:
                 f"drawing        {self.drawn_tokens:,} tokens a generation "
                 f"({self.speed.sample:,.0f} a second here)",
                 f"keeping        at most about {self.kept_tokens:,} of them, "
-                f"{self.model_tokens:,} needed{self._shortage()}",
+                f"{self.model_tokens:,} needed"
+                + _shortage(self.kept_tokens, self.model_tokens, self.kept_share, "sample"),
+                *([self.crawl.to_text()] if self.crawl else []),
                 f"disk           about {self.disk_bytes / 1e6:,.0f} MB",
                 f"time           about {self.seconds / 60:.1f} minutes on this machine, "
                 "your own filters and evaluators not counted",
             ]
         )
 
-    def _shortage(self) -> str:
-        if self.kept_tokens >= self.model_tokens:
-            return ""
-        enough = math.ceil(10 / self.kept_share) / 10
-        return f": TOO FEW, raise sample.oversample to {enough:g} or more"
+
+def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:
+    if kept >= needed:
+        return ""
+    enough = math.ceil(10 / kept_share) / 10
+    return f": TOO FEW, raise {group}.oversample to {enough:g} or more"
 
 
 def make_plan(recipe: Recipe) -> Plan:
@@ -127,25 +150,46 @@ def make_plan(recipe: Recipe) -> Plan:
     )
     opening_seconds = time.perf_counter() - begun
     human, held_out = corpus.report["human"], corpus.report["held_out"]
-    mixture.check_human_tokens(recipe.mix, recipe.generations, corpus.human)
+    mixture.check_human_tokens(recipe.mix, recipe.generations, corpus.human, recipe.crawl)
     return Plan(
         generations=recipe.generations,
         human_documents=human["documents"],
         human_tokens=human["tokens"],
         held_out_documents=held_out["documents"],
         held_out_tokens=held_out["tokens"],
-        human_tokens_needed=mixture.human_tokens_needed(recipe.mix, recipe.generations),
+        human_tokens_needed=mixture.human_tokens_needed(
+            recipe.mix, recipe.generations, recipe.crawl
+        ),
         trained_tokens=[
             round(mixture.training_tokens(recipe.mix, generation) * recipe.train.epochs)
             for generation in range(recipe.generations + 1)
         ],
-        drawn_tokens=mixture.model_tokens_drawn(recipe.mix, recipe.sample),
-        kept_share=math.prod(getattr(judge, "kept_share", 1.0) for judge in recipe.filters()),
-        model_tokens=recipe.mix.model_tokens if recipe.generations else 0,
+        drawn_tokens=mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl),
+        kept_share=_kept_share(recipe.filters()),
+        model_tokens=(
+            mixture.model_tokens_needed(recipe.mix, recipe.crawl) if recipe.generations else 0
+        ),
         scored_tokens=_scored_tokens(recipe, held_out["tokens"]),
         opening_seconds=opening_seconds,
         speed=_probe(recipe, model, corpus.human),
+        crawl=_crawl_plan(recipe),
     )
+
+
+def _crawl_plan(recipe: Recipe) -> CrawlPlan | None:
+    if recipe.crawl is None or not recipe.generations:
+        return None
+    budget = mixture.crawl_budget(recipe.mix, recipe.crawl)
+    return CrawlPlan(
+        tokens=budget.total,
+        unlabelled_tokens=budget.model,
+        kept_share=_kept_share(recipe.guards()),
+        needed_tokens=recipe.mix.human_tokens,
+    )
+
+
+def _kept_share(filters: Sequence[Any]) -> float:
+    return math.prod(getattr(judge, "kept_share", 1.0) for judge in filters)
 
 
 def _scored_tokens(recipe: Recipe, held_out_tokens: int) -> int:
@@ -160,10 +204,18 @@ def _scored_tokens(recipe: Recipe, held_out_tokens: int) -> int:
         compared = mixture.compared_tokens(recipe.mix, recipe.sample)
         each += compared * (2 if recipe.curate else 1)  # drawn, and kept where it is less
         once = min(perplexity[0], held_out_tokens) + compared
-    scorers = [getattr(judge, "scorer", None) for judge in recipe.filters()]
-    crowds = sum("fluency" in (s if isinstance(s, Mapping) else [s]) for s in scorers)
-    each += crowds * mixture.model_tokens_drawn(recipe.mix, recipe.sample)
+    drawn = mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
+    each += _reading_crowds(recipe.filters()) * drawn
+    if recipe.crawl is not None:
+        crawled = mixture.crawl_budget(recipe.mix, recipe.crawl).total
+        once += _reading_crowds(recipe.guards()) * crawled * recipe.generations
     return once + each * (recipe.generations + 1)
+
+
+def _reading_crowds(filters: Sequence[Any]) -> int:
+    """How many of the filters have the base score every document."""
+    scorers = [getattr(judge, "scorer", None) for judge in filters]
+    return sum("fluency" in (s if isinstance(s, Mapping) else [s]) for s in scorers)
 
 
 def _probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:

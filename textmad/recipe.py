@@ -188,6 +188,23 @@ Filter = Annotated[Component, BeforeValidator(_read), _resolved("filter")]
 Evaluator = Annotated[Component, BeforeValidator(_read), _resolved("evaluator")]
 
 
+class CrawlSettings(Settings):
+    """How later generations' human text is found: a crawl that holds model text without a label."""
+
+    contamination: Annotated[Number, Field(ge=0, lt=1)] = 0.0  # model text, share of the tokens
+    oversample: Annotated[Number, Field(ge=1)] = 1.0  # tokens crawled for each one that is needed
+    guard: Annotated[tuple[Filter, ...], Field(strict=False)] = ()  # what they keep is learned
+
+    @model_validator(mode="after")
+    def _effect(self) -> Self:
+        if self.contamination == 0 and not self.guard:
+            raise ValueError(
+                "contamination: 0: has no effect without a guard; raise it, give a guard, or "
+                "delete crawl"
+            )
+        return self
+
+
 class Recipe(Settings):
     """The frozen, complete description of a run; a bad setting is a `RecipeError`.
 
@@ -201,6 +218,7 @@ class Recipe(Settings):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     mix: MixSettings = MixSettings()
+    crawl: CrawlSettings | None = None  # null: human text is drawn from the corpus as it is
     sample: SampleSettings = SampleSettings()
     curate: Annotated[tuple[Filter, ...], Field(strict=False)] = ()
     evaluate: Annotated[tuple[Evaluator, ...], Field(strict=False)] = Field(
@@ -209,7 +227,13 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _across_groups(self) -> Self:
-        if self.mix.model_tokens == 0 and self.sample.oversample != 1:
+        if self.crawl is not None and self.mix.human_tokens == 0:
+            raise ValueError(
+                "crawl: has no effect while mix.human_tokens is 0; raise mix.human_tokens, or "
+                "delete it"
+            )
+        fed_back = self.mix.model_tokens or (self.crawl is not None and self.crawl.contamination)
+        if not fed_back and self.sample.oversample != 1:
             raise ValueError(
                 f"sample.oversample: {self.sample.oversample:g}: has no effect while "
                 "mix.model_tokens is 0; raise mix.model_tokens, or delete it"
@@ -243,11 +267,7 @@ class Recipe(Settings):
 
     def dump(self, explicit_only: bool = False) -> dict[str, Any]:
         """Plain data as it stands in YAML; `explicit_only` leaves out untouched defaults."""
-        data = self.model_dump(mode="json", exclude_unset=explicit_only)
-        for key in ("curate", "evaluate"):
-            if key in data:
-                data[key] = [component.dump() for component in getattr(self, key)]
-        return data
+        return self.model_dump(mode="json", exclude_unset=explicit_only)
 
     def to_yaml(self) -> str:
         """The resolved recipe, every default written out; `load_recipe` gives it back."""
@@ -256,6 +276,10 @@ class Recipe(Settings):
     def filters(self) -> list[Any]:
         """The filters, in order, ready to be called."""
         return [component.build("filter") for component in self.curate]
+
+    def guards(self) -> list[Any]:
+        """The filters over crawled human text, in order, ready to be called."""
+        return [component.build("filter") for component in self.crawl.guard] if self.crawl else []
 
     def evaluators(self) -> list[Any]:
         """The evaluators, ready to be called."""

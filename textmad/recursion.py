@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -22,6 +22,7 @@ import torch
 from textmad import documents, mixture, store
 from textmad.components import TWIN, component_name
 from textmad.corpus import Corpus, corpus_digest, open_corpus
+from textmad.crawl import Crawl, gather, taken_for_human, with_label
 from textmad.curation.protocol import Context, apply_filters
 from textmad.curation.taste import own_scorer_sources
 from textmad.errors import CorpusError, RunError
@@ -67,6 +68,8 @@ def run(
     with _begun(recipe, Path(out), progress or SilentProgress(), num_processes, overrides) as loop:
         loop.corpus()
         for generation in range(recipe.generations + 1):
+            if loop.crawls(generation):
+                loop.crawl(generation)
             loop.mix(generation)
             loop.fit(generation)
             loop.sample(generation)
@@ -92,6 +95,8 @@ class Recursion:
         self.base = open_model(recipe.model, recipe.sample)
         self.evaluators = [(c.name, c.build("evaluator")) for c in recipe.evaluate]
         self.filters = [(c.name, c.build("filter")) for c in recipe.curate]
+        guards = recipe.crawl.guard if recipe.crawl else ()
+        self.guards = [(c.name, c.build("filter")) for c in guards]
         self._fitted: tuple[int, LanguageModel] | None = None
         self._run_cache: dict[Any, Any] = {}
 
@@ -105,7 +110,9 @@ class Recursion:
 
         def compute() -> Corpus:
             corpus = open_corpus(self.recipe.corpus, self._count_tokens)
-            mixture.check_human_tokens(self.recipe.mix, self.recipe.generations, corpus.human)
+            mixture.check_human_tokens(
+                self.recipe.mix, self.recipe.generations, corpus.human, self.recipe.crawl
+            )
             return corpus
 
         def write(corpus: Corpus, folder: Path) -> None:
@@ -124,12 +131,53 @@ class Recursion:
             write,
         )
 
+    def crawls(self, generation: int) -> bool:
+        """Whether this generation's human text is crawled."""
+        return self.recipe.crawl is not None and generation > 0
+
+    def crawl(self, generation: int) -> None:
+        """Human text as it is found once models write: some is theirs, and guards look for it."""
+
+        def compute() -> Dataset:
+            kept = self.run.kept(generation - 1)
+            found = gather(self.recipe, generation, self.run.human, kept, self._count_tokens)
+            context = partial(self._guard_context, generation, found)
+            judged = apply_filters(found.shown, self.guards, context, every_score=True)
+            return found.revealed(judged)
+
+        def write(crawled: Dataset, folder: Path) -> None:
+            documents.write_parquet(crawled, folder / "candidates.parquet")
+
+        inputs = {
+            "crawl": self.recipe.dump()["crawl"],
+            "mix": self.recipe.mix.model_dump(),
+            "corpus": self._digest("corpus"),
+            "model": self._digest("model", generation - 1),
+            "curate": [self._digest("curate", earlier) for earlier in range(generation)],
+            "earlier": [self._digest("crawl", earlier) for earlier in range(1, generation)],
+        }
+        self._stage(
+            "crawl",
+            generation,
+            inputs,
+            compute,
+            write,
+            main_only=True,
+            own_code=_own_code(self.guards),
+        )
+
     def mix(self, generation: int) -> None:
         """Human pool and kept documents of earlier generations: the training set."""
 
         def compute() -> mixture.Mixture:
             kept = [self.run.kept(earlier) for earlier in range(generation)]
-            return mixture.mix(self.recipe.mix, generation, self.run.human, kept, self.recipe.seed)
+            crawled = None
+            if self.crawls(generation):
+                crawled = taken_for_human(self.recipe.mix, generation, self.run.crawl(generation))
+                kept = [with_label(texts, self.run.crawl(g + 1)) for g, texts in enumerate(kept)]
+            return mixture.mix(
+                self.recipe.mix, generation, self.run.human, kept, self.recipe.seed, crawled
+            )
 
         def write(mixed: mixture.Mixture, folder: Path) -> None:
             documents.write_parquet(mixed.documents, folder / "training.parquet")
@@ -139,6 +187,8 @@ class Recursion:
         if generation == 0:  # human text only: how later generations mix makes no difference
             inputs["mix"] = {"human_tokens": mixture.training_tokens(self.recipe.mix, 0)}
         inputs["curate"] = [self._digest("curate", earlier) for earlier in range(generation)]
+        if self.crawls(generation):
+            inputs["crawl"] = [self._digest("crawl", g) for g in range(1, generation + 1)]
         self._stage("mix", generation, inputs, compute, write)
 
     def fit(self, generation: int) -> None:
@@ -171,7 +221,7 @@ class Recursion:
     def sample(self, generation: int) -> None:
         """The model writes: candidates."""
         settings = self.recipe.sample
-        num_tokens = mixture.model_tokens_drawn(self.recipe.mix, settings)
+        num_tokens = mixture.model_tokens_drawn(self.recipe.mix, settings, self.recipe.crawl)
         prompts = self._prompts() if settings.prompt == "human" else None
 
         def compute() -> list[Drawn]:
@@ -245,6 +295,8 @@ class Recursion:
             "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
             **{stage: self._digest(stage, generation) for stage in ("mix", "model", "curate")},
         }
+        if self.crawls(generation):
+            inputs["crawl"] = self._digest("crawl", generation)
         self._stage(
             "evaluate",
             generation,
@@ -316,6 +368,24 @@ class Recursion:
         manifest = store.committed(self.folder.stage(stage, generation))
         assert manifest is not None, f"{stage} of generation {generation} comes later"
         return manifest.digest
+
+    def _guard_context(self, generation: int, found: Crawl, place: int, name: str) -> Context:
+        """What a guard may know: nothing by which a crawled document could be looked up."""
+
+        def labelled(earlier: int) -> Dataset:
+            is_latest = earlier == generation - 1
+            crawled = found.revealed(found.shown) if is_latest else self.run.crawl(earlier + 1)
+            return with_label(self.run.candidates(earlier), crawled)
+
+        return Context(
+            generation=generation,
+            rng=stream(self.recipe.seed, "guard", generation, place, name.removeprefix(TWIN)),
+            human=self.run.training(0),  # gathered before a model wrote, and never crawled
+            earlier=labelled,
+            token_nll=self.model(generation - 1).token_nll,
+            base_token_nll=self.base.token_nll,
+            as_posted=found.as_posted,
+        )
 
     def _drawn(self, generation: int) -> Dataset:
         folder = self.folder.stage("sample", generation)
@@ -391,6 +461,7 @@ class Recursion:
             num_words=human.num_words,
             rng=stream(self.recipe.seed, "evaluate", generation),
             candidates=candidates,
+            crawled=self.run.crawl(generation) if self.crawls(generation) else documents.empty(),
             run_cache=self._run_cache,
         )
 
@@ -435,7 +506,7 @@ def _begun(
                 cpu_threads=torch.get_num_threads(),
                 overrides=overrides or {},
                 digests=loop.base_digests,
-                own_code=_own_code([*loop.filters, *loop.evaluators]),
+                own_code=_own_code([*loop.filters, *loop.guards, *loop.evaluators]),
             )
         processes.barrier()
         yield loop

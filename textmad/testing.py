@@ -24,12 +24,13 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textmad.components import component_name
 from textmad.curation.controls import Random
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters, judged
-from textmad.documents import as_dataset, as_table
+from textmad.documents import HUMAN, MODEL, as_dataset, as_table
 from textmad.errors import CurationError, EvaluationError
 from textmad.seeds import stream
 from textmad.synthetic import ToyModel, human_documents, model_documents, synthetic_texts, written
@@ -313,4 +314,14 @@ def _snapshot() -> Snapshot:
         num_words=400,
         rng=stream(0, "check_evaluator"),
         candidates=_earlier_than(_GENERATION + 1)(_GENERATION),
+        crawled=_crawled(),
     )
+
+
+def _crawled() -> Dataset:
+    """Human and model documents in turns, of which a guard that tosses coins kept half."""
+    shown = human_documents(40, "crawled")
+    halves = [("random", cast("Filter", Random(keep=0.5)))]
+    judged = apply_filters(shown, halves, lambda *_: _context(0, _GENERATION), every_score=True)
+    origin = pa.array([HUMAN, MODEL] * 20)
+    return as_dataset(as_table(judged).append_column("true_origin", origin))

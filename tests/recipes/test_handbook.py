@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,15 @@ PAGES = sorted(
 def settings_of(group: BaseModel, path: str = "") -> dict[str, Any]:
     """Every setting by its dotted path with its default; a group has none of its own."""
     found: dict[str, Any] = {}
-    for name in type(group).model_fields:
+    for name, field in type(group).model_fields.items():
         value = getattr(group, name)
         if isinstance(value, BaseModel):
             found |= settings_of(value, f"{path}{name}.")
-        else:
-            found[f"{path}{name}"] = value
+            continue
+        found[f"{path}{name}"] = value
+        for option in typing.get_args(field.annotation):  # of a group that is not there by itself
+            if value is None and isinstance(option, type) and issubclass(option, BaseModel):
+                found |= settings_of(option.model_construct(), f"{path}{name}.")
     return found
 
 

@@ -22,7 +22,7 @@ LAYERS = (
     {"cli"},
     {"report", "planning", "testing"},
     {"recursion", "synthetic"},
-    {"models"},
+    {"models", "crawl"},
     {"evaluators", "curation", "corpus"},
     {"store"},
     {"mixture"},

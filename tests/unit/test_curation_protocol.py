@@ -122,6 +122,15 @@ def test_a_column_given_twice_keeps_both_and_later_filters_see_it():
     assert result["ups_2"][:] == [None, 20, 30]
 
 
+def test_every_filters_score_is_kept_where_it_is_asked_for():
+    filters = [("f", longer_than(1)), ("g", longer_than(2)), ("f", longer_than(3))]
+    given = candidates("a", "bb", "ccc", "dddd")
+    result = apply_filters(given, filters, context_for, every_score=True)
+    assert result["score of f"][:] == [1, 2, 3, 4]
+    assert result["score of g"][:] == [None, 2, 3, 4]
+    assert result["score of f_3"][:] == [None, None, 3, 4]
+
+
 def test_votes_become_the_documents_own_and_the_last_vote_counts():
     filters = [
         ("f", longer_than(1, columns={"votes": np.array([1, 2, 3])})),
@@ -191,7 +200,7 @@ def test_an_error_that_no_document_causes_alone_blames_none():
 def test_a_filter_that_keeps_nothing_is_an_error_unless_there_was_nothing():
     assert str(refusal(longer_than(99))) == (
         "filter mine, generation 3: kept none of 2 candidates, so there is nothing to learn from; "
-        "loosen its settings or take it out of curate"
+        "loosen its settings or take it out of the recipe"
     )
     assert len(apply_filters(candidates(), [("f", longer_than(99))], context_for)) == 0
 

@@ -12,9 +12,11 @@ from textmad.evaluators import METRICS, Votes
 from textmad.evaluators.votes import gini
 from textmad.testing import check_evaluator
 
+NOTHING = documents({"text": []})
 
-def measured(candidates):
-    found = Votes()(SimpleNamespace(candidates=candidates))
+
+def measured(candidates, crawled=NOTHING):
+    found = Votes()(SimpleNamespace(candidates=candidates, crawled=crawled))
     return {(m.metric, m.split, m.bin): m for m in found}
 
 
@@ -113,3 +115,20 @@ def test_votes_that_are_all_equal_agree_with_nothing():
 
 def test_the_evaluator_keeps_the_contract():
     check_evaluator(Votes())
+
+
+def test_in_a_crawl_votes_are_shared_between_the_true_origins():
+    crawled = table(
+        kept=[True] * 3,
+        origin=["human"] * 3,
+        true_origin=["human", "human", "model"],
+        ups=[3, 2, 5],
+        ups_2=[1, None, 3],  # of the second crowd; the last one counts
+    )
+    found = measured(VOTED, crawled)
+    assert found["votes_share", "crawled", "model"].value == 3 / 4
+    assert found["votes_share", "crawled", "human"].value == 1 / 4
+    assert found["votes_share", "drawn", "model"].value == 10 / 16
+    unvoted = measured(VOTED, crawled.remove_columns(["ups", "ups_2"]))
+    assert math.isnan(unvoted["votes_share", "crawled", "model"].value)
+    assert ("votes_share", "crawled", "model") not in measured(VOTED)

@@ -12,13 +12,17 @@ import pytest
 from textmad.documents import HUMAN, MODEL, documents
 from textmad.errors import CorpusError, CurationError
 from textmad.mixture import (
+    CrawlBudget,
     Mixture,
+    check_human_tokens,
+    crawl_budget,
     human_tokens_needed,
     mix,
     model_tokens_drawn,
+    stretch_of_pool,
     training_tokens,
 )
-from textmad.recipe import MixSettings, SampleSettings
+from textmad.recipe import CrawlSettings, MixSettings, SampleSettings
 
 
 def human_pool(num_documents=40, tokens=10):
@@ -233,3 +237,75 @@ def test_a_generation_draws_what_the_mixture_needs_and_never_less_than_is_compar
     assert model_tokens_drawn(MixSettings(model_tokens=30_000), exact) == 33_000
     assert model_tokens_drawn(MixSettings(model_tokens=10), sample) == 1000
     assert model_tokens_drawn(MixSettings(human_tokens=10, model_tokens=0), sample) == 1000
+
+
+# --- where human text is crawled ------------------------------------------------------------
+
+CRAWL = CrawlSettings(contamination=0.25, oversample=2.0)
+
+
+def test_a_crawl_is_filled_from_both_sides_by_tokens():
+    settings = MixSettings(human_tokens=60, model_tokens=50)
+    assert crawl_budget(settings, CRAWL) == CrawlBudget(human=90, model=30)
+    # 1.1 x 30,000 is 33,000, and no share of a token is lost between the two.
+    odd = CrawlSettings(contamination=1 / 3, oversample=1.1)
+    assert crawl_budget(MixSettings(human_tokens=30_000), odd) == CrawlBudget(22_000, 11_000)
+
+
+@pytest.mark.parametrize("human", ["fixed", "fresh"])
+def test_a_crawl_finds_human_text_that_generation_0_did_not_learn(human):
+    settings = MixSettings(human_tokens=60, model_tokens=50, human=human)
+    pool = human_pool()
+    parts = [stretch_of_pool(settings, g, pool, 0, CRAWL)["id"][:] for g in range(4)]
+    assert [len(part) for part in parts] == [11, 9, 9, 9]
+    assert parts[0] == mix(settings, 0, pool, [], 0).documents["id"][:]
+    taken = {name for part in parts for name in part}
+    if human == "fixed":
+        assert parts[1] == parts[2] == parts[3]
+        assert len(taken) == 11 + 9
+    else:
+        assert len(taken) == 11 + 3 * 9
+    assert human_tokens_needed(settings, 3, CRAWL) == 10 * len(taken)
+    assert human_tokens_needed(settings, 0, CRAWL) == 110
+
+
+def test_a_pool_that_cannot_last_says_that_less_may_be_crawled():
+    settings = MixSettings(human_tokens=200, model_tokens=50)
+    with pytest.raises(CorpusError) as refused:
+        check_human_tokens(settings, 3, human_pool(), CRAWL)
+    assert str(refused.value) == (
+        "corpus: 400 tokens of human training text are there, and the recipe needs 550 up to "
+        "generation 3: lower crawl.oversample, mix.human_tokens, mix.model_tokens or generations, "
+        "or give a larger corpus"
+    )
+    with pytest.raises(CorpusError) as refused:
+        stretch_of_pool(settings, 1, human_pool(), 0, CRAWL)
+    assert str(refused.value) == (
+        "mix.human_tokens: generation 1 needs 300 tokens of uncrawled human text, 150 are left of "
+        "the pool's 400: lower crawl.oversample, mix.human_tokens or generations, or give a "
+        "larger corpus"
+    )
+
+
+def test_a_generation_draws_what_is_posted_without_a_label_too():
+    sample = SampleSettings(oversample=3.0, min_tokens=10)
+    settings = MixSettings(human_tokens=60, model_tokens=50)
+    assert model_tokens_drawn(settings, sample, CRAWL) == 3 * (50 + 30)
+    human_only = MixSettings(human_tokens=60, model_tokens=0)
+    assert model_tokens_drawn(human_only, sample, CRAWL) == 3 * 30
+
+
+def test_a_crawled_part_counts_as_human_and_is_told_apart_in_the_counts_alone():
+    crawled = human_pool(4).add_column("true_origin", [HUMAN, MODEL, MODEL, HUMAN])
+    mixture = mix(
+        MixSettings(human_tokens=40, model_tokens=20), 1, human_pool(), [kept_of(0)], 0, crawled
+    )
+    assert mixture.counts() == {
+        "human_tokens": 40,
+        "model_tokens": 20,
+        "human_documents": 4,
+        "model_documents": 2,
+        "unlabelled_model_tokens": 20,
+    }
+    assert human_ids(mixture) == crawled["id"][:]
+    assert "true_origin" not in mixture.documents.column_names

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import textmad as tm
-from textmad.planning import Plan, Speed, _scored_tokens, make_plan
+from textmad.planning import CrawlPlan, Plan, Speed, _scored_tokens, make_plan
 
 WORDS = ["tea", "milk", "rain", "wind", "road", "house", "green", "slow"]
 PLAN = Plan(
@@ -121,6 +121,30 @@ def test_a_plan_reads_as_a_line_a_fact():
         "time           about 3.1 minutes on this machine, your own filters and evaluators not "
         "counted",
     ]
+
+
+def test_a_plan_knows_what_is_crawled(recipe):
+    # 1.5 x 200 tokens a generation, a fifth of them a model's; two generations crawl.
+    crawl = {"contamination": 0.2, "oversample": 1.5, "guard": [{"random": {"keep": 0.5}}]}
+    plan = make_plan(recipe.replace(crawl=crawl))
+    assert plan.crawl == CrawlPlan(300, 60, kept_share=0.5, needed_tokens=200)
+    assert plan.stages == 1 + 3 * 5 + 2
+    assert plan.human_tokens_needed == 300 + 2 * 240
+    assert plan.drawn_tokens == 4 * (100 + 60)
+    assert plan.model_tokens == 100 + 60
+    (line,) = [line for line in plan.to_text().splitlines() if line.startswith("crawling")]
+    assert line == (
+        "crawling       300 tokens a generation, 60 of them a model's; keeping at most about 150, "
+        "200 needed: TOO FEW, raise crawl.oversample to 2 or more"
+    )
+    assert make_plan(recipe.replace(crawl=crawl, generations=0)).crawl is None
+
+
+def test_what_is_crawled_is_stored_and_read_by_crowds_among_the_guards(recipe):
+    crawled = replace(PLAN, crawl=CrawlPlan(300, 60, 1.0, 200))
+    assert crawled.disk_bytes - PLAN.disk_bytes == 2 * 300 * 2.5
+    crowd = recipe.replace(crawl={"oversample": 1.5, "guard": ["upvotes"]})
+    assert _scored_tokens(crowd, 1_000) - _scored_tokens(recipe, 1_000) == 2 * 300
 
 
 def test_a_growing_training_set_is_told_as_a_range():

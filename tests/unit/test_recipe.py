@@ -14,6 +14,7 @@ import textmad as tm
 from textmad.components import BUILT_IN, find_component
 from textmad.recipe import (
     CorpusSettings,
+    CrawlSettings,
     MixSettings,
     Recipe,
     SampleSettings,
@@ -74,6 +75,10 @@ BAD = {
     "mix.model_tokens": ("all", "all: expected a whole number"),
     "mix.human": ("new", "new: expected 'fixed' or 'fresh'"),
     "mix.model": ("last", "last: expected 'latest', 'pool' or 'all'"),
+    "crawl": ("0.3", f"0.3: expected {SETTINGS}"),
+    "crawl.contamination": ("1", "1: expected less than 1"),
+    "crawl.oversample": ("0.5", "0.5: expected at least 1"),
+    "crawl.guard": ("random", "random: expected a list"),
     "sample": ("1.0", f"1.0: expected {SETTINGS}"),
     "sample.oversample": ("0.5", "0.5: expected at least 1"),
     "sample.min_tokens": ("0", "0: expected at least 1"),
@@ -163,6 +168,7 @@ BAD = {
     "evaluate.0.rare_tokens": ("30000", f"30000: expected {SETTINGS}"),
     "evaluate.0.rare_tokens.held_out_tokens": ("many", "many: expected a whole number"),
     "evaluate.0.votes": ("net", f"net: expected {SETTINGS}"),
+    "evaluate.0.guards": ("random", f"random: expected {SETTINGS}"),
 }
 
 
@@ -327,7 +333,7 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
         (
             {"evaluate": ["perplexty"]},
             "evaluate.0.perplexty: unknown evaluator; did you mean perplexity?; built in are "
-            "diversity, perplexity, rare_tokens, votes; your own is module:name",
+            "diversity, guards, perplexity, rare_tokens, votes; your own is module:name",
         ),
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
@@ -387,6 +393,33 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
             "mix.model_tokens, or delete it",
         ),
         (
+            {"mix": {"human_tokens": 9}, "crawl": {"oversample": 2}},
+            "crawl.contamination: 0: has no effect without a guard; raise it, give a guard, or "
+            "delete crawl",
+        ),
+        (
+            {"crawl": {"contamination": 0.3}},
+            "crawl: has no effect while mix.human_tokens is 0; raise mix.human_tokens, or "
+            "delete it",
+        ),
+        (
+            {
+                "mix": {"human_tokens": 9, "model_tokens": 0},
+                "crawl": {"guard": ["random"]},
+                "sample": {"oversample": 5},
+            },
+            "sample.oversample: 5: has no effect while mix.model_tokens is 0; raise "
+            "mix.model_tokens, or delete it",
+        ),
+        (
+            {"crawl": {"contamination": 0.3, "gaurd": []}},
+            "crawl.gaurd: unknown setting; did you mean guard?",
+        ),
+        (
+            {"crawl": {"guard": ["length", {"random": {"keep": 2}}]}},
+            "crawl.guard.1.random.keep: 2: expected a share above 0 and at most 1",
+        ),
+        (
             {"mix": {"human_tokens": 0, "model_tokens": 0}},
             "mix: human_tokens and model_tokens are both 0: nothing to train on",
         ),
@@ -411,6 +444,25 @@ def test_a_setting_without_effect_may_be_set_to_its_default():
         mix={"human_tokens": 9, "model_tokens": 0, "model": "latest"}, sample={"oversample": 1}
     )
     assert human_only.mix == MixSettings(human_tokens=9, model_tokens=0)
+
+
+def test_guards_are_written_out_and_read_again_like_any_filter():
+    crawled = Recipe(
+        mix={"human_tokens": 9, "model_tokens": 0},
+        crawl=CrawlSettings(contamination=0.3, guard=["random", tm.filters.Length(2, 9)]),
+        sample={"oversample": 2.0},
+    )
+    guard = [{"random": {"keep": 0.25}}, {"length": {"min_words": 2, "max_words": 9}}]
+    dumped = {"contamination": 0.3, "oversample": 1.0, "guard": guard}
+    assert crawled.dump()["crawl"] == dumped
+    assert crawled.guards() == [tm.filters.Random(), tm.filters.Length(2, 9)]
+    assert parse_recipe(yaml.safe_load(crawled.to_yaml()), "again") == crawled
+    changed = crawled.replace(crawl={"guard": ["random"]})
+    assert changed.crawl == CrawlSettings(contamination=0.3, guard=["random"])
+    only_guarded = {"crawl": CrawlSettings(guard=["random"]), "sample": {"oversample": 1.0}}
+    assert crawled.replace(**only_guarded).crawl.contamination == 0
+    assert Recipe().guards() == []
+    assert "crawl: null\n" in Recipe().to_yaml()
 
 
 # --- YAML -----------------------------------------------------------------------------------
@@ -687,7 +739,12 @@ def test_a_filter_instance_of_ones_own_comes_back_with_all_its_settings(tmp_path
 
 
 def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluators():
-    recipe = Recipe(curate=list(BUILT_IN["filter"]), evaluate=list(BUILT_IN["evaluator"]))
+    recipe = Recipe(
+        curate=list(BUILT_IN["filter"]),
+        evaluate=list(BUILT_IN["evaluator"]),
+        mix={"human_tokens": 9},
+        crawl={"contamination": 0.3},
+    )
     data = yaml.safe_load(recipe.to_yaml())
     found = set()
 

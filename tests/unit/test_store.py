@@ -581,6 +581,15 @@ def test_a_generation_that_is_not_there_is_named_with_those_that_are(unfinished)
     )
 
 
+def test_a_crawl_is_asked_for_in_vain_where_nothing_is_crawled(unfinished):
+    with pytest.raises(RunError) as refused:
+        unfinished.crawl(1)
+    assert str(refused.value) == (
+        f"{unfinished.path}: generation 1 has no crawl: expected a recipe with the group crawl, "
+        "and a generation from 1 on"
+    )
+
+
 def test_a_folder_that_is_no_run_is_refused_by_the_reader(tmp_path):
     with pytest.raises(RunError, match=r"is no run folder, it holds no recipe\.yaml"):
         store.Run(tmp_path)

@@ -26,7 +26,17 @@ from textmad.recipe import CorpusSettings
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["Corpus", "Row", "Tally", "corpus_digest", "open_corpus", "read_rows", "source_format"]
+__all__ = [
+    "Corpus",
+    "Row",
+    "Tally",
+    "clean",
+    "corpus_digest",
+    "length_fault",
+    "open_corpus",
+    "read_rows",
+    "source_format",
+]
 
 CountTokens = Callable[[Sequence[str]], np.ndarray]
 _BATCH = 4096  # documents held in memory at once
@@ -86,13 +96,18 @@ def _clean(rows: Iterable[Row], settings: CorpusSettings, dropped: Counter[str])
     """Rows in clean form and within the length bounds."""
     for row in rows:
         text = clean(row.text)
-        num_words = len(text.split())
-        if num_words < settings.min_words:
-            dropped["too_short"] += 1
-        elif num_words > settings.max_words:
-            dropped["too_long"] += 1
+        if fault := length_fault(text, settings):
+            dropped[fault] += 1
         else:
             yield row._replace(text=text)
+
+
+def length_fault(text: str, settings: CorpusSettings) -> str:
+    """Why a clean text is out of the length bounds, as the report counts it; "" if it is not."""
+    num_words = len(text.split())
+    if num_words < settings.min_words:
+        return "too_short"
+    return "too_long" if num_words > settings.max_words else ""
 
 
 def _as_tables(

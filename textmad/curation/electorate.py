@@ -81,7 +81,8 @@ class Bots:
 
     A target meets all of `origin`, `author` and `pattern`. Where all candidates are a model's and
     the last two are left open, every document is a target, and bots dilute the people's votes
-    without changing their order.
+    without changing their order. In a crawl, where nothing shows whose a text is, bots know it:
+    who sends them knows what they posted.
 
     Attributes:
         share: of the voters, from 0 to 1; rounded to whole bots, who come at random moments.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.documents import SCHEMA, as_dataset, as_table
+from textmad.documents import SCHEMA, SCORE_OF, as_dataset, as_table
 from textmad.errors import CurationError
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class Verdicts:
         )
 
 
+def _as_shown(candidates: Dataset) -> Dataset:
+    return candidates
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """What a filter may know beside the candidates. Held-out text is not among it.
@@ -69,6 +73,9 @@ class Context:
         earlier: an earlier generation's candidates with all verdicts on them.
         token_nll: nats for each token of each text under the model that drew the candidates.
         base_token_nll: the same under the run's base model.
+        as_posted: the candidates with the origin, generation and author that only those know who
+            posted them: for voters with an interest (bots), never for what judges a text. It
+            differs from what is shown only in a crawl, where model text passes for human.
     """
 
     generation: int
@@ -77,6 +84,7 @@ class Context:
     earlier: Callable[[int], Dataset]
     token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
     base_token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
+    as_posted: Callable[[Dataset], Dataset] = _as_shown
 
 
 Filter = Callable[["Dataset", Context], Verdicts]
@@ -86,6 +94,8 @@ def apply_filters(
     candidates: Dataset,
     filters: Sequence[tuple[str, Filter]],
     context_for: Callable[[int, str], Context],
+    *,
+    every_score: bool = False,
 ) -> Dataset:
     """Every candidate, in order, with what was decided about it.
 
@@ -100,6 +110,7 @@ def apply_filters(
         candidates: left as they are.
         filters: name (for the table and for messages) and filter.
         context_for: the context of the filter with this place in the list and this name.
+        every_score: also a column `score of <filter>` for each of them.
 
     Raises:
         CurationError: a filter raised, broke the contract, or kept nothing.
@@ -116,12 +127,13 @@ def apply_filters(
             raise CurationError(
                 f"filter {name}, generation {context.generation}: kept none of {len(left)} "
                 "candidates, so there is nothing to learn from; loosen its settings or take it "
-                "out of curate"
+                "out of the recipe"
             )
         score[left] = verdicts.score
         for i in np.flatnonzero(~verdicts.keep):
             decided[left[i]], reason[left[i]] = name, verdicts.reason[int(i)]
-        table = _with_columns(table, left, verdicts.columns, place)
+        columns = {SCORE_OF + name: verdicts.score} if every_score else {}
+        table = _with_columns(table, left, {**verdicts.columns, **columns}, place)
         left = left[verdicts.keep]
     kept = np.isin(np.arange(total), left)
     decision = (

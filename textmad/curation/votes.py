@@ -114,7 +114,7 @@ class Upvotes:
         electorate = Electorate(
             self.voters, found.weights, self.noise, self.crowd, self.bots, self.exposure
         )
-        targets = self.bots.targets(candidates)
+        targets = self.bots.targets(context.as_posted(candidates))
         votes = voted(ids, found.tastes, targets, electorate, score_of, context.rng)
         score = score_of(votes.ups, votes.downs)
         ranking = np.lexsort((-votes.perceived, -score))  # last key first, then the id

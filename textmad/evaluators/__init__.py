@@ -6,6 +6,7 @@ Importing this loads no torch. `metric_path` finds the same metrics for `evaluat
 from pathlib import Path
 
 from textmad.evaluators.diversity import Diversity
+from textmad.evaluators.guards import Guards
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.perplexity import Perplexity
 from textmad.evaluators.protocol import (
@@ -25,6 +26,7 @@ __all__ = [
     "METRICS",
     "Diversity",
     "Evaluator",
+    "Guards",
     "Measurement",
     "Metric",
     "Perplexity",

@@ -43,5 +43,10 @@ METRICS: dict[str, Metric] = {
         Metric("votes_agreement", "higher", "", "Votes follow quality (Spearman)"),
         Metric("reward_mean", "higher", "", "Mean reward"),
         Metric("reward_variance", "human", "", "Variance of reward"),
+        # guards
+        Metric("guard_auc", "higher", "", "Guard's AUC, human above model"),
+        Metric("model_share", "lower", "share", "True share of model text"),
+        Metric("false_rejections", "lower", "share", "Human documents rejected"),
+        Metric("misses", "lower", "share", "Model documents kept"),
     )
 }

@@ -93,6 +93,7 @@ class Snapshot:
     num_words: int
     rng: np.random.Generator
     candidates: Dataset = field(default_factory=empty)  # all drawn, with every filter's verdict
+    crawled: Dataset = field(default_factory=empty)  # all crawled: guards' verdicts, the truth
     run_cache: MutableMapping[Hashable, tuple[Any, Any]] = field(
         default_factory=dict, repr=False, compare=False
     )

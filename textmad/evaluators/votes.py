@@ -6,12 +6,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from textmad.documents import as_table
 from textmad.evaluators.protocol import Measurement, Snapshot
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,22 +26,26 @@ QUANTILES = {"lowest": 0.0, "25%": 0.25, "median": 0.5, "75%": 0.75, "highest": 
 class Votes:
     """Votes and rewards of a generation's candidates, drawn and kept; the last crowd's.
 
-    Without a filter that votes or scores there is nothing to measure, and every value is NaN.
+    Where human text is crawled, also whose text was voted up by a crowd among the guards. Without
+    a filter that votes or scores there is nothing to measure, and every value is NaN.
     """
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
         """Measure the candidates' columns."""
-        table = _Table(snapshot)
-        return [*_distribution(table), *_shares(table), _agreement(table), *_rewards(table)]
+        table = _Table(snapshot.candidates, "origin")
+        shares = [*_shares(table, "drawn")]
+        if len(snapshot.crawled):
+            shares += _shares(_Table(snapshot.crawled, "true_origin"), "crawled")
+        return [*_distribution(table), *shares, _agreement(table), *_rewards(table)]
 
 
 class _Table:
     """The candidates' columns as numbers, NaN where a document has none."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        table = as_table(snapshot.candidates)
+    def __init__(self, candidates: Dataset, origin: str) -> None:
+        table = as_table(candidates)
         self.columns = {name: table[name] for name in table.column_names}
-        self.origin = np.array(self.columns["origin"].to_pylist())
+        self.origin = np.array(self.columns[origin].to_pylist())
         kept = np.array(self.columns["kept"].to_pylist() if "kept" in self.columns else [], bool)
         self.splits = {"drawn": np.ones(len(kept), dtype=bool), "kept": kept}
 
@@ -85,12 +93,12 @@ def _quantile(values: Floats, share: float) -> float:
     return float(np.quantile(values, share))
 
 
-def _shares(table: _Table) -> Iterator[Measurement]:
+def _shares(table: _Table, split: str) -> Iterator[Measurement]:
     ups = table.numbers("ups")
     total = float(np.nansum(ups))
     for origin in ("human", "model"):
         theirs = _known(ups[table.origin == origin]) if total else np.zeros(0)
-        yield _measured("votes_share", theirs, lambda v: float(v.sum()) / total, "drawn", origin)
+        yield _measured("votes_share", theirs, lambda v: float(v.sum()) / total, split, origin)
 
 
 def _agreement(table: _Table) -> Measurement:

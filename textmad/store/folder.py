@@ -24,6 +24,7 @@ from textmad.store.provenance import code_version, session, versions
 
 CORPUS = "corpus"
 STAGES = ("mix", "model", "sample", "curate", "evaluate")
+CRAWL = "crawl"  # before mix, where the recipe has one
 RECIPE, PROVENANCE, METRICS = "recipe.yaml", "provenance.json", "metrics.parquet"
 _LOCK = ".lock"
 
@@ -43,7 +44,7 @@ class RunFolder:
         assert (stage == CORPUS) == (generation is None), f"{stage} of generation {generation}"
         if generation is None:
             return self.path / stage
-        assert stage in STAGES, f"{stage} is none of {STAGES}"
+        assert stage in (CRAWL, *STAGES), f"{stage} is none of {STAGES}"
         return self.path / f"gen-{generation:02d}" / stage
 
     def name(self, stage: str, generation: int | None = None) -> str:

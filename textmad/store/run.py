@@ -15,7 +15,7 @@ from textmad.documents import as_dataset, as_table, read_parquet
 from textmad.errors import RunError
 from textmad.recipe import Recipe, stored_recipe
 from textmad.store.commit import committed
-from textmad.store.folder import CORPUS, PROVENANCE, RECIPE, STAGES, RunFolder, read_json
+from textmad.store.folder import CORPUS, CRAWL, PROVENANCE, RECIPE, STAGES, RunFolder, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ METRICS_SCHEMA = pa.schema(
         ("generation", pa.int32()),
         ("evaluator", pa.string()),
         ("metric", pa.string()),
-        ("split", pa.string()),  # held_out, drawn, kept, human or all
+        ("split", pa.string()),  # held_out, drawn, kept, human, crawled or all
         ("bin", pa.string()),  # "" where there are none
         ("value", pa.float64()),  # NaN where it cannot be computed; then `note` says why
         ("n", pa.int64()),  # tokens, words or documents behind the value
@@ -109,12 +109,28 @@ class Run:
         report: dict[str, Any] = read_json(self._file(CORPUS, None, "corpus.json"))
         return report
 
+    def crawl(self, generation: int) -> Dataset:
+        """All that was crawled as human text for it: verdicts, `true_origin` and `true_id`.
+
+        Raises:
+            RunError: its human text is not crawled.
+        """
+        if self.recipe.crawl is None or generation == 0:
+            raise RunError(
+                f"{self.path}: generation {generation} has no crawl: expected a recipe with the "
+                "group crawl, and a generation from 1 on"
+            )
+        return read_parquet(self._file(CRAWL, generation, "candidates.parquet"))
+
     def training(self, generation: int) -> Dataset:
         """What the generation learned from."""
         return read_parquet(self._file("mix", generation, "training.parquet"))
 
     def mixture(self, generation: int) -> dict[str, int]:
-        """human_tokens, model_tokens, human_documents and model_documents of its training set."""
+        """human_tokens, model_tokens, human_documents and model_documents of its training set.
+
+        After a crawl also `unlabelled_model_tokens`: how many of the human ones are a model's.
+        """
         counts: dict[str, int] = read_json(self._file("mix", generation, "mix.json"))
         return counts
 

@@ -1,0 +1,170 @@
+"""Unlabelled model text among the human text: what is learned from it, and what a guard may see."""
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import textmad as tm
+from textmad.curation import Bots, Upvotes
+from textmad.documents import content_id
+from textmad.models import open_model
+
+LONGEST = 64  # tokens of a document at most
+SEEN = []
+
+
+@dataclass(frozen=True)
+class Wordy:
+    """Keeps the share whose words are most like certified human text, against known model text.
+
+    Notes all that it can see.
+    """
+
+    keep: float = 0.6
+
+    def __call__(self, candidates, context):
+        earlier = [context.earlier(g) for g in range(context.generation)]
+        SEEN.append((context.generation, candidates, context.human, earlier))
+        human = counted(context.human["text"])
+        model = counted(text for corpus in earlier for text in corpus["text"])
+        odds = {w: np.log((human[w] + 1) / (model[w] + 1)) for w in human.keys() | model.keys()}
+        score = np.array(
+            [np.mean([odds.get(w, 0.0) for w in text.split()]) for text in candidates["text"]]
+        )
+        keep = np.zeros(len(score), dtype=bool)
+        keep[np.argsort(-score, kind="stable")[: round(self.keep * len(score))]] = True
+        return tm.Verdicts(keep, score, "its words are a model's")
+
+
+def counted(texts):
+    return Counter(word for text in texts for word in text.split())
+
+
+CRAWL = {"contamination": 0.4, "oversample": 2.0}
+CROWD = Upvotes("variety", voters=10, keep=0.9, bots=Bots(share=0.2))
+
+
+@pytest.fixture(scope="module")
+def recipe(short_recipe: tm.Recipe) -> tm.Recipe:
+    return short_recipe.replace(
+        mix={"human_tokens": 600, "model_tokens": 300, "human": "fresh", "model": "all"},
+        sample={"oversample": 1.3},
+        evaluate=["guards", "votes"],
+    )
+
+
+@pytest.fixture(scope="module")
+def guarded(recipe: tm.Recipe, tmp_path_factory: pytest.TempPathFactory) -> tm.Run:
+    SEEN.clear()
+    recipe = recipe.replace(crawl={**CRAWL, "guard": [Wordy(), CROWD]})
+    return tm.run(recipe, tmp_path_factory.mktemp("crawl") / "guarded")
+
+
+@pytest.fixture(scope="module")
+def unguarded(recipe: tm.Recipe, tmp_path_factory: pytest.TempPathFactory) -> tm.Run:
+    recipe = recipe.replace(generations=1, crawl={"contamination": 0.4})
+    return tm.run(recipe, tmp_path_factory.mktemp("crawl") / "unguarded")
+
+
+def value(run: tm.Run, metric: str, generation: int, split: str = "crawled", bin_: str = ""):
+    rows = run.metrics.query(
+        "metric == @metric and generation == @generation and split == @split and bin == @bin_"
+    )
+    return rows["value"].item()
+
+
+def test_without_a_guard_the_share_that_is_learned_is_the_one_that_was_set(unguarded: tm.Run):
+    counts = unguarded.mixture(1)
+    assert 0 <= counts["human_tokens"] - 600 < LONGEST
+    assert abs(counts["unlabelled_model_tokens"] - 0.4 * 600) < LONGEST
+    posted = unguarded.crawl(1).to_pandas().query("true_origin == 'model'")
+    learned = unguarded.training(1).to_pandas().query("origin == 'human'")
+    unlabelled = learned[learned["id"].isin(posted["id"])]
+    assert unlabelled["tokens"].sum() == counts["unlabelled_model_tokens"]
+    assert "unlabelled_model_tokens" not in unguarded.mixture(0)
+
+
+def test_a_guard_that_knows_words_lets_less_model_text_pass(guarded: tm.Run):
+    for generation in (1, 2):
+        before = value(guarded, "model_share", generation)
+        assert before == pytest.approx(0.4, abs=LONGEST / 1200)
+        assert value(guarded, "model_share", generation, "kept") < before
+        assert value(guarded, "guard_auc", generation, bin_=f"{__name__}:Wordy") > 0.6
+        assert value(guarded, "false_rejections", generation) > 0
+        assert value(guarded, "misses", generation) < 1
+        crawled = guarded.crawl(generation).to_pandas()
+        learned = guarded.training(generation).to_pandas().query("origin == 'human'")
+        kept = crawled[crawled["kept"]]
+        assert learned["id"].tolist() == kept["id"].tolist()[: len(learned)]
+    assert np.isnan(value(guarded, "model_share", 0))
+
+
+def test_bots_among_the_guards_give_their_votes_to_model_text(guarded: tm.Run):
+    crawled = guarded.crawl(1).to_pandas().dropna(subset="ups")
+    theirs = crawled.loc[crawled["true_origin"] == "model", "ups"]
+    assert theirs.min() >= 2
+    share = theirs.sum() / crawled["ups"].sum()
+    assert value(guarded, "votes_share", 1, bin_="model") == pytest.approx(share)
+    assert crawled.loc[crawled["true_origin"] == "human", "ups"].min() < 2
+
+
+def test_nothing_that_a_guard_sees_tells_whose_text_it_is_but_the_text(guarded: tm.Run):
+    assert [seen[0] for seen in SEEN] == [1, 2]
+    base = open_model(guarded.recipe.model, guarded.recipe.sample)
+    for generation, candidates, human, earlier in SEEN:
+        crawled = guarded.crawl(generation)
+        assert candidates["text"][:] == crawled["text"][:]
+        assert len(set(crawled["true_origin"])) == 2
+        table = candidates.to_pandas()
+        assert table.pop("id").tolist() == [content_id(text) for text in table["text"]]
+        encoded = base.encode(table.pop("text").tolist())
+        assert table.pop("tokens").tolist() == [len(ids) for ids in encoded]
+        assert (table.nunique(dropna=False) == 1).all()
+        # And nothing else holds a crawled text, whoever wrote it.
+        texts = set(crawled["text"])
+        assert not texts & set(human["text"])
+        for corpus in earlier:
+            assert len(corpus)
+            assert not texts & {text.strip() for text in corpus["text"]}
+
+
+def test_what_was_posted_without_a_label_is_nowhere_learned_with_one(guarded: tm.Run):
+    posted = {
+        name
+        for generation in (1, 2)
+        for name, origin in zip(
+            *(guarded.crawl(generation)[column] for column in ("true_id", "true_origin")),
+            strict=True,
+        )
+        if origin == "model"
+    }
+    for generation in (1, 2):
+        training = guarded.training(generation)
+        assert not posted & set(training["id"])
+        assert len(set(training["id"])) == len(training)
+        labelled = sum(origin == "model" for origin in training["origin"])
+        assert labelled == guarded.mixture(generation)["model_documents"] > 0
+
+
+def test_a_crawl_is_the_same_after_a_resume(guarded: tm.Run, tmp_path: Path):
+    again = Path(shutil.copytree(guarded.path, tmp_path / "run"))
+    for stage in ("crawl", "mix", "evaluate"):
+        shutil.rmtree(again / "gen-02" / stage)
+    shutil.rmtree(again / "gen-01" / "crawl")
+    (again / "metrics.parquet").unlink()
+    tm.run(guarded.recipe, again)
+    for path in guarded.path.glob("**/*.parquet"):
+        assert (again / path.relative_to(guarded.path)).read_bytes() == path.read_bytes()
+
+
+def test_generation_0_crawls_nothing(unguarded: tm.Run):
+    manifest = json.loads((unguarded.path / "gen-00" / "mix" / "manifest.json").read_bytes())
+    assert "crawl" not in manifest["inputs"]
+    assert not (unguarded.path / "gen-00" / "crawl").exists()
+    with pytest.raises(tm.RunError, match="generation 0 has no crawl"):
+        unguarded.crawl(0)
