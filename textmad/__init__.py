@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textmad import curation as filters
-    from textmad import evaluators, testing
+    from textmad import evaluators, stats, testing
     from textmad.curation.protocol import Context, Verdicts
     from textmad.errors import (
         CorpusError,
@@ -55,6 +55,7 @@ __all__ = [
     "load_recipe",
     "make_plan",
     "run",
+    "stats",
     "testing",
     "write_report",
 ]
@@ -74,6 +75,7 @@ _HOMES = {
 _MODULES = {
     "filters": "textmad.curation",
     "evaluators": "textmad.evaluators",
+    "stats": "textmad.stats",
     "testing": "textmad.testing",
 }
 

@@ -30,7 +30,7 @@ LAYERS = (
     {"components", "yaml_text"},
     {"faults"},
     {"documents", "seeds", "progress", "near_copies"},
-    {"near_duplicates", "hashes"},
+    {"near_duplicates", "hashes", "stats"},
     {"errors"},
     {"__init__"},  # `import textmad` for the version: it imports nothing by itself
 )
