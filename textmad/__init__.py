@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from textmad.planning import make_plan
     from textmad.recipe import Recipe, load_recipe
     from textmad.recursion import run
-    from textmad.report import write_report
+    from textmad.report import Comparison, compare, write_comparison, write_report
     from textmad.store import Run
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "Context",
     "CorpusError",
     "CurationError",
@@ -50,6 +51,7 @@ __all__ = [
     "Snapshot",
     "TextmadError",
     "Verdicts",
+    "compare",
     "evaluators",
     "filters",
     "load_recipe",
@@ -57,6 +59,7 @@ __all__ = [
     "run",
     "stats",
     "testing",
+    "write_comparison",
     "write_report",
 ]
 
@@ -70,6 +73,9 @@ _HOMES = {
     "Run": "textmad.store",
     "make_plan": "textmad.planning",
     "run": "textmad.recursion",
+    "Comparison": "textmad.report",
+    "compare": "textmad.report",
+    "write_comparison": "textmad.report",
     "write_report": "textmad.report",
 }
 _MODULES = {

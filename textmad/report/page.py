@@ -62,7 +62,7 @@ def write_report(runs: Sequence[Run], path: Path | None = None) -> Path:
                 "command that began the run resumes it"
             )
     named = dict(zip(run_names(runs), runs, strict=True))
-    page = _template().render(
+    page = template("page.html.j2").render(
         title=", ".join(named),
         sections=[_section(name, run) for name, run in named.items()],
         figures=_figures(named),
@@ -160,7 +160,8 @@ def _plain(value: Any) -> str:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A template of this package; everything that it is given is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # autoescape by file ending is off for names such as page.html.j2.
@@ -171,4 +172,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, shifted to a lightness that reads on white and on near-black.
 BLUE, ORANGE, GREEN, GREY = "#2f7fc1", "#d4622a", "#2a9d78", "#808080"
+PURPLE, YELLOW = "#b0609a", "#a98600"
 _INK = "#010203"  # stands for currentColor until the SVG is text
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "textmad",
     "font.family": "sans-serif",
@@ -47,7 +48,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Line:
-    """One labelled line of a panel; `dashed` for a human reference."""
+    """One labelled line of a panel; `dashed` for a human reference, `band` for an interval."""
 
     label: str
     x: Sequence[float]
@@ -55,6 +56,7 @@ class Line:
     color: str
     marker: str = "o"
     dashed: bool = False
+    band: tuple[Sequence[float], Sequence[float]] | None = None  # lower and upper, as y
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def draw(
 
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         canvas = Canvas(figsize=((5.6 if columns == 1 else 4.6 * columns), 3.1 * rows))
         axes = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
         for axis in axes[len(panels) :]:
@@ -115,7 +117,7 @@ def draw(
         for axis, panel in zip(axes, panels, strict=False):
             _label_ends(axis, panel.lines)
         canvas.tight_layout(w_pad=2.0)
-        return _svg(canvas, name)
+        return to_svg(canvas, name)
 
 
 def perplexity(metrics: Mapping[str, pd.DataFrame]) -> Figure:
@@ -233,6 +235,8 @@ def _fill(axis: Axes, panel: Panel, titled: bool) -> None:
     for line in panel.lines:
         style = {"linestyle": "--", "linewidth": 1.4} if line.dashed else {"linewidth": 1.8}
         axis.plot(line.x, line.y, color=line.color, marker=line.marker, markersize=4.5, **style)
+        if line.band is not None:
+            axis.fill_between(line.x, *line.band, color=line.color, alpha=0.16, linewidth=0)
     if not panel.lines:
         axis.text(0.5, 0.5, panel.missing, transform=axis.transAxes, ha="center", va="center")
 
@@ -258,7 +262,7 @@ def _label_ends(axis: Axes, lines: Sequence[Line]) -> None:
         )
 
 
-def _svg(canvas: Canvas, name: str) -> str:
+def to_svg(canvas: Canvas, name: str) -> str:
     """SVG to stand inside HTML: no prolog, ids of its own, ink in currentColor."""
     out = io.StringIO()
     canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

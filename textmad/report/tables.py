@@ -90,14 +90,21 @@ def to_rich(table: Table) -> Group:
 
 def print_table(run: Run) -> None:
     """Print the main table to stdout: as wide as the terminal allows, or Markdown elsewhere."""
+    from rich.console import Console
+
+    fits = (Console().width - _WIDTH_BESIDE) // _WIDTH_OF_A_GENERATION
+    at_most = min(MAX_COLUMNS, max(2, fits)) if sys.stdout.isatty() else MAX_COLUMNS
+    show(main_table(run, at_most))
+
+
+def show(table: Table) -> None:
+    """Print a table to stdout: for a terminal, or as Markdown elsewhere."""
     if not sys.stdout.isatty():
-        print(to_markdown(main_table(run)))
+        print(to_markdown(table))
         return
     from rich.console import Console
 
-    console = Console()
-    fits = (console.width - _WIDTH_BESIDE) // _WIDTH_OF_A_GENERATION
-    console.print(to_rich(main_table(run, at_most=min(MAX_COLUMNS, max(2, fits)))))
+    Console().print(to_rich(table))
 
 
 def show_number(value: float | None) -> str:
@@ -112,7 +119,7 @@ def show_number(value: float | None) -> str:
         return "0"
     magnitude = math.floor(math.log10(abs(value)))
     digits = max(0, 3 - magnitude) if magnitude >= 0 else min(4, 2 - magnitude)
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return show_rounded(value, digits)
 
 
 def show_signed(change: float) -> str:
@@ -122,6 +129,15 @@ def show_signed(change: float) -> str:
     ('+0.420', '−24.10')
     """
     return ("+" if change > 0 else "") + show_number(change)
+
+
+def show_rounded(value: float, digits: int) -> str:
+    """With a minus sign, at a number of decimals that others share.
+
+    >>> show_rounded(-0.25, 1)
+    '−0.2'
+    """
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def show_percent(share: float) -> str:

@@ -30,6 +30,11 @@ CAUTION = (
 )
 
 
+def noticeable(metric: str) -> float:
+    """The share of its reference by which a metric has to move to be called moved."""
+    return _NOTICEABLE.get(metric, NOTICEABLE)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The outcome in one word, and the sentences that carry its numbers."""
@@ -52,7 +57,7 @@ def verdict(metrics: pd.DataFrame) -> Verdict:
         return Verdict("unknown", (f"{found} is measured: there is nothing to compare yet.",))
     perplexity = series(metrics, "perplexity", "held_out")
     texts = {metric: series(metrics, metric, "drawn") for metric in _NOTICEABLE}
-    sides = {metric: _side(text, _NOTICEABLE[metric]) for metric, text in texts.items()}
+    sides = {metric: _side(text, noticeable(metric)) for metric, text in texts.items()}
     outcome = _outcome(perplexity.relative_change, set(sides.values()) - {None})
     moved = [_went(texts[metric]) for metric, side in sides.items() if side in ("above", "below")]
     others = [_went(texts[metric]) for metric, side in sides.items() if side in ("near", None)]

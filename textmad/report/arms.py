@@ -1,0 +1,268 @@
+"""Run folders as arms: runs whose recipes differ in nothing but the seed are replicates of one.
+
+A study's study.yaml names its arms and seeds; the runs are runs/<folder of the arm>/seed-<n>. Any
+other runs are grouped by their recipes, and named by what tells these apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from textmad.errors import RunError
+from textmad.mixture import compared_tokens
+from textmad.recipe import Recipe
+from textmad.report.arm_names import component, differing_paths, flat_settings, short_names
+from textmad.store import Run
+from textmad.store.folder import RECIPE
+from textmad.yaml_text import read_settings
+
+HUMAN_ONLY = "human only"
+STUDY = "study.yaml"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Replicates under a name; each has at least one complete generation."""
+
+    name: str
+    runs: Mapping[int, Run]  # by seed, ascending
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """That of its first seed; the others' have another seed."""
+        return next(iter(self.runs.values())).recipe
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """What makes it this arm: dotted path to value."""
+        return flat_settings(self.recipe)
+
+
+@dataclass(frozen=True)
+class Arms:
+    """What is compared: the control first, then the others, and what has to be said of them."""
+
+    arms: tuple[Arm, ...]
+    last: int  # the last generation that every run has
+    notes: tuple[str, ...]
+
+    @property
+    def control(self) -> Arm:
+        """The arm that all others are set against."""
+        return self.arms[0]
+
+    def differing(self) -> dict[str, dict[str, str]]:
+        """Of each arm, by its name, the settings in which not all arms agree."""
+        paths = differing_paths([arm.settings for arm in self.arms])
+        return {
+            arm.name: {path: arm.settings[path] for path in paths if path in arm.settings}
+            for arm in self.arms
+        }
+
+
+def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Arms:
+    """The arms in the folders: one study, or any run folders.
+
+    Args:
+        folders: a study's folder, or run folders.
+        control: the name of an arm, or one of its run folders; by default the only arm that
+            learns from human text alone.
+
+    Raises:
+        RunError: no such folders, fewer than two arms, a seed twice in an arm, an arm of a study
+            whose runs differ in more than the seed, runs that were measured differently, or no
+            control.
+    """
+    arms, notes = _open([Path(folder) for folder in folders])
+    first = _control(arms, control)
+    others = [arm for arm in arms if arm is not first]
+    for arm in others:
+        if not set(arm.runs) & set(first.runs):
+            raise RunError(
+                f"{arm.name} (seed {_list(arm.runs)}) has no seed in common with the control "
+                f"{first.name} (seed {_list(first.runs)}): expected pairs; run the control with "
+                "the same seeds"
+            )
+    ordered = (first, *others)
+    last = min(run.generations[-1] for arm in arms for run in arm.runs.values())
+    return Arms(ordered, last, (*notes, *_cautions(ordered, last)))
+
+
+def _open(paths: Sequence[Path]) -> tuple[list[Arm], list[str]]:
+    """The arms that have begun, and which runs have not."""
+    where = _list(paths)
+    studies = [path for path in paths if (path / STUDY).is_file()]
+    if studies and len(paths) > 1:
+        raise RunError(
+            f"{where}: {studies[0]} is a study: expected it alone, or run folders (of a study: "
+            "DIR/runs/ARM/seed-N)"
+        )
+    planned = _of_study(studies[0]) if studies else [("", path) for path in paths]
+    opened = [(name, Run(path)) for name, path in planned if not studies or _is_there(path)]
+    begun = [(name, run) for name, run in opened if run.generations]
+    if not begun:
+        raise RunError(
+            f"{where}: no run has a complete generation; the command that began a run resumes it"
+        )
+    _refuse_other_evaluators([run for _, run in begun])
+    arms = _named(begun) if studies else _grouped([run for _, run in begun])
+    if len(arms) < 2:
+        raise RunError(
+            f"{where}: one arm, {arms[0].name} (seed {_list(arms[0].runs)}): expected at least "
+            "two with a complete generation; runs that differ in the seed alone are one arm"
+        )
+    usable = {run.path for _, run in begun}
+    idle = [path for _, path in planned if path not in usable]
+    return arms, [f"Left out, without a complete generation: {_list(idle)}."] if idle else []
+
+
+def _of_study(folder: Path) -> list[tuple[str, Path]]:
+    """Every run that a study has, begun or not, under the name of its arm."""
+    record = read_settings(folder / STUDY)
+    try:
+        return [
+            (name, folder / "runs" / arm["folder"] / f"seed-{seed}")
+            for name, arm in record["arms"].items()
+            for seed in record["seeds"]
+        ]
+    except (AttributeError, KeyError, TypeError):
+        raise RunError(
+            f"{folder / STUDY}: is no study's record: expected the one that `textmad study` "
+            "writes into its --out; a study that is still to be run has nothing to compare"
+        ) from None
+
+
+def _is_there(run: Path) -> bool:
+    return (run / RECIPE).is_file()
+
+
+def _named(runs: Iterable[tuple[str, Run]]) -> list[Arm]:
+    """A study's runs, arm by arm."""
+    by_name: dict[str, list[Run]] = {}
+    for name, run in runs:
+        by_name.setdefault(name, []).append(run)
+    arms = [Arm(name, _by_seed(replicates)) for name, replicates in by_name.items()]
+    for arm in arms:
+        for run in arm.runs.values():
+            if flat_settings(run.recipe) != arm.settings:
+                paths = differing_paths([arm.settings, flat_settings(run.recipe)])
+                raise RunError(
+                    f"{run.path}: stands under the arm {arm.name}, whose first run has another "
+                    f"{_list(paths)}: expected runs that differ in the seed alone"
+                )
+    return arms
+
+
+def _grouped(runs: Iterable[Run]) -> list[Arm]:
+    """Runs of equal settings together, in the order given, under names that tell them apart."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(flat_settings(run.recipe)), []).append(run)
+    settings = {key: flat_settings(group[0].recipe) for key, group in groups.items()}
+    human = [key for key, group in groups.items() if _is_human_only(group[0].recipe)]
+    keys = [key for key in groups if [key] != human]
+    differing = differing_paths(list(settings.values()))
+    names = dict(zip(keys, short_names([settings[key] for key in keys], differing), strict=True))
+    return [Arm(names.get(key, HUMAN_ONLY), _by_seed(group)) for key, group in groups.items()]
+
+
+def _by_seed(runs: Iterable[Run]) -> dict[int, Run]:
+    found: dict[int, Run] = {}
+    for run in runs:
+        other = found.setdefault(run.recipe.seed, run)
+        if other is not run:
+            raise RunError(
+                f"{run.path}: has the recipe and the seed, {run.recipe.seed}, of {other.path}: "
+                "expected every seed once"
+            )
+    return dict(sorted(found.items()))
+
+
+def _is_human_only(recipe: Recipe) -> bool:
+    return recipe.mix.model_tokens == 0
+
+
+def _control(arms: Sequence[Arm], asked: str | None) -> Arm:
+    names = "; ".join(arm.name for arm in arms)
+    if asked is not None:
+        for arm in arms:
+            places = {run.path.resolve() for run in arm.runs.values()}
+            if arm.name == asked or Path(asked).resolve() in places:
+                return arm
+        raise RunError(f"control: {asked}: is no arm and no run of one; the arms: {names}")
+    human = [arm for arm in arms if _is_human_only(arm.recipe)]
+    if len(human) == 1:
+        return human[0]
+    found = "no arm learns" if not human else f"{len(human)} arms learn"
+    raise RunError(
+        f"control: {found} from human text alone: expected the name of one; the arms: {names}"
+    )
+
+
+# --- what has to be said --------------------------------------------------------------------
+
+
+def _refuse_other_evaluators(runs: Sequence[Run]) -> None:
+    """An evaluator with other settings measures something else under the same name."""
+    first: dict[str, tuple[Run, Mapping[str, Any]]] = {}
+    for run in runs:
+        for name, settings in map(component, run.recipe.dump()["evaluate"]):
+            other, there = first.setdefault(name, (run, settings))
+            for key in dict.fromkeys([*there, *settings]):
+                if there.get(key) != settings.get(key):
+                    raise RunError(
+                        f"{run.path}: was measured with evaluate.{name}.{key}: "
+                        f"{settings.get(key)}, {other.path} with {there.get(key)}: expected the "
+                        "same evaluators in all runs"
+                    )
+
+
+def _cautions(arms: Sequence[Arm], last: int) -> list[str]:
+    runs = [run for arm in arms for run in arm.runs.values()]
+    notes = []
+    unfinished = [
+        f"{run.path} has {run.generations[-1]} of {run.recipe.generations}"
+        for run in runs
+        if not run.complete
+    ]
+    if unfinished:
+        notes.append(f"Not finished: {'; '.join(unfinished)}.")
+    if any(run.generations[-1] > last for run in runs):
+        notes.append(f"Compared at generation {last}, the last that every run has.")
+    control = arms[0]
+    for arm in arms[1:]:
+        single = sorted(set(arm.runs) ^ set(control.runs))
+        if single:
+            notes.append(f"In no difference of {arm.name}, without a pair: seed {_list(single)}.")
+    return notes + _unlike(arms, runs)
+
+
+def _unlike(arms: Sequence[Arm], runs: Sequence[Run]) -> list[str]:
+    """What makes equal names stand for numbers that are not quite of the same thing."""
+    notes = []
+    paths = differing_paths([arm.settings for arm in arms])
+    if any(path.startswith("corpus.") for path in paths):
+        notes.append("The arms' human text differs, and with it the held-out text.")
+    if {"model.base", "model.revision"} & set(paths):
+        notes.append(
+            "The arms' base models differ: perplexity and losses by token compare under equal "
+            "tokenizers only, bits per byte under all."
+        )
+    sizes = sorted({compared_tokens(run.recipe.mix, run.recipe.sample) for run in runs})
+    if len(sizes) > 1:
+        notes.append(
+            f"Texts are compared at {' and '.join(f'{size:,}' for size in sizes)} tokens, on "
+            "which measures of diversity depend; an equal sample.min_tokens mends that."
+        )
+    if len({run.provenance.get("code") for run in runs}) > 1:
+        notes.append("The runs were made by different versions of textmad.")
+    return notes
+
+
+def _list(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,226 @@
+"""Arms set against a control over seeds: the numbers behind `textmad compare`.
+
+Every number of an arm is paired with that of the control of the same seed and generation. What is
+asked of each metric and arm at the last generation: does it differ (paired t test, adjusted for as
+many questions as the table asks), is it shown to do no harm beyond a tolerance (equivalence), and
+from which generation on has it left the tolerance for good?
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textmad import stats
+from textmad.errors import RunError
+from textmad.evaluators.metrics import METRICS
+from textmad.report.arms import Arms, gather_arms
+from textmad.report.comparison import Against, Comparison, Curve, Key, Row
+from textmad.report.verdict import noticeable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Enough to tell apart the ways to go mad, few enough for a table; `metrics` asks for others.
+DEFAULT = (
+    ("perplexity", "held_out"),
+    ("rare_loss", "held_out"),
+    ("base_perplexity", "drawn"),
+    ("rare_rate", "drawn"),
+    ("distinct_2", "drawn"),
+)
+
+
+def compare(
+    folders: Sequence[str | Path],
+    *,
+    control: str | None = None,
+    metrics: Sequence[str] = (),
+    tolerance: float | None = None,
+) -> Comparison:
+    """Set the arms in these folders against a control.
+
+    >>> import textmad as tm
+    >>> found = tm.compare(["runs/upvotes"], metrics=["perplexity/held_out"])  # doctest: +SKIP
+    >>> found.table[["arm", "difference", "difference_low", "p"]]  # doctest: +SKIP
+
+    Args:
+        folders: a study's folder, or run folders; runs that differ in the seed alone are
+            replicates of one arm.
+        control: the name of an arm, or one of its run folders; by default the only arm that
+            learns from human text alone.
+        metrics: METRIC, METRIC/SPLIT or METRIC/SPLIT/BIN as metrics.parquet names them, with `*`
+            for any part; by default the few that tell apart the ways to go mad, and all of the
+            user's own evaluators.
+        tolerance: share of the control's value by which a metric may be worse without harm; by
+            default what the report calls a move, 2 % (of `rare_rate` and `base_perplexity` 5 %).
+
+    Raises:
+        RunError: see `gather_arms`; no such metric; a tolerance that is not positive.
+    """
+    if tolerance is not None and not 0 < tolerance < math.inf:
+        raise RunError(f"tolerance: {tolerance}: expected a share above 0, such as 0.02")
+    arms = gather_arms(folders, control)
+    return set_against(measured(arms), arms, metrics, tolerance)
+
+
+def measured(arms: Arms) -> pd.DataFrame:
+    """All metrics of all runs up to the last common generation, with the columns arm and seed."""
+    import pandas as pd
+
+    tables = [
+        run.metrics.assign(arm=arm.name, seed=seed)
+        for arm in arms.arms
+        for seed, run in arm.runs.items()
+    ]
+    together = pd.concat(tables, ignore_index=True)
+    return together[together["generation"] <= arms.last]
+
+
+def set_against(
+    values: pd.DataFrame, arms: Arms, metrics: Sequence[str] = (), tolerance: float | None = None
+) -> Comparison:
+    """The comparison of measured values; `values` as `measured` gives them."""
+    keys = chosen_keys(values, metrics)
+    wide = values.pivot(
+        index=[*Key._fields, "arm", "seed"], columns="generation", values="value"
+    ).sort_index()
+    rows, curves = [], []
+    for key in keys:
+        share = noticeable(key.metric) if tolerance is None else tolerance
+        control = _of_arm(wide, key, arms.control.name)
+        for arm in arms.arms:
+            numbers = _of_arm(wide, key, arm.name)
+            over_seeds = _over_seeds(numbers)
+            reference = _human(key, _of_arm(wide, key._replace(split="human"), arm.name))
+            against = None
+            if arm is not arms.control:
+                against = _against(key, numbers, control, arms.last, share)
+            rows.append(Row(key, arm.name, over_seeds.get(arms.last), reference, against))
+            curves.append(Curve(key, arm.name, over_seeds))
+    return Comparison(
+        control=arms.control.name,
+        seeds={arm.name: tuple(arm.runs) for arm in arms.arms},
+        generation=arms.last,
+        rows=tuple(_adjusted(rows)),
+        curves=tuple(curves),
+        notes=(*arms.notes, *_absent(values[values["generation"] == arms.last], keys)),
+        settings=arms.differing(),
+    )
+
+
+def chosen_keys(values: pd.DataFrame, metrics: Sequence[str]) -> list[Key]:
+    """What is asked for, in that order, or the default.
+
+    Raises:
+        RunError: a name matches nothing that was measured.
+    """
+    columns = (values[name] for name in Key._fields)
+    there = [key for key in dict.fromkeys(map(Key._make, zip(*columns, strict=True)))
+             if key.split != "human"]  # fmt: skip
+    if not metrics:
+        default = [key for wanted in DEFAULT for key in there if key[1:] == (*wanted, "")]
+        return default + [key for key in there if key.metric not in METRICS]
+    chosen: dict[Key, None] = {}
+    for pattern in metrics:
+        found = [key for key in there if any(fnmatchcase(name, pattern) for name in key.names())]
+        if not found:
+            names = ", ".join(dict.fromkeys(f"{key.metric}/{key.split}" for key in there))
+            raise RunError(f"metric: {pattern}: was measured in no run; there are: {names}")
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
+
+
+# --- one metric of one arm ------------------------------------------------------------------
+
+
+def _of_arm(wide: pd.DataFrame, key: Key, arm: str) -> pd.DataFrame:
+    """(seeds, generations) of one arm, NaN where there is no number."""
+    place: Any = (*key, arm)
+    found: Any = wide.xs(place) if place in wide.index else wide.iloc[:0]
+    numbers: pd.DataFrame = found
+    return numbers
+
+
+def _finite(numbers: pd.DataFrame, generation: int) -> pd.Series[float]:
+    """The numbers of a generation, by seed."""
+    column: pd.Series[float] = numbers[generation]
+    finite: pd.Series[float] = column[np.isfinite(column)]
+    return finite
+
+
+def _over_seeds(numbers: pd.DataFrame) -> dict[int, stats.Interval]:
+    found = {g: _finite(numbers, g) for g in map(int, numbers.columns)}
+    return {g: stats.mean_interval(column) for g, column in found.items() if len(column)}
+
+
+def _human(key: Key, reference: pd.DataFrame) -> float | None:
+    """The mean of human text over generations and seeds; held-out text is human already."""
+    numbers = reference.to_numpy()
+    if key.split == "held_out" or not np.isfinite(numbers).any():
+        return None
+    return float(np.nanmean(numbers))
+
+
+def _against(
+    key: Key, arm: pd.DataFrame, control: pd.DataFrame, last: int, share: float
+) -> Against | None:
+    """None where no seed has a number in both."""
+    every = (arm - control).replace([np.inf, -np.inf], np.nan)  # by seed; NaN without a pair
+    at_last = _finite(every, last)
+    if not len(at_last):
+        return None
+    seeds, generations = at_last.index, list(map(int, every.columns))
+    tolerance = share * abs(float(control.loc[seeds, last].mean()))
+    bounds = _harm(key.direction, tolerance)
+    found = stats.paired_difference(arm.loc[seeds, last], control.loc[seeds, last])
+    paths = every.loc[seeds].to_numpy()
+    whole = len(generations) > 1 and np.isfinite(paths).all()
+    return Against(
+        difference=found.interval,
+        p=found.p,
+        sign_flips=stats.sign_flips(at_last),
+        tolerance=tolerance,
+        no_harm=stats.equivalence(at_last, bounds),
+        slope=stats.slope(generations, paths) if whole else None,
+        collapse=stats.time_to_collapse(generations, paths, bounds),
+    )
+
+
+def _harm(direction: str, tolerance: float) -> tuple[float, float]:
+    """Where no harm begins and ends: to be better than the control is none."""
+    low = -math.inf if direction == "lower" else -tolerance
+    high = math.inf if direction == "higher" else tolerance
+    return low, high
+
+
+def _adjusted(rows: Sequence[Row]) -> list[Row]:
+    """Both families of p, of differences and of no harm, adjusted over the table."""
+    asked = [(row, row.against) for row in rows if row.against is not None]
+    differs = stats.adjust([against.p for _, against in asked])
+    harmless = stats.adjust([against.no_harm.p for _, against in asked])
+    changed = {}
+    for (row, against), p, p_no_harm in zip(asked, differs, harmless, strict=True):
+        no_harm = against.no_harm._replace(p=float(p_no_harm))
+        changed[id(row)] = replace(row, against=replace(against, p=float(p), no_harm=no_harm))
+    return [changed.get(id(row), row) for row in rows]
+
+
+def _absent(values: pd.DataFrame, keys: Sequence[Key]) -> list[str]:
+    """Why seeds have no number; `values` of one generation."""
+    rows = values[~np.isfinite(values["value"])]
+    seeds: dict[tuple[str, str, str], list[int]] = {}
+    columns = (rows[name] for name in (*Key._fields, "arm", "note", "seed"))
+    for *name, arm, note, seed in zip(*columns, strict=True):
+        if Key(*name) in keys:
+            seeds.setdefault((Key(*name).label, arm, note or "infinite"), []).append(seed)
+    return [
+        f"{label}: no number of {arm}, seed {', '.join(map(str, each))}: {note}."
+        for (label, arm, note), each in seeds.items()
+    ]

@@ -1,0 +1,176 @@
+"""What `textmad compare` found: a row a metric and arm, and the same as a table of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from textmad import stats
+from textmad.evaluators.metrics import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVEL = 0.05
+
+
+class Key(NamedTuple):
+    """A number's name: the columns of metrics.parquet that say what was measured."""
+
+    evaluator: str
+    metric: str
+    split: str
+    bin: str
+
+    def names(self) -> list[str]:
+        """What it can be asked for by: METRIC/SPLIT/BIN, parts left out from the right.
+
+        >>> Key("perplexity", "loss", "held_out", "").names()[:2]
+        ['loss', 'loss/held_out']
+        """
+        short = [] if self.bin else [self.metric, f"{self.metric}/{self.split}"]
+        full = f"{self.metric}/{self.split}/{self.bin}"
+        return [*short, full, f"{self.evaluator}/{full}"]
+
+    @property
+    def direction(self) -> str:
+        """Lower, higher or human is better; empty where that is not known."""
+        known = METRICS.get(self.metric)
+        return known.direction if known else ""
+
+    @property
+    def unit(self) -> str:
+        """The metric's unit; empty where it has none."""
+        known = METRICS.get(self.metric)
+        return known.unit if known else ""
+
+    @property
+    def label(self) -> str:
+        """As a reader calls it."""
+        known = METRICS.get(self.metric)
+        parts = (known.label if known else self.metric, self.split.replace("_", "-"), self.bin)
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Against:
+    """An arm set against the control at the last generation."""
+
+    difference: stats.Interval  # arm less control of the same seed
+    p: float  # paired t test, adjusted (Holm) over the table
+    sign_flips: stats.SignFlips
+    tolerance: float  # in the metric's unit
+    no_harm: stats.Equivalence  # its p adjusted likewise
+    slope: stats.Interval | None  # of the difference, per generation
+    collapse: stats.Collapse  # when the difference left the tolerance for good
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference is shown."""
+        return self.p < LEVEL
+
+    @property
+    def harmless(self) -> bool:
+        """Whether no harm beyond the tolerance is shown."""
+        return self.no_harm.p < LEVEL
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one arm at the last generation."""
+
+    key: Key
+    arm: str
+    value: stats.Interval | None  # over the arm's seeds; None where none has a number
+    human: float | None  # the same metric of human text of the same size
+    against: Against | None  # None for the control, and where no pair has numbers
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one arm over the generations."""
+
+    key: Key
+    arm: str
+    values: Mapping[int, stats.Interval]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms against a control.
+
+    `settings` are those in which not all arms agree, by arm; `notes` what has to be said of the
+    comparison as a whole.
+    """
+
+    control: str
+    seeds: Mapping[str, tuple[int, ...]]
+    generation: int
+    rows: tuple[Row, ...]
+    curves: tuple[Curve, ...]
+    notes: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, str]]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One line a metric and arm, all figures as numbers; NaN where there is none."""
+        import pandas as pd
+
+        return pd.DataFrame([_flat(self, row) for row in self.rows])
+
+    @property
+    def questions(self) -> int:
+        """How many differences were tested: what p is adjusted for."""
+        return sum(row.against is not None and row.against.difference.n > 1 for row in self.rows)
+
+    @property
+    def pairs(self) -> int:
+        """The most seeds that any difference rests on."""
+        return max((row.against.difference.n for row in self.rows if row.against), default=0)
+
+
+def _flat(comparison: Comparison, row: Row) -> dict[str, object]:
+    """A row as plain columns."""
+    nothing = stats.Interval(math.nan, math.nan, math.nan, 0)
+    value, against = row.value or nothing, row.against
+    difference = against.difference if against else nothing
+    slope = (against.slope if against else None) or nothing
+    nan = math.nan
+    return {
+        **row.key._asdict(),
+        "direction": row.key.direction,
+        "arm": row.arm,
+        "control": comparison.control,
+        "generation": comparison.generation,
+        "seeds": value.n,
+        "value": value.estimate,
+        "value_low": value.low,
+        "value_high": value.high,
+        "human": nan if row.human is None else row.human,
+        "pairs": difference.n,
+        "difference": difference.estimate,
+        "difference_low": difference.low,
+        "difference_high": difference.high,
+        "p": against.p if against else nan,
+        "p_sign_flips": against.sign_flips.p if against else nan,
+        "least_p_sign_flips": against.sign_flips.least if against else nan,
+        "tolerance": against.tolerance if against else nan,
+        "p_no_harm": against.no_harm.p if against else nan,
+        "slope": slope.estimate,
+        "slope_low": slope.low,
+        "slope_high": slope.high,
+        "collapse": show_times(against.collapse) if against else "",
+        "collapse_median": against.collapse.median if against else nan,
+    }
+
+
+def show_times(collapse: stats.Collapse) -> str:
+    """Each seed's generation; > the last one where it had not come by then.
+
+    >>> show_times(stats.Collapse((2, None), 5, 2.0))
+    '2, >5'
+    """
+    return ", ".join(f">{collapse.last}" if t is None else str(t) for t in collapse.times)

@@ -1,0 +1,124 @@
+"""A comparison on paper: Markdown, CSV, Parquet, LaTeX, and one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textmad.report import comparison_plots
+from textmad.report.comparison import Comparison
+from textmad.report.comparison_words import difference_table, generation_table, verdict_sentences
+from textmad.report.page import template
+from textmad.report.tables import Table, show, to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What LaTeX has no letter for in every font.
+_LATEX = {"−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
+          "–": "--", "<": "$<$", ">": "$>$"}  # fmt: skip
+
+
+def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
+    """Write comparison.md, .csv, .parquet, .tex and .html; equal comparisons give equal bytes.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    from textmad.store.commit import write_atomically, writing
+
+    folder = Path(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "md": to_page_markdown(comparison).encode(),
+        "csv": comparison.table.to_csv(index=False, lineterminator="\n").encode(),
+        "parquet": _parquet(comparison.table),
+        "tex": (to_latex(difference_table(comparison)) + "\n").encode(),
+        "html": to_html(comparison).encode(),
+    }
+    for ending, data in contents.items():
+        write_atomically(folder / f"comparison.{ending}", data)
+    return [folder / f"comparison.{ending}" for ending in contents]
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print both tables and the verdict to stdout."""
+    for table in (difference_table(comparison), generation_table(comparison)):
+        show(table)
+        print()
+    for sentence in verdict_sentences(comparison):
+        print(sentence)
+
+
+def to_page_markdown(comparison: Comparison) -> str:
+    """Verdict, both tables, and what the arms are."""
+    arms = "\n".join(f"- **{name}**: {what}" for name, what in described(comparison).items())
+    parts = [
+        f"# {title(comparison)}",
+        *verdict_sentences(comparison),
+        to_markdown(difference_table(comparison)),
+        to_markdown(generation_table(comparison)),
+        f"## Arms\n\n{arms}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    r"""The table as a `tabular` with booktabs' rules; `\usepackage{booktabs}`.
+
+    >>> print(to_latex(Table(("metric", "gen 5"), (("share_%", "−1 ± 2"),), ())))
+    \begin{tabular}{ll}
+    \toprule
+    metric & gen 5 \\
+    \midrule
+    share\_\% & $-$1 $\pm$ 2 \\
+    \bottomrule
+    \end{tabular}
+    """
+    import pandas as pd
+
+    columns = "".join("l" if place < 3 else "r" for place in range(len(table.header)))
+    frame = pd.DataFrame(list(table.lines), columns=list(table.header))
+    text = frame.to_latex(index=False, escape=True, column_format=columns).rstrip("\n")
+    for letter, command in _LATEX.items():
+        text = text.replace(letter, command)
+    return text
+
+
+def to_html(comparison: Comparison) -> str:
+    """The page: one file that loads nothing."""
+    return template("comparison.html.j2").render(
+        title=title(comparison),
+        sentences=verdict_sentences(comparison),
+        figures=comparison_plots.curves(comparison),
+        forest=comparison_plots.forest(comparison),
+        tables=[difference_table(comparison), generation_table(comparison)],
+        arms=described(comparison),
+    )
+
+
+def title(comparison: Comparison) -> str:
+    """Which arms against which control."""
+    others = [arm for arm in comparison.seeds if arm != comparison.control]
+    return f"{', '.join(others)} against {comparison.control}"
+
+
+def described(comparison: Comparison) -> dict[str, str]:
+    """Of each arm its seeds and the settings in which not all agree."""
+    found = {}
+    for name, seeds in comparison.seeds.items():
+        settings = ", ".join(f"{path} {v}" for path, v in comparison.settings[name].items())
+        several = "seeds" if len(seeds) > 1 else "seed"
+        found[name] = f"{several} {', '.join(map(str, seeds))}; {settings}"
+    return found
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

@@ -1,0 +1,235 @@
+"""A comparison in words and in table cells: what is shown, what is not, and on what it rests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from textmad import stats
+from textmad.report.comparison import LEVEL, Against, Comparison, Row, show_times
+from textmad.report.tables import (
+    ARROWS,
+    MISSING,
+    Table,
+    show_number,
+    show_rounded,
+    show_signed,
+)
+
+
+def verdict_sentences(comparison: Comparison) -> list[str]:
+    """One paragraph an arm, then what all of it rests on."""
+    arms = [arm for arm in comparison.seeds if arm != comparison.control]
+    return [*(_of_arm(comparison, arm) for arm in arms), _rests_on(comparison)]
+
+
+def difference_table(comparison: Comparison) -> Table:
+    """Values and differences to the control at the last generation."""
+    generation = f"gen {comparison.generation}"
+    header = ("metric", "arm", "", generation, "difference", "p", "sign flips", "human")
+    lines = []
+    for row in comparison.rows:
+        cells = [MISSING] * 3 if row.arm != comparison.control else [""] * 3
+        if row.against is not None:
+            flips = row.against.sign_flips.p
+            cells = [
+                show_difference(row.against.difference),
+                show_p(row.against.p),
+                MISSING if row.against.difference.n < 2 else show_p(flips),
+            ]
+        human = "" if row.human is None else show_number(row.human)
+        lines.append((*_opening(row), show_value(row.value), *cells, human))
+    return Table(header, tuple(lines), (*_difference_notes(comparison), *comparison.notes))
+
+
+def generation_table(comparison: Comparison) -> Table:
+    """How differences grew, whether no harm is shown, and since when it is there."""
+    header = (
+        "metric",
+        "arm",
+        "",
+        "per generation",
+        "tolerance",
+        "no harm: p",
+        "harm from",
+        "median",
+    )
+    lines = []
+    for row in comparison.rows:
+        if row.against is None:
+            continue
+        median = row.against.collapse.median
+        lines.append(
+            (
+                *_opening(row),
+                MISSING if row.against.slope is None else show_difference(row.against.slope),
+                _tolerance(row),
+                show_p(row.against.no_harm.p),
+                show_times(row.against.collapse),
+                f">{comparison.generation}" if math.isinf(median) else f"{median:g}",
+            )
+        )
+    notes = (
+        f"per generation: slope of the difference to {comparison.control} within each seed, mean "
+        "over seeds [95 % interval]. no harm: p of the claim that the difference at generation "
+        f"{comparison.generation} stays within the tolerance (equivalence, adjusted as above). "
+        "harm from: the generation from which on it is beyond the tolerance, seed by seed; "
+        f">{comparison.generation}: not by the last.",
+    )
+    return Table(header, tuple(lines), notes)
+
+
+def show_value(interval: stats.Interval | None) -> str:
+    """A mean and half of its interval, to two digits of the latter.
+
+    >>> show_value(stats.Interval(97.871, 96.375, 99.367, 3))
+    '97.9 ± 1.5'
+    """
+    if interval is None:
+        return MISSING
+    digits = _digits(interval)
+    if digits is None:
+        return show_number(interval.estimate)
+    return (
+        f"{show_rounded(interval.estimate, digits)} ± {show_rounded(interval.half_width, digits)}"
+    )
+
+
+def show_difference(interval: stats.Interval, between: str = "[{low}, {high}]") -> str:
+    """A signed mean and its interval, likewise.
+
+    >>> show_difference(stats.Interval(28.333, 24.12, 32.56, 3))
+    '+28.3 [+24.1, +32.6]'
+    """
+    digits = _digits(interval)
+    if digits is None:
+        return show_signed(interval.estimate)
+    estimate, low, high = (
+        ("+" if bound > 0 else "") + show_rounded(bound, digits) for bound in interval[:3]
+    )
+    return f"{estimate} {between.format(low=low, high=high)}"
+
+
+def show_p(p: float) -> str:
+    """A p value; none below 0.001 is worth its digits.
+
+    >>> [show_p(p) for p in (0.0002, 0.0412, 0.25, 1.0, float("nan"))]
+    ['<0.001', '0.041', '0.25', '1', '–']
+    """
+    if math.isnan(p):
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def _digits(interval: stats.Interval) -> int | None:
+    """Decimals that show two digits of the half width; None where there is no width."""
+    if not interval.half_width > 0:
+        return None
+    return min(4, max(0, 1 - math.floor(math.log10(interval.half_width))))
+
+
+# --- cells and notes ------------------------------------------------------------------------
+
+
+def _opening(row: Row) -> tuple[str, str, str]:
+    return (row.key.label, row.arm, ARROWS.get(row.key.direction, ""))
+
+
+def _tolerance(row: Row) -> str:
+    assert row.against is not None
+    sign = {"lower": "+", "higher": "−"}.get(row.key.direction, "±")
+    return sign + show_number(row.against.tolerance)
+
+
+def _difference_notes(comparison: Comparison) -> list[str]:
+    arrows = "↓ lower is better, ↑ higher is better, ≈ nearest to human is better"
+    if comparison.pairs < 2:
+        return [
+            f"{arrows}. difference: arm less {comparison.control}. One seed: no intervals, no p."
+        ]
+    return [
+        f"{arrows}. gen {comparison.generation}: mean over seeds ± half of its 95 % interval. "
+        f"difference: arm less {comparison.control} of the same seed [95 % interval]. p: paired t "
+        f"test, adjusted for {comparison.questions} questions (Holm). sign flips: p without "
+        "normality, not adjusted.",
+        _sign_flips(comparison),
+    ]
+
+
+def _sign_flips(comparison: Comparison) -> str:
+    least = 2.0 ** (1 - comparison.pairs)
+    adjusted = min(1.0, least * comparison.questions)
+    if adjusted < LEVEL:
+        return f"Sign flips of {comparison.pairs} seeds can show a difference by themselves."
+    reach = f"cannot give less than {least:.3g}"
+    if least < LEVEL:
+        reach += f", adjusted {adjusted:.2g}"
+    return (
+        f"With {comparison.pairs} seeds a sign-flip test {reach}: it can show nothing here, and "
+        "what is shown rests on differences between seeds being about normal."
+    )
+
+
+# --- sentences ------------------------------------------------------------------------------
+
+
+def _of_arm(comparison: Comparison, arm: str) -> str:
+    rows = [row for row in comparison.rows if row.arm == arm and row.against is not None]
+    where = f"{arm}, generation {comparison.generation}"
+    if not rows:
+        return f"{where}: nothing was measured that {comparison.control} has too."
+    if comparison.pairs < 2:
+        return f"{where}, one seed: {_listed(rows, _single)}. One seed shows nothing."
+    judged: list[tuple[str, Sequence[Row]]] = [
+        (f"above {comparison.control}", [r for r in rows if _side(r) > 0]),
+        (f"below {comparison.control}", [r for r in rows if _side(r) < 0]),
+    ]
+    shown = [f"{side}: {_listed(found, _with_interval)}" for side, found in judged if found]
+    parts = [
+        f"{where}: shown {'; '.join(shown)}." if shown else f"{where}: no difference is shown."
+    ]
+    harmless = [row for row in rows if row.against and row.against.harmless]
+    if harmless:
+        parts.append(f"Shown to do no harm beyond the tolerance: {_listed(harmless, _bounded)}.")
+    undecided = [r for r in rows if r.against and not (r.against.differs or r.against.harmless)]
+    if undecided:
+        said = _listed(undecided, _with_interval)
+        parts.append(f"Neither a difference nor the absence of harm is shown: {said}.")
+    return " ".join(parts)
+
+
+def _rests_on(comparison: Comparison) -> str:
+    if comparison.pairs < 2:
+        return "These figures carry no interval: run more seeds before believing a difference."
+    return (
+        f"Shown means p < {LEVEL:g}, paired by seed ({comparison.pairs} seeds), adjusted for "
+        f"{comparison.questions} questions. {_sign_flips(comparison)}"
+    )
+
+
+def _side(row: Row) -> int:
+    against = row.against
+    if against is None or not against.differs:
+        return 0
+    return 1 if against.difference.estimate > 0 else -1
+
+
+def _listed(rows: Sequence[Row], say: Callable[[Row, Against], str]) -> str:
+    return "; ".join(say(row, row.against) for row in rows if row.against is not None)
+
+
+def _with_interval(row: Row, against: Against) -> str:
+    value = show_value(row.value).split(" ± ")[0]
+    difference = show_difference(against.difference, "(95 % interval {low} to {high})")
+    return f"{row.key.label} {value}, {difference}"
+
+
+def _bounded(row: Row, against: Against) -> str:
+    return (
+        f"{row.key.label}, {show_difference(against.no_harm.interval, '(90 %: {low} to {high})')} "
+        f"against {_tolerance(row)}"
+    )
+
+
+def _single(row: Row, against: Against) -> str:
+    return f"{row.key.label} {show_value(row.value)} ({show_signed(against.difference.estimate)})"
