@@ -83,6 +83,12 @@ def python() -> Callable[..., str]:
     return run
 
 
+@pytest.fixture(scope="session")
+def measured_runs() -> ModuleType:
+    """write(folder, recipe, values): run folders that hold metrics alone."""
+    return _module("measured_runs")
+
+
 # --- the whole loop -------------------------------------------------------------------------
 
 

@@ -87,10 +87,17 @@ def test_the_page_of_metrics_gives_every_metric_its_direction():
     assert found == {name: ARROWS[metric.direction] for name, metric in METRICS.items()}
 
 
-@pytest.mark.parametrize("page", ["write-a-filter.md", "metrics.md"])
-def test_the_examples_of_the_handbook_keep_the_contract(page: str):
+@pytest.mark.parametrize(
+    ("page", "calls"),
+    [
+        ("write-a-filter.md", "tm.testing.check_"),
+        ("metrics.md", "tm.testing.check_"),
+        ("compare.md", "tm.stats."),
+    ],
+)
+def test_the_examples_of_the_handbook_run_and_keep_the_contract(page: str, calls: str):
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.M | re.DOTALL)
-    assert any("tm.testing.check_" in block for block in blocks)
+    assert any(calls in block for block in blocks)
     for block in blocks:
         exec(compile(block, page, "exec"), {"__name__": "example"})
 

@@ -391,3 +391,47 @@ def test_importing_textmad_loads_none_of_the_heavy_libraries():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+# --- compare --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def arms(tmp_path: Path, measured_runs) -> list[Path]:
+    """A run of human text alone and one of model text, measured at two generations."""
+    model = tm.Recipe(generations=1, mix={"model_tokens": 20_000})
+    human = model.replace(mix={"model_tokens": 0, "human_tokens": 20_000})
+    values = {("perplexity", "held_out"): [70.0, 80.0], ("mattr", "drawn"): [0.5, 0.5]}
+    return [
+        measured_runs.write(tmp_path / name, recipe, values)
+        for name, recipe in (("human", human), ("model", model))
+    ]
+
+
+def test_compare_prints_the_tables_and_the_verdict_and_writes_where_it_is_told(
+    textmad, arms, tmp_path
+):
+    answer = textmad("compare", *arms, "--metric", "mattr", "--out", tmp_path / "found")
+    assert answer.code == 0
+    assert "| MATTR, drawn | human_tokens=0 | ≈ | 0.500 |" in answer.out
+    assert "One seed shows nothing." in answer.out
+    assert "Perplexity" not in answer.out
+    written = [line for line in answer.out.splitlines() if line.startswith("comparison: ")]
+    assert {Path(line[12:]) for line in written} == set((tmp_path / "found").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--metric", "mtld"), "metric: mtld: was measured in no run"),
+        (("--control", "nope"), "control: nope: is no arm"),
+        (("--tolerance", "0"), "tolerance: 0.0: expected a share above 0"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_is_73_and_writes_nothing(
+    textmad, arms, tmp_path, option, message
+):
+    answer = textmad("compare", *arms, *option, "--out", tmp_path / "found")
+    assert (answer.code, answer.out) == (73, "")
+    assert answer.err.startswith(f"textmad: {message}")
+    assert not (tmp_path / "found").exists()

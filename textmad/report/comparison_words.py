@@ -150,10 +150,14 @@ def _difference_notes(comparison: Comparison) -> list[str]:
     return [
         f"{arrows}. gen {comparison.generation}: mean over seeds ± half of its 95 % interval. "
         f"difference: arm less {comparison.control} of the same seed [95 % interval]. p: paired t "
-        f"test, adjusted for {comparison.questions} questions (Holm). sign flips: p without "
+        f"test, adjusted for {_questions(comparison)} (Holm). sign flips: p without "
         "normality, not adjusted.",
         _sign_flips(comparison),
     ]
+
+
+def _questions(comparison: Comparison) -> str:
+    return "1 question" if comparison.questions == 1 else f"{comparison.questions} questions"
 
 
 def _sign_flips(comparison: Comparison) -> str:
@@ -203,7 +207,7 @@ def _rests_on(comparison: Comparison) -> str:
         return "These figures carry no interval: run more seeds before believing a difference."
     return (
         f"Shown means p < {LEVEL:g}, paired by seed ({comparison.pairs} seeds), adjusted for "
-        f"{comparison.questions} questions. {_sign_flips(comparison)}"
+        f"{_questions(comparison)}. {_sign_flips(comparison)}"
     )
 
 

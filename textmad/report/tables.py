@@ -134,10 +134,10 @@ def show_signed(change: float) -> str:
 def show_rounded(value: float, digits: int) -> str:
     """With a minus sign, at a number of decimals that others share.
 
-    >>> show_rounded(-0.25, 1)
-    '−0.2'
+    >>> show_rounded(-1.25, 1), show_rounded(-0.01, 1)
+    ('−1.2', '0.0')
     """
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
 
 
 def show_percent(share: float) -> str:

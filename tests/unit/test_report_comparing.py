@@ -1,0 +1,281 @@
+"""The numbers of a comparison: paired by seed, adjusted over the table, said in words."""
+
+import math
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import textmad as tm
+from textmad import stats
+from textmad.errors import RunError
+from textmad.report.arms import Arm, Arms
+from textmad.report.comparing import compare, set_against
+from textmad.report.comparison_words import (
+    difference_table,
+    generation_table,
+    verdict_sentences,
+)
+
+PURE = tm.Recipe(mix={"model_tokens": 20_000})
+HUMAN = PURE.replace(mix={"model_tokens": 0, "human_tokens": 20_000})
+COLUMNS = ["arm", "seed", "generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
+PERPLEXITY = ("perplexity", "held_out")
+
+
+def arms(*others, seeds=(0, 1, 2), last=1):
+    """The control and others, of the same seeds."""
+    recipes = {"control": HUMAN} | {
+        name: PURE.replace(train={"epochs": 1.0 + place}) for place, name in enumerate(others)
+    }
+    made = [
+        Arm(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
+        for name, recipe in recipes.items()
+    ]
+    return Arms(tuple(made), last, ())
+
+
+def rows(arm, *by_seed, metric=PERPLEXITY, evaluator="mine", note="", bin=""):
+    """Numbers of one metric and arm: for each seed one a generation."""
+    return [
+        (arm, seed, generation, evaluator, *metric, bin, value, 10, note)
+        for seed, numbers in enumerate(by_seed)
+        for generation, value in enumerate(numbers)
+    ]
+
+
+def frame(*parts):
+    return pd.DataFrame([row for part in parts for row in part], columns=COLUMNS)
+
+
+CONTROL = rows("control", [50, 100], [50, 110], [50, 120])
+WORSE = rows("voted", [50, 111], [50, 122], [50, 133])  # by 11, 12, 13
+
+
+def one_row(found, arm="voted"):
+    (row,) = [row for row in found.rows if row.arm == arm]
+    return row
+
+
+# --- numbers --------------------------------------------------------------------------------
+
+
+def test_a_difference_is_that_of_the_same_seed_at_the_last_generation():
+    row = one_row(set_against(frame(CONTROL, WORSE), arms("voted")))
+    assert row.value == stats.mean_interval([111, 122, 133])
+    assert row.against.difference == stats.mean_interval([11, 12, 13])
+    assert row.against.slope == stats.mean_interval([11, 12, 13])  # all of it in one generation
+    assert row.against.sign_flips.p == 0.25
+
+
+def test_the_order_of_rows_and_seeds_makes_no_difference():
+    table = frame(CONTROL, WORSE)
+    again = set_against(table.iloc[::-1], arms("voted", seeds=(2, 0, 1)))
+    assert again.rows == set_against(table, arms("voted")).rows
+
+
+def test_the_control_is_set_against_nothing():
+    row = one_row(set_against(frame(CONTROL, WORSE), arms("voted")), "control")
+    assert row.against is None
+    assert row.value.estimate == 110
+
+
+def test_p_is_adjusted_for_all_questions_of_the_table():
+    other = rows("other", [50, 101], [50, 112], [50, 123])  # by 1, 2, 3
+    found = set_against(frame(CONTROL, WORSE, other), arms("voted", "other"))
+    plain = [stats.paired_difference(d, [0, 0, 0]).p for d in ([11, 12, 13], [1, 2, 3])]
+    assert [row.against.p for row in found.rows[1:]] == pytest.approx(stats.adjust(plain))
+    assert found.questions == 2
+
+
+def test_a_seed_without_a_pair_is_in_the_value_and_in_no_difference():
+    extra = rows("voted", *[[50, 111]] * 4)
+    found = one_row(set_against(frame(CONTROL, extra), arms("voted", seeds=(0, 1, 2, 3))))
+    assert (found.value.n, found.against.difference.n) == (4, 3)
+
+
+def test_a_number_that_is_none_is_left_out_and_said():
+    broken = rows("voted", [50, math.nan], [50, 122], [50, math.inf], note="too few words")
+    found = set_against(frame(CONTROL, broken), arms("voted"))
+    assert (one_row(found).value.n, one_row(found).against.difference.n) == (1, 1)
+    assert found.notes == ("Perplexity, held-out: no number of voted, seed 0, 2: too few words.",)
+
+
+def test_an_arm_without_any_number_has_neither_value_nor_difference():
+    broken = rows("voted", *[[50, math.nan]] * 3, note="nothing kept")
+    row = one_row(set_against(frame(CONTROL, broken), arms("voted")))
+    assert (row.value, row.against) == (None, None)
+
+
+def test_the_tolerance_is_a_share_of_the_controls_mean():
+    found = set_against(frame(CONTROL, WORSE), arms("voted"), tolerance=0.1)
+    assert one_row(found).against.tolerance == pytest.approx(11)
+    default = set_against(frame(CONTROL, WORSE), arms("voted"))
+    assert one_row(default).against.tolerance == pytest.approx(0.02 * 110)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shift", "harmless"),
+    [
+        (("perplexity", "held_out"), -20, True),  # lower is better
+        (("perplexity", "held_out"), 20, False),
+        (("accuracy", "held_out"), 20, True),  # higher is better
+        (("accuracy", "held_out"), -20, False),
+        (("distinct_2", "drawn"), 20, False),  # nearest to human is
+        (("distinct_2", "drawn"), -20, False),
+        (("distinct_2", "drawn"), 0, True),
+    ],
+)
+def test_to_be_better_than_the_control_is_no_harm(metric, shift, harmless):
+    control = rows("control", [50, 100], [50, 110], [50, 120], metric=metric)
+    wobble = (-0.1, 0.0, 0.1)
+    moved = [[50, mean + shift + w] for mean, w in zip((100, 110, 120), wobble, strict=True)]
+    found = set_against(frame(control, rows("voted", *moved, metric=metric)), arms("voted"), ["*"])
+    against = one_row(found).against
+    assert against.harmless == harmless
+    assert (against.collapse.times == (None,) * 3) == harmless
+
+
+def test_human_text_beside_is_the_mean_and_held_out_text_has_none():
+    drawn = ("distinct_2", "drawn")
+    table = frame(
+        CONTROL,
+        WORSE,
+        *(rows(arm, *[[0.5, 0.5]] * 3, metric=drawn) for arm in ("control", "voted")),
+        *(rows(arm, *[[0.6, 0.8]] * 3, metric=("distinct_2", "human")) for arm in ("voted",)),
+    )
+    found = set_against(table, arms("voted"))
+    assert {(r.key.metric, r.arm): r.human for r in found.rows} == {
+        ("perplexity", "control"): None,
+        ("perplexity", "voted"): None,
+        ("distinct_2", "control"): None,
+        ("distinct_2", "voted"): pytest.approx(0.7),
+    }
+
+
+def test_the_table_holds_every_figure_under_its_name():
+    table = set_against(frame(CONTROL, WORSE), arms("voted")).table
+    line = table[table["arm"] == "voted"].iloc[0]
+    assert (line["evaluator"], line["metric"], line["split"]) == ("mine", *PERPLEXITY)
+    assert (line["value"], line["difference"], line["pairs"]) == (122, 12, 3)
+    assert line["difference_low"] == pytest.approx(12 - 4.3027 / math.sqrt(3), abs=1e-4)
+    assert (line["collapse"], line["collapse_median"]) == ("1, 1, 1", 1)
+    assert math.isnan(table[table["arm"] == "control"].iloc[0]["difference"])
+
+
+# --- what is chosen -------------------------------------------------------------------------
+
+
+def several():
+    both = ("control", "voted")
+    parts = [CONTROL, WORSE]
+    for metric in (("loss", "held_out"), ("distinct_2", "drawn"), ("distinct_2", "kept")):
+        parts += [rows(arm, *[[1, 2]] * 3, metric=metric) for arm in both]
+    parts += [rows(a, *[[1, 2]] * 3, metric=("loss", "held_out"), bin="10-25%") for a in both]
+    parts += [rows(a, *[[1, 2]] * 3, metric=("questions", "drawn")) for a in both]
+    return frame(*parts)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ([], ["perplexity/held_out/", "distinct_2/drawn/", "questions/drawn/"]),
+        (["distinct_2"], ["distinct_2/drawn/", "distinct_2/kept/"]),
+        (["distinct_2/kept"], ["distinct_2/kept/"]),
+        (["loss/held_out"], ["loss/held_out/"]),
+        (["loss/held_out/10-25%"], ["loss/held_out/10-25%"]),
+        (["loss/*"], ["loss/held_out/", "loss/held_out/10-25%"]),
+        (["mine/loss/held_out/"], ["loss/held_out/"]),
+        (["questions", "perplexity", "questions"], ["questions/drawn/", "perplexity/held_out/"]),
+    ],
+)
+def test_metrics_are_asked_for_by_the_columns_that_name_them(asked, found):
+    rows_ = set_against(several(), arms("voted"), asked).rows
+    keys = dict.fromkeys(row.key for row in rows_)
+    assert [f"{key.metric}/{key.split}/{key.bin}" for key in keys] == found
+
+
+def test_a_metric_that_was_not_measured_is_refused_with_those_that_were():
+    with pytest.raises(RunError, match=r"metric: mtld: was measured in no run; .*: perplexity/he"):
+        set_against(several(), arms("voted"), ["loss", "mtld"])
+
+
+@pytest.mark.parametrize("tolerance", [0, -0.1, math.inf, math.nan])
+def test_a_tolerance_is_a_share_above_nothing(tolerance, tmp_path):
+    with pytest.raises(RunError, match=r"tolerance: .*: expected a share above 0"):
+        compare([tmp_path], tolerance=tolerance)
+
+
+# --- words ----------------------------------------------------------------------------------
+
+
+def test_the_verdict_carries_value_difference_and_interval():
+    # half widths 4.3027 / sqrt(3) = 2.48 and, of 111 122 133, 27: so one decimal, and none
+    first, last = verdict_sentences(set_against(frame(CONTROL, WORSE), arms("voted")))
+    assert first == (
+        "voted, generation 1: shown above control: "
+        "Perplexity, held-out 122, +12.0 (95 % interval +9.5 to +14.5)."
+    )
+    assert "p < 0.05, paired by seed (3 seeds), adjusted for 1 question." in last
+    assert "With 3 seeds a sign-flip test cannot give less than 0.25" in last
+
+
+def test_no_harm_is_a_claim_of_its_own_with_its_interval_and_bound():
+    same = rows("voted", [50, 100.1], [50, 109.9], [50, 120.0])
+    (first, _) = verdict_sentences(set_against(frame(CONTROL, same), arms("voted")))
+    # differences .1 -.1 0: s = .1, and 2.920 * .1 / sqrt(3) = .17 to either side; 2 % of 110
+    assert first.startswith("voted, generation 1: no difference is shown. Shown to do no harm")
+    assert "(90 %: −0.17 to +0.17) against +2.200" in first
+
+
+def test_what_is_not_shown_is_said_as_neither():
+    noisy = rows("voted", [50, 60], [50, 150], [50, 130])
+    (first, _) = verdict_sentences(set_against(frame(CONTROL, noisy), arms("voted")))
+    assert "no difference is shown. Neither a difference nor the absence of harm is shown" in first
+
+
+def test_one_seed_has_values_and_shows_nothing():
+    table = frame(rows("control", [50, 100]), rows("voted", [50, 130]))
+    found = set_against(table, arms("voted", seeds=(0,)))
+    assert verdict_sentences(found) == [
+        "voted, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed shows "
+        "nothing.",
+        "These figures carry no interval: run more seeds before believing a difference.",
+    ]
+    shown = difference_table(found)
+    assert shown.lines[1] == ("Perplexity, held-out", "voted", "↓", "130.0", "+30.00", "–", "–", "")
+    assert "One seed: no intervals, no p." in shown.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (5, "With 5 seeds a sign-flip test cannot give less than 0.0625: it can show nothing"),
+        (6, "Sign flips of 6 seeds can show a difference by themselves."),
+    ],
+)
+def test_what_so_many_seeds_can_show_is_said(seeds, said):
+    table = frame(
+        rows("control", *[[50, 100 + seed] for seed in range(seeds)]),
+        rows("voted", *[[50, 120 + 2 * seed] for seed in range(seeds)]),
+    )
+    found = set_against(table, arms("voted", seeds=tuple(range(seeds))))
+    assert said in verdict_sentences(found)[-1]
+
+
+def test_six_seeds_and_two_questions_are_too_few_for_sign_flips():
+    table = frame(
+        *(rows(arm, *[[50, 100 + seed] for seed in range(6)]) for arm in ("control", "a", "b"))
+    )
+    found = set_against(table, arms("a", "b", seeds=tuple(range(6))))
+    assert "cannot give less than 0.0312, adjusted 0.062: it" in verdict_sentences(found)[-1]
+
+
+def test_the_table_of_generations_says_when_each_seed_left():
+    control = rows("control", [100, 100, 100], [100, 100, 100])
+    voted = rows("voted", [100, 110, 120], [100, 101, 100])
+    found = set_against(frame(control, voted), arms("voted", seeds=(0, 1), last=2))
+    (line,) = generation_table(found).lines
+    assert line[:3] == ("Perplexity, held-out", "voted", "↓")
+    assert line[4] == "+2.000"  # 2 % of 100
+    assert line[6:] == ("1, >2", "1")  # half of the seeds have left at 1

@@ -1,0 +1,139 @@
+"""What `textmad compare` prints and writes, from run folders to files."""
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+import textmad as tm
+from textmad.report import comparison_page
+
+PURE = tm.Recipe(generations=1, mix={"model_tokens": 20_000})
+HUMAN = PURE.replace(mix={"model_tokens": 0, "human_tokens": 20_000})
+HOSTILE = '"><script>alert(1)</script>$x_%|&'
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, measured_runs):
+    """Two arms of two seeds, of which one has a hostile base model's name."""
+    place = tmp_path_factory.mktemp("runs")
+    hostile = PURE.replace(model={"base": HOSTILE})
+    found = []
+    for seed in (0, 1):
+        for name, recipe, end in (("human", HUMAN, 100.0), ("pure", hostile, 120.0 + seed)):
+            values = {("perplexity", "held_out"): [90.0 + seed, end + seed]}
+            run = recipe.replace(seed=seed)
+            found.append(measured_runs.write(place / f"{name}-{seed}", run, values))
+    return found
+
+
+@pytest.fixture(scope="module")
+def comparison(folders):
+    return tm.compare(folders)
+
+
+@pytest.fixture(scope="module")
+def written(comparison, tmp_path_factory):
+    """Every file by its ending."""
+    paths = tm.write_comparison(comparison, tmp_path_factory.mktemp("out") / "new" / "folder")
+    return {path.suffix: path for path in paths}
+
+
+def test_the_folder_holds_each_form_and_nothing_else(written):
+    assert set(written) == {".md", ".csv", ".parquet", ".tex", ".html"}
+    assert sorted(written[".md"].parent.iterdir()) == sorted(written.values())
+
+
+def test_equal_comparisons_give_equal_bytes(folders, written, tmp_path):
+    for path in tm.write_comparison(tm.compare(folders), tmp_path):
+        assert path.read_bytes() == written[path.suffix].read_bytes()
+
+
+def test_csv_and_parquet_hold_the_table(comparison, written):
+    pd.testing.assert_frame_equal(pd.read_parquet(written[".parquet"]), comparison.table)
+    lines = list(csv.DictReader(io.StringIO(written[".csv"].read_text())))
+    assert [float(line["difference"]) for line in lines[1:]] == [20.5]  # 20 and 21
+
+
+def test_markdown_begins_with_the_verdict_and_ends_with_the_arms(written):
+    text = written[".md"].read_text()
+    assert text.startswith("# human_tokens=0 against human only\n\nhuman_tokens=0, generation 1: ")
+    assert "| Perplexity, held-out | human_tokens=0 | ↓ |" in text
+    assert text.splitlines()[-2].startswith("- **human only**: seeds 0, 1; ")
+
+
+def test_latex_has_the_rules_of_booktabs_and_no_bare_letters(written):
+    text = written[".tex"].read_text()
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert rule in text
+    assert r"human\_tokens=0" in text
+    assert text.isascii()
+    for line in text.splitlines()[2:-2]:
+        assert line.startswith("\\") or len(re.findall(r"(?<!\\)&", line)) == 7
+
+
+def test_latex_escapes_what_it_would_run():
+    table = comparison_page.Table(("a", "b"), ((r"50% of \x {y} #1", "$x$ & ~"),), ())
+    (line,) = (line for line in comparison_page.to_latex(table).splitlines() if "50" in line)
+    assert line.startswith(r"50\% of \textbackslash x \{y\} \#1 & \$x\$ \& ")
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, attributes))
+
+
+def test_the_page_loads_nothing_and_a_hostile_name_stays_text(written):
+    page, tags = written[".html"].read_text(), Tags()
+    tags.feed(page)
+    assert not {"script", "img", "link"} & {tag for tag, _ in tags.found}
+    assert not [name for _, given in tags.found for name, _ in given if name.startswith("on")]
+    assert "&lt;script&gt;" in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_the_page_draws_curves_with_bands_and_a_forest(written):
+    figures = re.findall(r"<svg.*?</svg>", written[".html"].read_text(), flags=re.DOTALL)
+    texts = ["".join(ElementTree.fromstring(svg).itertext()) for svg in figures]
+    assert len(figures) == 2
+    forest, curve = texts
+    assert "difference" in forest
+    assert "human_tokens=0" in curve
+    assert "human only" in curve
+    assert "FillBetweenPolyCollection" in figures[1] or "PolyCollection" in figures[1]
+
+
+def test_one_seed_draws_no_band(folders):
+    found = tm.compare(folders[:2])
+    (figure,) = comparison_page.comparison_plots.curves(found)
+    assert "PolyCollection" not in figure.svg
+
+
+def test_a_place_that_cannot_be_written_is_refused(comparison, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(tm.RunError, match="cannot be written"):
+        tm.write_comparison(comparison, tmp_path / "file")
+
+
+def test_more_arms_than_colours_and_an_arm_without_numbers_are_drawn(tmp_path, measured_runs):
+    recipes = [HUMAN, *(PURE.replace(train={"epochs": 1.0 + n}) for n in range(7))]
+    places = [
+        measured_runs.write(
+            tmp_path / str(n),
+            recipe,
+            {("perplexity", "held_out"): [90.0, float("nan") if n == 7 else 100.0 + n]},
+            note="broken",
+        )
+        for n, recipe in enumerate(recipes)
+    ]
+    page = comparison_page.to_html(tm.compare(places))
+    assert "epochs=7" in page
+    assert "no number of epochs=7, seed 0: broken" in page
