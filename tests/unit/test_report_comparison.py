@@ -8,9 +8,11 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import textmad as tm
-from textmad.report import comparison_page
+from textmad.report import comparison_page, to_rich
+from textmad.report.comparison_words import difference_table
 
 PURE = tm.Recipe(generations=1, mix={"model_tokens": 20_000})
 HUMAN = PURE.replace(mix={"model_tokens": 0, "human_tokens": 20_000})
@@ -115,6 +117,27 @@ def test_one_seed_draws_no_band(folders):
     found = tm.compare(folders[:2])
     (figure,) = comparison_page.comparison_plots.curves(found)
     assert "PolyCollection" not in figure.svg
+
+
+def test_generation_0_alone_is_compared_without_slopes(tmp_path, measured_runs):
+    values = {("perplexity", "held_out"): [90.0]}
+    places = [
+        measured_runs.write(tmp_path / name, recipe, values)
+        for name, recipe in (("p", PURE), ("h", HUMAN))
+    ]
+    text = comparison_page.to_page_markdown(tm.compare(places))
+    assert "generation 0, one seed: Perplexity, held-out 90.00 (0)" in text
+    assert "Not finished: " in text
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_a_terminal_shows_every_letter_of_the_table(comparison, width):
+    console = Console(width=width, file=io.StringIO())
+    console.print(to_rich(difference_table(comparison)))
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    for word in ("Perplexity", "held-out", "difference", "+20.5"):
+        assert word in shown
 
 
 def test_a_place_that_cannot_be_written_is_refused(comparison, tmp_path):

@@ -101,7 +101,8 @@ def to_html(comparison: Comparison) -> str:
 def title(comparison: Comparison) -> str:
     """Which arms against which control."""
     others = [arm for arm in comparison.seeds if arm != comparison.control]
-    return f"{', '.join(others)} against {comparison.control}"
+    named = ", ".join(others) if len(others) <= 3 else f"{len(others)} arms"
+    return f"{named} against {comparison.control}"
 
 
 def described(comparison: Comparison) -> dict[str, str]:

@@ -82,7 +82,7 @@ def to_rich(table: Table) -> Group:
 
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 0))
     for index, name in enumerate(table.header):
-        shown.add_column(Text(name), justify="left" if index < 3 else "right", no_wrap=index > 0)
+        shown.add_column(Text(name), justify="left" if index < 3 else "right", overflow="fold")
     for line in table.lines:
         shown.add_row(*(Text(cell) for cell in line))
     return Group(shown, *(Text(note, style="dim") for note in table.notes))
