@@ -130,7 +130,7 @@ def test_generation_0_alone_is_compared_without_slopes(tmp_path, measured_runs):
     assert "Not finished: " in text
 
 
-@pytest.mark.parametrize("width", [60, 100])
+@pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_shows_every_letter_of_the_table(comparison, width):
     console = Console(width=width, file=io.StringIO())
     console.print(to_rich(difference_table(comparison)))
