@@ -40,6 +40,7 @@ def run(short_recipe: tm.Recipe, tmp_path_factory: pytest.TempPathFactory) -> tm
     recipe = short_recipe.replace(
         mix={"human_tokens": 600, "model_tokens": 600, "human": "fresh"},
         sample={"prompt": "human", "prompt_tokens": 6, "max_new_tokens": 50, "oversample": 2.0},
+        crawl={"contamination": 0.2, "guard": [Nosy()]},
         curate=[Nosy(), tm.filters.Upvotes(scorer=nosy_scorer, keep=0.8)],
         evaluate=["perplexity", "diversity", "rare_tokens"],
     )
