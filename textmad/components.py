@@ -33,12 +33,14 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "duplicates": "textmad.curation.duplicates:Duplicates",
         "upvotes": "textmad.curation.votes:Upvotes",
         "author": "textmad.curation.author:Author",
+        "detector": "textmad.curation.detector:Detector",
     },
     "evaluator": {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",
         "diversity": "textmad.evaluators.diversity:Diversity",
         "rare_tokens": "textmad.evaluators.rare_tokens:RareTokens",
         "votes": "textmad.evaluators.votes:Votes",
+        "detection": "textmad.evaluators.detection:Detection",
     },
 }
 TWIN = "twin "  # before a filter's name

@@ -14,8 +14,10 @@ import numpy as np
 
 from textmad import mixture
 from textmad.corpus import open_corpus
+from textmad.curation import Detector
+from textmad.detection import Method
 from textmad.documents import token_counts
-from textmad.evaluators import Perplexity, RareTokens
+from textmad.evaluators import Detection, Perplexity, RareTokens
 from textmad.models import LanguageModel, open_model
 from textmad.recipe import Recipe
 from textmad.seeds import stream
@@ -29,6 +31,8 @@ _PROBE_TOKENS = 3_000  # enough to time, little enough to wait for
 # Measured on runs of the quickstart; columns and manifests included.
 _BYTES_A_TOKEN = 2.5  # of documents in Parquet
 _BYTES_A_GENERATION = 60_000  # metrics, manifests, training curve
+# How often a text is read to be detected: two of cross-perplexity's are for both models at once.
+_PASSES: dict[Method, int] = {"curvature": 1, "cross_perplexity": 3, "trained": 0}
 
 
 class Speed(NamedTuple):
@@ -163,6 +167,14 @@ def _scored_tokens(recipe: Recipe, held_out_tokens: int) -> int:
     scorers = [getattr(judge, "scorer", None) for judge in recipe.filters()]
     crowds = sum("fluency" in (s if isinstance(s, Mapping) else [s]) for s in scorers)
     each += crowds * mixture.model_tokens_drawn(recipe.mix, recipe.sample)
+    detectors = [judge.method for judge in recipe.filters() if isinstance(judge, Detector)]
+    each += sum(_PASSES[m] for m in detectors) * mixture.model_tokens_drawn(
+        recipe.mix, recipe.sample
+    )
+    detections = [m for e in evaluators if isinstance(e, Detection) for m in e.methods]
+    # Drawn and human text, and kept text where it is less.
+    compared = mixture.compared_tokens(recipe.mix, recipe.sample) * (3 if recipe.curate else 2)
+    each += sum(_PASSES[m] for m in detections) * compared
     return once + each * (recipe.generations + 1)
 
 

@@ -26,7 +26,7 @@ from textmad.curation.protocol import Context, apply_filters
 from textmad.curation.taste import own_scorer_sources
 from textmad.errors import CorpusError, RunError
 from textmad.evaluators import Snapshot, count_words, measure
-from textmad.models import Drawn, Fitted, LanguageModel, open_model, processes
+from textmad.models import Drawn, Fitted, LanguageModel, expecting, open_model, processes
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
 from textmad.seeds import stream, torch_seed
@@ -199,6 +199,10 @@ class Recursion:
                 earlier=self.run.candidates,
                 token_nll=self.model(generation).token_nll,
                 base_token_nll=self.base.token_nll,
+                base_token_moments=lambda texts: expecting(self.base).token_moments(texts),
+                cross_entropy=lambda texts: expecting(self.model(generation)).cross_entropy(
+                    texts, self.base
+                ),
             )
 
         def write(candidates: Dataset, folder: Path) -> None:

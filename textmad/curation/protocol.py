@@ -21,6 +21,8 @@ from textmad.errors import CurationError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from textmad.models import TokenMoments
+
 DECISION = ("kept", "score", "filter", "reason")
 
 
@@ -42,6 +44,13 @@ class Verdicts:
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
+def _not_told(texts: Sequence[str]) -> Any:
+    raise CurationError(
+        "this context tells no token moments and no cross-entropy: it was made by hand without "
+        "them; give it base_token_moments and cross_entropy"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """What a filter may know beside the candidates. Held-out text is not among it.
@@ -53,6 +62,10 @@ class Context:
         earlier: an earlier generation's candidates with all verdicts on them.
         token_nll: nats for each token of each text under the model that drew the candidates.
         base_token_nll: the same under the run's base model.
+        base_token_moments: these beside their mean and variance over the base's distribution of
+            each token; an error where the base does not tell them (`TellsExpectations`).
+        cross_entropy: mean nats, under the model that drew the candidates, of what the base would
+            write at each token; an error in the same case.
     """
 
     generation: int
@@ -61,6 +74,8 @@ class Context:
     earlier: Callable[[int], Dataset]
     token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
     base_token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
+    base_token_moments: Callable[[Sequence[str]], TokenMoments] = _not_told
+    cross_entropy: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]] = _not_told
 
 
 Filter = Callable[["Dataset", Context], Verdicts]

@@ -43,5 +43,7 @@ METRICS: dict[str, Metric] = {
         Metric("votes_agreement", "higher", "", "Votes follow quality (Spearman)"),
         Metric("reward_mean", "higher", "", "Mean reward"),
         Metric("reward_variance", "human", "", "Variance of reward"),
+        # detection
+        Metric("detection_auc", "human", "", "Told from human text (AUC)"),
     )
 }
