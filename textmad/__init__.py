@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from textmad.recursion import run
     from textmad.report import write_report
     from textmad.store import Run
+    from textmad.studies import Study, load_study, study
 
 __version__ = "0.1.0"
 
@@ -48,13 +49,16 @@ __all__ = [
     "RunError",
     "RunInUseError",
     "Snapshot",
+    "Study",
     "TextmadError",
     "Verdicts",
     "evaluators",
     "filters",
     "load_recipe",
+    "load_study",
     "make_plan",
     "run",
+    "study",
     "testing",
     "write_report",
 ]
@@ -67,8 +71,11 @@ _HOMES = {
     "Recipe": "textmad.recipe",
     "load_recipe": "textmad.recipe",
     "Run": "textmad.store",
+    "Study": "textmad.studies",
+    "load_study": "textmad.studies",
     "make_plan": "textmad.planning",
     "run": "textmad.recursion",
+    "study": "textmad.studies",
     "write_report": "textmad.report",
 }
 _MODULES = {

@@ -86,6 +86,29 @@ def run(
 
 
 @app.command()
+def study(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study, in YAML.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The study's folder.")],
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Runs side by side, a process each.")
+    ] = 1,
+) -> None:
+    """Run the arms and seeds of a study with their controls, or go on where it was interrupted."""
+    from textmad import studies
+    from textmad.progress import make_progress
+    from textmad.studies.table import summary
+
+    studies.study(
+        studies.load_study(study),
+        out,
+        jobs=jobs,
+        progress=make_progress(),
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+        at_end=lambda runs: print(summary(runs, out), flush=True),
+    )
+
+
+@app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders.")],
     out: Annotated[

@@ -1,0 +1,21 @@
+"""Studies: one recipe, several arms of it with their controls, several seeds.
+
+A study's runs are ordinary runs. What they have in common is computed once (`store.sharing`).
+"""
+
+from textmad.studies.arms import Arm, PlannedRun, Study, load_study, parse_study
+from textmad.studies.conduct import study
+from textmad.studies.folder import RunState, Saved, saved, states
+
+__all__ = [
+    "Arm",
+    "PlannedRun",
+    "RunState",
+    "Saved",
+    "Study",
+    "load_study",
+    "parse_study",
+    "saved",
+    "states",
+    "study",
+]
