@@ -3,9 +3,10 @@
 A study's runs are ordinary runs. What they have in common is computed once (`store.sharing`).
 """
 
-from textmad.studies.arms import Arm, PlannedRun, Study, load_study, parse_study
+from textmad.studies.arms import Arm, PlannedRun, Study
 from textmad.studies.conduct import study
 from textmad.studies.folder import RunState, Saved, saved, states
+from textmad.studies.parsing import is_study, load_study, parse_study
 
 __all__ = [
     "Arm",
@@ -13,6 +14,7 @@ __all__ = [
     "RunState",
     "Saved",
     "Study",
+    "is_study",
     "load_study",
     "parse_study",
     "saved",

@@ -11,9 +11,10 @@ from typing import Any
 from textmad import store
 from textmad.errors import RunError, TextmadError
 from textmad.progress import Progress, SilentProgress
-from textmad.studies.arms import Study, load_study, parse_study
+from textmad.studies.arms import Study
 from textmad.studies.engines import in_pool, in_this_process
 from textmad.studies.folder import RUNS, RunState, begun, states
+from textmad.studies.parsing import load_study, parse_study
 
 
 def study(
