@@ -29,7 +29,8 @@ def main() -> None:
 
 def _end_with_the_study() -> None:
     """Leave at once when stdin ends: what is committed is whole, and all locks go with us."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin, which Python could not close while this thread reads it
+        pass
     os._exit(128 + signal.SIGTERM)
 
 
