@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from textmad.recursion import run
     from textmad.report import Comparison, compare, write_comparison, write_report
     from textmad.store import Run
+    from textmad.studies import Study, load_study, study
 
 __version__ = "0.1.0"
 
@@ -49,15 +50,18 @@ __all__ = [
     "RunError",
     "RunInUseError",
     "Snapshot",
+    "Study",
     "TextmadError",
     "Verdicts",
     "compare",
     "evaluators",
     "filters",
     "load_recipe",
+    "load_study",
     "make_plan",
     "run",
     "stats",
+    "study",
     "testing",
     "write_comparison",
     "write_report",
@@ -71,11 +75,14 @@ _HOMES = {
     "Recipe": "textmad.recipe",
     "load_recipe": "textmad.recipe",
     "Run": "textmad.store",
+    "Study": "textmad.studies",
+    "load_study": "textmad.studies",
     "make_plan": "textmad.planning",
     "run": "textmad.recursion",
     "Comparison": "textmad.report",
     "compare": "textmad.report",
     "write_comparison": "textmad.report",
+    "study": "textmad.studies",
     "write_report": "textmad.report",
 }
 _MODULES = {

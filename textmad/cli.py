@@ -44,11 +44,24 @@ RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, in
 
 
 @app.command()
-def plan(recipe: RecipePath, set_: Set = None) -> None:
+def plan(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe or a study, in YAML.")],
+    set_: Set = None,
+) -> None:
     """Say all that can be known before spending.
 
     Faults, stages, tokens, disk, time.
     """
+    from textmad import studies
+
+    if studies.is_study(recipe):
+        if set_:
+            raise RecipeError("--set: is for recipes; change the study file")
+        study = studies.load_study(recipe)
+        from textmad.planning import make_study_plan
+
+        print(make_study_plan(study).to_text())
+        return
     loaded, _ = _load(recipe, set_)
     from textmad.planning import make_plan
 
@@ -83,6 +96,29 @@ def run(
         page = write_report([finished])
         print_table(finished)
         print(f"report: {page}")
+
+
+@app.command()
+def study(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study, in YAML.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The study's folder.")],
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Runs side by side, a process each.")
+    ] = 1,
+) -> None:
+    """Run the arms and seeds of a study with their controls, or go on where it was interrupted."""
+    from textmad import studies
+    from textmad.progress import make_progress
+    from textmad.studies.table import summary
+
+    studies.study(
+        studies.load_study(study),
+        out,
+        jobs=jobs,
+        progress=make_progress(),
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+        at_end=lambda runs: print(summary(runs, out), flush=True),
+    )
 
 
 @app.command()

@@ -7,20 +7,24 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from textmad import mixture
-from textmad.corpus import open_corpus
+from textmad.corpus import Corpus, open_corpus
 from textmad.curation import Detector
 from textmad.detection import Method
 from textmad.documents import token_counts
+from textmad.errors import TextmadError
 from textmad.evaluators import Detection, Perplexity, RareTokens
 from textmad.models import LanguageModel, open_model
 from textmad.recipe import Recipe
 from textmad.seeds import stream
+from textmad.store import stage_key
+from textmad.studies import Study
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -124,14 +128,17 @@ class Plan:
                 f"drawing        {self.drawn_tokens:,} tokens a generation "
                 f"({self.speed.sample:,.0f} a second here)",
                 f"keeping        at most about {self.kept_tokens:,} of them, "
-                f"{self.model_tokens:,} needed"
-                + _shortage(self.kept_tokens, self.model_tokens, self.kept_share, "sample"),
+                f"{self.model_tokens:,} needed{self.shortage()}",
                 *([self.crawl.to_text()] if self.crawl else []),
                 f"disk           about {self.disk_bytes / 1e6:,.0f} MB",
                 f"time           about {self.seconds / 60:.1f} minutes on this machine, "
                 "your own filters and evaluators not counted",
             ]
         )
+
+    def shortage(self) -> str:
+        """What to change where the filters leave too little; empty where they do not."""
+        return _shortage(self.kept_tokens, self.model_tokens, self.kept_share, "sample")
 
 
 def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:
@@ -141,18 +148,99 @@ def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:
     return f": TOO FEW, raise {group}.oversample to {enough:g} or more"
 
 
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study's runs will take: a plan for each arm, and what the arms share."""
+
+    study: Study
+    plans: dict[str, Plan]  # by the arm's name
+    shared_seconds: float  # of a seed's runs together
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time of all runs, one after another."""
+        each_seed = sum(plan.seconds for plan in self.plans.values()) - self.shared_seconds
+        return each_seed * len(self.study.seeds)
+
+    def to_text(self) -> str:
+        """A line an arm, and the sums."""
+        num_runs, num_seeds = len(self.study.runs()), len(self.study.seeds)
+        stages = sum(plan.stages for plan in self.plans.values()) * num_seeds
+        disk = sum(plan.disk_bytes for plan in self.plans.values()) * num_seeds
+        width = max(map(len, self.plans))
+        return "\n".join(
+            [
+                *(
+                    f"{name:<{width}}  {plan.seconds / 60:5.1f} minutes a run{plan.shortage()}"
+                    for name, plan in self.plans.items()
+                ),
+                f"runs   {len(self.plans)} arms x {num_seeds} seeds = {num_runs}, {stages} stages",
+                f"disk   at most about {disk / 1e6:,.0f} MB",
+                f"time   about {self.seconds / 60:.1f} minutes one after another on this machine; "
+                f"sharing generation 0 saves {self.shared_seconds * num_seeds / 60:.1f} or more",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What a plan looks at."""
+
+    recipe: Recipe
+    model: LanguageModel
+    corpus: Corpus
+    seconds: float  # that opening both took
+
+    @cached_property
+    def speed(self) -> Speed:
+        return _probe(self.recipe, self.model, self.corpus.human)
+
+
 def make_plan(recipe: Recipe) -> Plan:
     """Read the corpus, open the model, check all budgets, and time a short probe.
 
     Raises:
         TextmadError: whatever would stop the run, as far as it can be known now.
     """
+    return _plan(recipe, _open(recipe))
+
+
+def make_study_plan(study: Study) -> StudyPlan:
+    """The same for every arm of a study; arms on the same corpus and model share the probe.
+
+    Raises:
+        TextmadError: whatever would stop a run; the message begins with the arm.
+    """
+    opened: dict[str, _Opened] = {}
+    plans: dict[str, Plan] = {}
+    shared: dict[str, list[float]] = {}
+    for arm in study.arms:
+        recipe = arm.recipe
+        sample = recipe.sample.model_dump(exclude={"oversample", "min_tokens"})
+        probed = [recipe.corpus, recipe.model, recipe.train]
+        key = stage_key({"sample": sample, "groups": [group.model_dump() for group in probed]})
+        try:
+            if key not in opened:
+                opened[key] = _open(recipe)
+            plan = plans[arm.name] = _plan(recipe, opened[key])
+        except TextmadError as error:
+            raise type(error)(f"{arm.name}: {error}") from error
+        seconds = plan.trained_tokens[0] / plan.speed.train
+        shared.setdefault(f"{key} {plan.trained_tokens[0]}", []).append(seconds)
+    return StudyPlan(study, plans, sum(sum(seconds[1:]) for seconds in shared.values()))
+
+
+def _open(recipe: Recipe) -> _Opened:
     begun = time.perf_counter()
     model = open_model(recipe.model, recipe.sample)
     corpus = open_corpus(
         recipe.corpus, lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32)
     )
-    opening_seconds = time.perf_counter() - begun
+    return _Opened(recipe, model, corpus, time.perf_counter() - begun)
+
+
+def _plan(recipe: Recipe, opened: _Opened) -> Plan:
+    corpus = opened.corpus
     human, held_out = corpus.report["human"], corpus.report["held_out"]
     mixture.check_human_tokens(recipe.mix, recipe.generations, corpus.human, recipe.crawl)
     return Plan(
@@ -174,8 +262,8 @@ def make_plan(recipe: Recipe) -> Plan:
             mixture.model_tokens_needed(recipe.mix, recipe.crawl) if recipe.generations else 0
         ),
         scored_tokens=_scored_tokens(recipe, held_out["tokens"]),
-        opening_seconds=opening_seconds,
-        speed=_probe(recipe, model, corpus.human),
+        opening_seconds=opened.seconds,
+        speed=opened.speed,
         crawl=_crawl_plan(recipe),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -49,6 +49,7 @@ def run(
     progress: Progress | None = None,
     num_processes: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    shared: store.SharedStages | None = None,
 ) -> store.Run:
     """Run a recipe into the folder `out`, or go on with the run that stands there.
 
@@ -61,11 +62,13 @@ def run(
         progress: told what is being done; silent by default.
         num_processes: how many processes are expected; another number is an error.
         overrides: recorded in the provenance beside the resolved recipe.
+        shared: stages that other runs of a study have committed, to be taken over.
 
     Raises:
         TextmadError: see `textmad.errors`. What was committed before stays and is used again.
     """
-    with _begun(recipe, Path(out), progress or SilentProgress(), num_processes, overrides) as loop:
+    progress = progress or SilentProgress()
+    with _begun(recipe, Path(out), progress, num_processes, overrides, shared) as loop:
         loop.corpus()
         for generation in range(recipe.generations + 1):
             if loop.crawls(generation):
@@ -90,8 +93,14 @@ class _ComparedHuman(NamedTuple):
 class Recursion:
     """The stages of one run. Each is computed once, committed, and from then on read."""
 
-    def __init__(self, recipe: Recipe, folder: store.RunFolder, progress: Progress) -> None:
-        self.recipe, self.folder, self.progress = recipe, folder, progress
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: store.RunFolder,
+        progress: Progress,
+        shared: store.SharedStages | None = None,
+    ) -> None:
+        self.recipe, self.folder, self.progress, self.shared = recipe, folder, progress, shared
         self.base = open_model(recipe.model, recipe.sample)
         self.evaluators = [(c.name, c.build("evaluator")) for c in recipe.evaluate]
         self.filters = [(c.name, c.build("filter")) for c in recipe.curate]
@@ -108,11 +117,14 @@ class Recursion:
     def corpus(self) -> None:
         """Human text in: cleaned, split into the training pool and held-out."""
 
+        def check(human: Dataset) -> None:
+            mixture.check_human_tokens(
+                self.recipe.mix, self.recipe.generations, human, self.recipe.crawl
+            )
+
         def compute() -> Corpus:
             corpus = open_corpus(self.recipe.corpus, self._count_tokens)
-            mixture.check_human_tokens(
-                self.recipe.mix, self.recipe.generations, corpus.human, self.recipe.crawl
-            )
+            check(corpus.human)
             return corpus
 
         def write(corpus: Corpus, folder: Path) -> None:
@@ -129,6 +141,7 @@ class Recursion:
             },
             compute,
             write,
+            accept=lambda folder: check(documents.read_parquet(folder / "human.parquet")),
         )
 
     def crawls(self, generation: int) -> bool:
@@ -186,7 +199,8 @@ class Recursion:
         inputs = {"mix": self.recipe.mix.model_dump(), "corpus": self._digest("corpus")}
         if generation == 0:  # human text only: how later generations mix makes no difference
             inputs["mix"] = {"human_tokens": mixture.training_tokens(self.recipe.mix, 0)}
-        inputs["curate"] = [self._digest("curate", earlier) for earlier in range(generation)]
+        learned_from = range(generation) if self.recipe.mix.model_tokens else ()
+        inputs["curate"] = [self._digest("curate", earlier) for earlier in learned_from]
         if self.crawls(generation):
             inputs["crawl"] = [self._digest("crawl", g) for g in range(1, generation + 1)]
         self._stage("mix", generation, inputs, compute, write)
@@ -209,7 +223,7 @@ class Recursion:
             _write_json({"curve": fitted.curve}, folder / "training.json")
 
         inputs = {
-            "model": self.recipe.model.model_dump(),
+            "model": self.recipe.model.model_dump(exclude={"start_from"}),  # see `previous`
             "train": self.recipe.train.model_dump(),
             "mix": self._digest("mix", generation),
             "previous": None if previous is None else self._digest("model", previous),
@@ -238,8 +252,9 @@ class Recursion:
             documents.write_parquet(candidates, folder / "candidates.parquet")
 
         inputs = {
-            "sample": settings.model_dump(),
+            "sample": settings.model_dump(exclude={"oversample", "min_tokens"}),  # see `num_tokens`
             "num_tokens": num_tokens,
+            "author": self.base.name,
             "model": self._digest("model", generation),
             "corpus": self._digest("corpus") if prompts else None,
         }
@@ -263,6 +278,7 @@ class Recursion:
 
         inputs = {
             "curate": [component.dump() for component in self.recipe.curate],
+            "model": self._digest("model", generation),
             "sample": self._digest("sample", generation),
             "earlier": [self._digest("curate", earlier) for earlier in range(generation)],
             "corpus": self._digest("corpus"),
@@ -292,6 +308,7 @@ class Recursion:
         inputs = {
             "evaluate": [component.dump() for component in self.recipe.evaluate],
             "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
+            "corpus": self._digest("corpus"),
             **{stage: self._digest(stage, generation) for stage in ("mix", "model", "curate")},
         }
         if self.crawls(generation):
@@ -332,16 +349,18 @@ class Recursion:
         total: int | None = None,
         main_only: bool = False,
         own_code: Mapping[str, str] | None = None,
+        accept: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         """Compute and commit a stage, unless it is there from the same inputs.
 
         Where only the user's own filters or evaluators were changed since (mended, most often),
-        it is computed again, and has to come out the same.
+        it is computed again, and has to come out the same. What another run of a study has
+        committed from the same inputs is taken over, if `accept` does not object.
         """
-        folder = self.folder.stage(name, generation)
+        folder, title = self.folder.stage(name, generation), self.folder.name(name, generation)
         inputs = {
             **inputs,
-            "seed": self.recipe.seed,
+            "seed": None if name == "corpus" else self.recipe.seed,  # one split for all seeds
             "generation": generation,
             "base": self.base_digests,
             "code": store.code_version(),
@@ -354,13 +373,16 @@ class Recursion:
         processes.barrier()  # nobody writes before everybody has looked
         if there is not None and made_by == inputs["own_code"]:
             return
-        with self.progress.stage(generation, name, total, "tokens"):
-            if not main_only or processes.is_main():
-                value = compute()
-            if processes.is_main():
-                title = self.folder.name(name, generation)
-                commit = store.commit if there is None else store.confirm
-                commit(folder, title, inputs, lambda place: write(value, place))
+        claim = self.shared.claim if self.shared is not None and there is None else _alone
+        with claim(folder, title, inputs, accept) as taken_over:
+            if taken_over:
+                return
+            with self.progress.stage(generation, name, total, "tokens"):
+                if not main_only or processes.is_main():
+                    value = compute()
+                if processes.is_main():
+                    commit = store.commit if there is None else store.confirm
+                    commit(folder, title, inputs, lambda place: write(value, place))
         processes.barrier()
 
     def _digest(self, stage: str, generation: int | None = None) -> str:
@@ -496,6 +518,7 @@ def _begun(
     progress: Progress,
     num_processes: int | None,
     overrides: Mapping[str, Any] | None,
+    shared: store.SharedStages | None,
 ) -> Iterator[Recursion]:
     """The loop over a run folder that this run's first process has locked."""
     running = processes.world_size()
@@ -506,7 +529,7 @@ def _begun(
         )
     with store.begin(out, recipe) if processes.is_main() else nullcontext():
         processes.barrier()
-        loop = Recursion(recipe, store.RunFolder(out), progress)
+        loop = Recursion(recipe, store.RunFolder(out), progress, shared)
         if processes.is_main():
             loop.folder.keep_session(
                 device=str(processes.device()),
@@ -518,6 +541,11 @@ def _begun(
             )
         processes.barrier()
         yield loop
+
+
+def _alone(*_: Any) -> AbstractContextManager[bool]:
+    """The claim of a run that shares with none: nothing is taken over."""
+    return nullcontext(False)
 
 
 def _own_code(components: Sequence[tuple[str, Any]]) -> dict[str, str]:

@@ -14,8 +14,9 @@ from textmad.recipe import Recipe, load_recipe
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "recipes"
 LAUNCH = sorted((FOLDER / "accelerate").glob("*.yaml"))
-RECIPES = sorted(set(FOLDER.rglob("*.yaml")) - set(LAUNCH))
-PAGES = sorted({*RECIPES, *FOLDER.rglob("*.md"), ROOT / "README.md"})
+STUDIES = sorted(FOLDER.rglob("study.yaml"))
+RECIPES = sorted(set(FOLDER.rglob("*.yaml")) - set(LAUNCH) - set(STUDIES))
+PAGES = sorted({*RECIPES, *STUDIES, *FOLDER.rglob("*.md"), ROOT / "README.md"})
 LOOPS = ("fully-synthetic", "augmentation", "fresh-data", "accumulate", "accumulate-subsample")
 
 
@@ -77,7 +78,7 @@ def test_there_are_recipes_for_the_quickstart_and_for_every_classic_loop():
     assert {f"{loop}/recipe.yaml" for loop in LOOPS} <= names
 
 
-@each_recipe
+@pytest.mark.parametrize("path", [*RECIPES, *STUDIES], ids=name_of)
 def test_a_recipe_opens_with_question_run_cost_and_expect(path: Path):
     assert list(header(path)) == ["Question", "Run", "Cost", "Expect"]
     assert all(header(path).values())
@@ -89,6 +90,23 @@ def test_the_command_in_a_recipe_runs_that_recipe(path: Path):
     if load_recipe(path).corpus.source != "chitchat":  # a file of the user's
         command += r"\n--set corpus\.source=\S+"
     assert re.fullmatch(command, header(path)["Run"])
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=name_of)
+def test_the_command_in_a_study_runs_that_study(path: Path):
+    command = rf"textmad study recipes/{re.escape(name_of(path))} --out runs/[a-z-]+"
+    assert re.fullmatch(command, header(path)["Run"])
+
+
+def test_the_quickstart_study_is_the_three_recipes_under_three_seeds():
+    study = tm.load_study(FOLDER / "quickstart" / "study.yaml")
+    files = {"unselected": "recipe", "voted": "voted", "human only": "human"}
+    expected = {
+        arm: load_recipe(FOLDER / "quickstart" / f"{file}.yaml").dump()
+        for arm, file in files.items()
+    }
+    assert {arm.name: arm.recipe.dump() for arm in study.arms} == expected
+    assert study.seeds == (0, 1, 2)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -154,7 +172,7 @@ def test_the_classic_loops_differ_in_the_mixture_alone():
 
 @pytest.mark.parametrize("folders", [("quickstart",), LOOPS], ids=["quickstart", "loops"])
 def test_what_is_set_side_by_side_is_compared_on_equally_many_tokens(folders: tuple[str, ...]):
-    paths = [path for folder in folders for path in (FOLDER / folder).glob("*.yaml")]
+    paths = [path for path in RECIPES if path.parent.name in folders]
     assert len(paths) > 1
     assert len({compared_tokens(load_recipe(path)) for path in paths}) == 1
 

@@ -21,6 +21,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"report", "planning", "testing"},
+    {"studies"},
     {"recursion", "synthetic"},
     {"models", "crawl"},
     {"evaluators", "curation", "corpus"},

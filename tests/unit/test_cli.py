@@ -116,6 +116,18 @@ def test_plan_prints_what_a_run_will_take(textmad, recipe_file):
     assert answer.out.startswith("generations    0 to 3, 21 stages\n")
 
 
+def test_plan_of_a_study_has_a_line_an_arm_and_no_set(textmad, recipe_file, tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"recipe: {recipe_file}\nseeds: [0, 1]\n")
+    answer = textmad("plan", path)
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:2]] == ["base", "human only"]
+    assert lines[2] == "runs   2 arms x 2 seeds = 4, 44 stages"  # 1 + 2 x 5 a run
+    message = "textmad: --set: is for recipes; change the study file\n"
+    assert textmad("plan", path, "--set", "generations=3") == Answer(2, "", message)
+
+
 def test_report_takes_several_runs_and_a_place(textmad, run_folder, recipe_file, tmp_path):
     other = tmp_path / "other"
     tm.run(tm.load_recipe(recipe_file, {"seed": 1}), other)

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 import textmad as tm
-from textmad.planning import CrawlPlan, Plan, Speed, _scored_tokens, make_plan
+from textmad.planning import (
+    CrawlPlan,
+    Plan,
+    Speed,
+    StudyPlan,
+    _scored_tokens,
+    make_plan,
+    make_study_plan,
+)
+from textmad.studies import parse_study
 
 WORDS = ["tea", "milk", "rain", "wind", "road", "house", "green", "slow"]
 PLAN = Plan(
@@ -210,3 +219,40 @@ def test_a_revision_of_what_is_no_hub_id_is_refused(recipe, tiny_gpt2_folder):
     assert str(refused.value) == (
         f"model.revision: main: has no effect on {tiny_gpt2_folder}, which is no Hub id; delete it"
     )
+
+
+# --- studies --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def study_plan(recipe: tm.Recipe) -> StudyPlan:
+    arms = {"plain": {}, "picky": {"curate": [{"random": {"keep": 0.1}}]}}
+    data = {"recipe": recipe, "seeds": [0, 1], "arms": arms}
+    return make_study_plan(parse_study(data, "study.yaml", Path()))
+
+
+def test_a_study_is_planned_arm_by_arm_and_generation_0_learns_once_a_seed(study_plan):
+    plans = study_plan.plans
+    assert list(plans) == ["plain", "picky", "human only"]
+    assert len({plan.speed for plan in plans.values()}) == 1  # one probe for all
+    # All three learn from 200 + 100 tokens in generation 0, and two take that over.
+    assert study_plan.shared_seconds == pytest.approx(2 * 300 / plans["plain"].speed.train)
+    each_seed = sum(plan.seconds for plan in plans.values()) - study_plan.shared_seconds
+    assert study_plan.seconds == pytest.approx(2 * each_seed)
+
+
+def test_a_study_plan_reads_as_a_line_an_arm(study_plan):
+    plans = {"plain": PLAN, "picky": replace(PLAN, kept_share=0.1)}
+    text = replace(study_plan, plans=plans, shared_seconds=30.0).to_text()
+    # PLAN takes 187 s; a seed's two runs less 30 s, twice. The study itself has a third arm.
+    assert text.splitlines()[:2] == [
+        "plain    3.1 minutes a run",
+        "picky    3.1 minutes a run: TOO FEW, raise sample.oversample to 10 or more",
+    ]
+    assert text.splitlines()[-1].startswith("time   about 11.5 minutes one after another")
+
+
+def test_an_arm_that_the_corpus_is_too_small_for_is_named(recipe):
+    data = {"recipe": recipe, "seeds": [0], "axes": {"generations": [2, 99]}}
+    with pytest.raises(tm.CorpusError, match=r"^generations=99: corpus: "):
+        make_study_plan(parse_study(data, "study.yaml", Path()))

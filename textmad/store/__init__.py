@@ -12,24 +12,31 @@ runs/upvotes/
 """
 
 from textmad.store.commit import commit, committed, confirm, write_atomically
-from textmad.store.folder import RunFolder, begin
-from textmad.store.manifest import Manifest, stage_key
+from textmad.store.folder import RunFolder, begin, locked, read_json
+from textmad.store.manifest import Manifest, differences, stage_key
 from textmad.store.provenance import code_version, file_digest, source_digest, versions
 from textmad.store.run import METRICS_SCHEMA, Run
+from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
 __all__ = [
     "METRICS_SCHEMA",
     "Manifest",
     "Run",
     "RunFolder",
+    "SharedStages",
+    "StageRecord",
     "begin",
     "code_version",
     "commit",
     "committed",
     "confirm",
+    "differences",
     "file_digest",
+    "locked",
+    "read_json",
     "source_digest",
     "stage_key",
+    "stage_records",
     "versions",
     "write_atomically",
 ]

@@ -67,17 +67,9 @@ class RunFolder:
             RunInUseError: another process holds it; the message names it.
             RunError: it cannot be made, or holds something other than a run.
         """
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._refuse_foreign()
-            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            with writing(self.path):
-                self._take(descriptor)
-                self._clear()
+        with locked(self.path, RECIPE, "a run"):
+            self._clear()
             yield
-        finally:
-            os.close(descriptor)
 
     def keep_recipe(self, recipe: Recipe) -> None:
         """Write the resolved recipe, or make sure that it is the one that is there.
@@ -157,37 +149,67 @@ class RunFolder:
                 "run\n  " + "\n  ".join(differing)
             )
 
-    def _refuse_foreign(self) -> None:
-        found = sorted(
-            entry.name
-            for entry in self.path.iterdir()
-            if entry.name != _LOCK and not entry.name.startswith(TEMPORARY)
-        )
-        if found and RECIPE not in found:
-            raise RunError(
-                f"{self.path}: holds files ({', '.join(found[:3])}) but no {RECIPE}: expected a "
-                "new or empty folder, or a run to resume; choose another --out"
-            )
-
-    def _take(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-            raise RunInUseError(
-                f"{self.path}: is being written by {holder}: wait for it or stop it, or choose "
-                "another --out"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-
     def _clear(self) -> None:
-        for pattern in (f"{TEMPORARY}*", f"gen-*/{TEMPORARY}*", f"gen-*/*/{TEMPORARY}*"):
-            for path in self.path.glob(pattern):
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+        with writing(self.path):
+            for pattern in (f"{TEMPORARY}*", f"gen-*/{TEMPORARY}*", f"gen-*/*/{TEMPORARY}*"):
+                for path in self.path.glob(pattern):
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
+
+
+@contextmanager
+def locked(folder: Path, record: str, kind: str) -> Iterator[None]:
+    """Make the folder if need be, and be its only writer.
+
+    The lock goes with the process, also on kill -9.
+
+    Args:
+        folder: the place.
+        record: the file by which a folder of this kind is known.
+        kind: in words, as in "a run".
+
+    Raises:
+        RunInUseError: another process holds it; the message names it.
+        RunError: it cannot be made, or holds something else.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(folder, record, kind)
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with writing(folder):
+            _take(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_foreign(folder: Path, record: str, kind: str) -> None:
+    found = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.name != _LOCK and not entry.name.startswith(TEMPORARY)
+    )
+    if found and record not in found:
+        raise RunError(
+            f"{folder}: holds files ({', '.join(found[:3])}) but no {record}: expected a "
+            f"new or empty folder, or {kind} to resume; choose another --out"
+        )
+
+
+def _take(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+        raise RunInUseError(
+            f"{folder}: is being written by {holder}: wait for it or stop it, or choose "
+            "another --out"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ _NOT_IN_RESULTS = {
     "progress.py",
     "report",
     "stats.py",
-    "study.py",
+    "studies",
     "testing.py",
 }
 

@@ -1,0 +1,385 @@
+"""A study computes what its runs share once, goes on where it stopped, and outlives a bad arm."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+import textmad as tm
+from textmad import cli, recursion, store
+from textmad.studies import RunState, parse_study, saved, states
+
+# Records of the sessions, not of the result.
+SESSIONS = {".lock", "provenance.json"}
+GENERATION = ("mix", "model", "sample", "curate", "evaluate")
+PICKY = {"curate": [{"random": {"keep": 0.6}}], "sample.oversample": 2.5}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a run that results are read from."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in SESSIONS
+    }
+
+
+def came_by(study: Path, *, taken: bool) -> dict[str, list[str]]:
+    """The stages that each run has taken over, or computed."""
+    found: dict[str, list[str]] = {}
+    for record in store.stage_records(study):
+        if (record.source is not None) == taken:
+            found.setdefault(record.run, []).append(record.stage)
+    return found
+
+
+@pytest.fixture(scope="module")
+def recipe(
+    tmp_path_factory: pytest.TempPathFactory, tiny_language: ModuleType, tiny_gpt2_folder: Path
+) -> tm.Recipe:
+    """Generations 0 and 1 of 200 tokens each; what they learn does not matter here."""
+    corpus = tiny_language.write_corpus(tmp_path_factory.mktemp("corpus") / "human.jsonl", 60)
+    return tm.Recipe(
+        generations=1,
+        corpus={"source": str(corpus)},
+        model={"base": str(tiny_gpt2_folder), "lora": {"rank": 2}},
+        mix={"model_tokens": 200},
+        sample={"min_tokens": 200, "max_new_tokens": 30},
+        evaluate=[{"perplexity": {"held_out_tokens": 200}}],
+    )
+
+
+@pytest.fixture(scope="module")
+def plan(recipe: tm.Recipe) -> dict[str, Any]:
+    """Three arms, the last of them the control."""
+    arms = {"plain": {}, "picky": PICKY}
+    return {"recipe": recipe, "seeds": [3], "arms": arms, "controls": {"human": "fresh"}}
+
+
+@pytest.fixture(scope="module")
+def finished(plan: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study run to its end; only to be read."""
+    out = tmp_path_factory.mktemp("studies") / "finished"
+    tm.study(plan, out)
+    return out
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "study"))
+
+
+def test_every_run_of_a_study_is_to_the_last_byte_the_run_alone(
+    plan: dict[str, Any], finished: Path, tmp_path: Path
+):
+    runs = parse_study(plan, "", Path()).runs()
+    assert [run.name for run in runs] == ["plain/seed-3", "picky/seed-3", "human-only/seed-3"]
+    for run in runs[1:]:  # those that have taken something over
+        alone = tm.run(run.recipe, tmp_path / run.arm)
+        assert contents(finished / "runs" / run.name) == contents(alone.path)
+
+
+def test_stages_of_the_same_inputs_are_computed_once(finished: Path):
+    # All learn from the same human text in generation 0. The control draws as much as `plain`,
+    # and keeps all of it too, so that it parts from it in generation 1 alone.
+    generation_0 = [f"gen-00/{stage}" for stage in GENERATION]
+    assert came_by(finished, taken=True) == {
+        "picky/seed-3": ["corpus", *generation_0[:2]],
+        "human-only/seed-3": ["corpus", *generation_0],
+    }
+    computed = came_by(finished, taken=False)
+    assert {run: len(stages) for run, stages in computed.items()} == {
+        "plain/seed-3": 1 + 5 + 5,
+        "picky/seed-3": 3 + 5,
+        "human-only/seed-3": 5,
+    }
+    found = saved(finished)
+    assert (found.stages, found.of) == (3 + 6, 3 * 11)
+    seconds = {r.stage: r.seconds for r in store.stage_records(finished) if r.source is None}
+    model, corpus = seconds["gen-00/model"], seconds["corpus"]
+    assert 0 < found.seconds < 2 * (model + corpus) + sum(seconds[s] for s in generation_0)
+
+
+def test_a_file_of_a_shared_stage_is_there_once(finished: Path):
+    name = "seed-3/gen-00/model/adapter_model.safetensors"
+    inodes = {(finished / "runs" / arm / name).stat().st_ino for arm in ("plain", "picky")}
+    assert len(inodes) == 1
+
+
+def test_a_stage_is_taken_over_only_where_the_corpus_holds_enough_for_the_run(
+    plan: dict[str, Any], tmp_path: Path
+):
+    recipe = plan["recipe"].replace(generations=0, evaluate=[])
+    base = {**plan, "controls": False, "recipe": recipe}
+    arms = {"plain": {}, "greedy": {"mix.model_tokens": 9_000_000}}
+    with pytest.raises(tm.CorpusError, match="the recipe needs 9,000,000 up to generation 0"):
+        tm.study({**base, "arms": arms}, tmp_path / "study")
+    # Nothing was begun, so that a mended arm may use the folder.
+    assert not (tmp_path / "study/runs/greedy/seed-3/recipe.yaml").exists()
+    runs = tm.study({**base, "arms": {"plain": {}}, "seeds": [3, 4]}, tmp_path / "study")
+    assert [run.complete for run in runs["plain"]] == [True, True]
+    # What is held out does not depend on the seed: one split serves all of them.
+    assert came_by(tmp_path / "study", taken=True) == {"plain/seed-4": ["corpus"]}
+
+
+def test_the_study_records_its_arms_with_what_they_are_put_beside(finished: Path):
+    record = yaml.safe_load((finished / "study.yaml").read_text())
+    assert (record["seeds"], record["cpu_threads"]) == ([3], 1)
+    arms = record["arms"]
+    found = {name: (arm["folder"], arm["control"], arm["of"]) for name, arm in arms.items()}
+    assert found == {
+        "plain": ("plain", None, []),
+        "picky": ("picky", None, []),
+        "human only": ("human-only", "human", ["plain", "picky"]),
+    }
+    for arm in arms.values():
+        run = tm.Run(finished / "runs" / arm["folder"] / "seed-3")
+        assert {"seed": 3, **arm["recipe"]} == yaml.safe_load(run.recipe.to_yaml())
+
+
+# --- going on -------------------------------------------------------------------------------
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(
+    plan: dict[str, Any], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[RunState] = []
+    mixed = recursion.Recursion.mix
+
+    def stop(self: recursion.Recursion, generation: int) -> None:
+        if self.recipe.curate and generation == 1:
+            raise KeyboardInterrupt
+        mixed(self, generation)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(recursion.Recursion, "mix", stop)
+        with pytest.raises(KeyboardInterrupt):
+            tm.study(plan, tmp_path / "study", at_end=seen.extend)
+    assert [(s.run.arm, s.state, s.generations) for s in seen] == [
+        ("plain", "finished", 2),
+        ("picky", "begun", 1),
+        ("human only", "not begun", 0),
+    ]
+    before = store.stage_records(tmp_path / "study")
+    tm.study(plan, tmp_path / "study", at_end=lambda runs: seen.__setitem__(slice(None), runs))
+    assert {state.state for state in seen} == {"finished"}
+    # What was there is still what was computed or taken over then.
+    assert store.stage_records(tmp_path / "study")[: len(before)] == before
+    for arm in ("plain", "picky", "human-only"):
+        name = f"runs/{arm}/seed-3"
+        assert contents(tmp_path / "study" / name) == contents(finished / name)
+
+
+def test_a_finished_study_is_verified_on_its_threads_and_not_computed_again(
+    plan: dict[str, Any], copied: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("textmad.studies.conduct._threads_each", lambda jobs: 2)
+    before, records = contents(copied), store.stage_records(copied)
+    runs = tm.study(plan, copied)
+    assert contents(copied) == before
+    assert store.stage_records(copied) == records
+    # The last bits depend on the number of threads: it is that with which the study was begun.
+    sessions = runs["picky"][0].provenance["sessions"]
+    assert [session["cpu_threads"] for session in sessions] == [1, 1]
+    (copied / "runs/picky/seed-3/gen-01/mix/training.parquet").write_bytes(b"cut")
+    with pytest.raises(tm.RunError, match=r"1 of 3 runs failed(.|\n)*training.parquet: holds 3"):
+        tm.study(plan, copied)
+
+
+def test_seeds_and_arms_may_be_added_to_a_study(plan: dict[str, Any], finished: Path):
+    more = {**plan, "seeds": [3, 4], "arms": {**plan["arms"], "hot": {"sample.temperature": 2}}}
+    # Those that are there come to be part of the larger study.
+    found = states(parse_study(more, "", Path()), finished, {})
+    there = [state.run.name for state in found if state.state == "finished"]
+    assert there == ["plain/seed-3", "picky/seed-3", "human-only/seed-3"]
+    assert len(found) == (3 + 1 + 1) * 2  # the new arm has a control of its own
+
+
+# --- what is refused before anything is spent -----------------------------------------------
+
+
+def change_code(folder: Path) -> None:
+    path = folder / "provenance.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "code": "0ld"}))
+
+
+def test_runs_by_another_version_of_the_code_are_refused_at_once(
+    plan: dict[str, Any], copied: Path
+):
+    for arm in ("picky", "human-only"):
+        change_code(copied / "runs" / arm / "seed-3")
+    shutil.rmtree(copied / "runs" / "plain")
+    with pytest.raises(tm.RunError) as refused:
+        tm.study(plan, copied)
+    assert str(refused.value) == (
+        f"{copied}: has runs by other code or libraries, which new ones could not be compared "
+        "with: install those again, use another --out, or delete these runs\n"
+        f"  code: 0ld there, {store.code_version()} now (runs/human-only/seed-3 and 1 more)"
+    )
+    assert not (copied / "runs" / "plain").exists()
+
+
+def test_another_study_in_the_folder_is_refused_with_what_differs(
+    plan: dict[str, Any], copied: Path
+):
+    record = (copied / "study.yaml").read_bytes()
+    with pytest.raises(tm.RecipeError) as refused:
+        tm.study({**plan, "arms": {"picky": {**PICKY, "sample.oversample": 2}}}, copied)
+    assert str(refused.value) == (
+        f"{copied}: was begun as another study: restore that, use another --out, or delete these "
+        "runs\n"
+        "  runs/picky/seed-3: sample.oversample: 2.5 there, 2 now\n"
+        "  runs/plain/seed-3: is no run of this study; move it elsewhere"
+    )
+    assert (copied / "study.yaml").read_bytes() == record
+
+
+def test_a_folder_of_something_else_and_one_in_use_are_refused(
+    plan: dict[str, Any], tmp_path: Path
+):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(tm.RunError, match=r"holds files \(thesis.tex\) but no study.yaml"):
+        tm.study(plan, tmp_path)
+    with (
+        store.locked(tmp_path / "study", "study.yaml", "a study"),
+        pytest.raises(tm.RunInUseError, match="is being written by process"),
+    ):
+        tm.study(plan, tmp_path / "study")
+
+
+def test_a_study_has_no_launcher_and_at_least_one_job(
+    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(tm.RunError, match="jobs: 0: expected at least 1"):
+        tm.study(plan, tmp_path, jobs=0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(tm.RunError, match="have one process each: start it without a launcher"):
+        tm.study(plan, tmp_path)
+
+
+# --- arms that fail -------------------------------------------------------------------------
+
+FILTERS = """
+import numpy as np
+import textmad as tm
+
+def judge(candidates, context):
+    print("judging")  # not among the answers of a worker
+    if context.generation == 1:
+        raise ValueError("no such word")
+    return tm.Verdicts(keep=np.ones(len(candidates), bool), score=np.ones(len(candidates)))
+
+def stops(candidates, context):
+    import os
+    os._exit(7)
+"""
+
+
+@pytest.fixture
+def write_filters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(module: str) -> str:
+        (tmp_path / f"{module}.py").write_text(FILTERS)
+        return module
+
+    return write
+
+
+def test_a_failing_arm_stops_no_other_and_is_told_at_the_end(
+    plan: dict[str, Any],
+    tmp_path: Path,
+    write_filters: Callable[[str], str],
+    capsys: pytest.CaptureFixture[str],
+):
+    module = write_filters("failing_here")
+    bad = {"bad": {"curate": [f"{module}:judge"]}, **plan["arms"]}
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        yaml.safe_dump({**plan, "recipe": plan["recipe"].dump(), "arms": bad, "controls": False})
+    )
+    out = tmp_path / "study"
+    with pytest.raises(tm.CurationError) as failed:  # exit code 5
+        cli.app(["study", str(path), "--out", str(out)], standalone_mode=False)
+    message = f"filter {module}:judge, generation 1: raised ValueError: no such word"
+    first, second, *_ = str(failed.value).splitlines()
+    assert first == "1 of 3 runs failed; the same command tries them again"
+    assert second.startswith(f"  bad/seed-3: {message}")
+    printed = capsys.readouterr()
+    assert "run 1 of 3: bad, seed 3\n" in printed.err
+    rows = [re.split(r"\s{2,}", line.strip()) for line in printed.out.splitlines()]
+    table = {row[0]: row[1:4] for row in rows if len(row) > 3}
+    assert table == {
+        "arm": ["seed", "state", "generations"],
+        "bad": ["3", "failed", "1 of 2"],
+        "plain": ["3", "finished", "2 of 2"],
+        "picky": ["3", "finished", "2 of 2"],
+    }
+    assert "shared: " in printed.out
+    assert printed.out.splitlines()[-2:] == [
+        f"runs: {out / 'runs'}",
+        f"compare them: textmad compare {out}",
+    ]
+
+
+def test_two_jobs_share_stages_and_tell_how_each_ended(
+    plan: dict[str, Any],
+    finished: Path,
+    tmp_path: Path,
+    write_filters: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    module = write_filters("failing_there")
+    arms = {"plain": {}, "gone": {"curate": [f"{module}:stops"]}}
+    told: list[str] = []
+    with pytest.raises(tm.TextmadError) as failed:
+        tm.study(
+            {**plan, "arms": arms, "controls": False}, tmp_path / "out", jobs=2, tell=told.append
+        )
+    log = tmp_path / "out/logs/gone/seed-3.log"
+    reason = f"its process was ended with exit code 7; what it said is in {log}"
+    assert str(failed.value).splitlines()[1:] == [f"  gone/seed-3: {reason}"]
+    assert sorted(told) == sorted(
+        [
+            "run 1 of 2 begins: plain, seed 3",
+            "run 2 of 2 begins: gone, seed 3",
+            f"failed: gone, seed 3: {reason}",
+            "done: plain, seed 3",
+        ]
+    )
+    # Both began at once; what they share was computed by one, and by whichever it was taken over.
+    records = store.stage_records(tmp_path / "out")
+    computed = [record.key for record in records if record.source is None]
+    assert len(set(computed)) == len(computed)
+    shared = {"corpus", "gen-00/mix", "gen-00/model", "gen-00/sample"}
+    assert {record.stage for record in records if record.source is not None} == shared
+    name = "runs/plain/seed-3"
+    assert contents(tmp_path / "out" / name) == contents(finished / name)
+    said = (tmp_path / "out/logs/plain/seed-3.log").read_text().splitlines()
+    assert said[-1].startswith("gen 01  evaluate")
+
+
+def test_a_worker_ends_with_the_process_that_started_it(plan: dict[str, Any], tmp_path: Path):
+    run = parse_study(plan, "", Path()).runs()[0]
+    recipe = {**run.recipe.dump(), "generations": 99}
+    job = {"study": str(tmp_path), "name": run.name, "recipe": recipe, "cpu_threads": 1}
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "textmad.studies.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(tm.__file__).parents[1],
+    )
+    assert worker.stdin is not None
+    worker.stdin.write(json.dumps(job).encode() + b"\n")
+    worker.stdin.close()  # as the kernel does when that process is killed
+    assert worker.wait(timeout=60) == 143

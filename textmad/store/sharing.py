@@ -1,0 +1,134 @@
+"""Stages that runs of a study have in common: one of them computes, the others take over.
+
+A stage's key digests everything that its result depends on. So a stage of the same name and key,
+committed by another run, is what this run would come to, to the last byte.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from textmad.errors import RunError
+from textmad.store.commit import commit, committed, writing
+from textmad.store.manifest import MANIFEST, stage_key
+
+_LOCK = ".sharing"
+_LOG = "stages.jsonl"
+
+
+class StageRecord(NamedTuple):
+    """How a run came by a stage."""
+
+    run: str  # as in voted/seed-0
+    stage: str  # as in gen-00/mix
+    key: str
+    source: str | None  # the run that it was taken over from; None: computed
+    seconds: float
+
+
+class SharedStages:
+    """What a run of a study may take over from the others under `study`/runs."""
+
+    def __init__(self, study: Path, run: str) -> None:
+        self._study, self._run = study, run
+
+    @contextmanager
+    def claim(
+        self,
+        folder: Path,
+        stage: str,
+        inputs: Mapping[str, Any],
+        accept: Callable[[Path], None],
+    ) -> Iterator[bool]:
+        """Take the stage over into `folder`, or have the caller compute it there.
+
+        Nobody else computes the same stage meanwhile: who claims it waits, also in another process.
+
+        Args:
+            folder: the stage's place in this run.
+            stage: its name, as in gen-00/mix.
+            inputs: everything that it depends on.
+            accept: told where it is before it is taken over; what it raises is raised.
+
+        Yields:
+            Whether it was taken over. If not, the caller commits it inside the `with`.
+
+        Raises:
+            RunError: the place cannot be written.
+        """
+        key = stage_key(inputs)
+        with self._alone(key):
+            begun = time.perf_counter()
+            source = self._find(stage, key)
+            if source is not None:
+                accept(self._study / "runs" / source / stage)
+                self._take_over(source, folder, stage, inputs)
+            yield source is not None
+            seconds = round(time.perf_counter() - begun, 3)
+            self._note(StageRecord(self._run, stage, key, source, seconds))
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Hold the key's byte of one file: a lock that goes with the process and leaves nothing."""
+        with writing(self._study / _LOCK):
+            descriptor = os.open(self._study / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, int(key[:15], 16))
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _find(self, stage: str, key: str) -> str | None:
+        runs = self._study / "runs"
+        for path in sorted(runs.glob(f"*/seed-*/{stage}/{MANIFEST}")):
+            if f'"{key}"'.encode() not in path.read_bytes():
+                continue
+            try:
+                there = committed(path.parent, verify=True)
+            except RunError:  # damaged: its own run says so
+                continue
+            if there is not None and there.key == key:
+                return path.parents[stage.count("/") + 1].relative_to(runs).as_posix()
+        return None
+
+    def _take_over(self, run: str, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
+        source = self._study / "runs" / run / stage
+        manifest = committed(source)
+        assert manifest is not None, f"{source} was there a moment ago"
+
+        def link(place: Path) -> None:
+            for name in manifest.files:
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(source / name, place / name)
+                except OSError:  # this file system has no hard links
+                    shutil.copyfile(source / name, place / name)
+
+        commit(folder, stage, inputs, link)
+
+    def _note(self, record: StageRecord) -> None:
+        line = json.dumps(record._asdict()) + "\n"
+        with writing(self._study / _LOG), (self._study / _LOG).open("ab", buffering=0) as file:
+            file.write(line.encode())  # one write, so that lines of several processes stay whole
+
+
+def stage_records(study: Path) -> list[StageRecord]:
+    """How each stage of a study's runs was come by, the last time, in the order of time."""
+    path = study / _LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found: dict[tuple[str, str], StageRecord] = {}
+    for line in lines:
+        try:
+            record = StageRecord(**json.loads(line))
+        except (ValueError, TypeError):  # a kill cut it off
+            continue
+        found[record.run, record.stage] = record
+    return list(found.values())

@@ -1,0 +1,78 @@
+"""A study: arms, each a recipe under a name, by seeds, and the runs that these make."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from textmad.recipe import Recipe
+from textmad.store import stage_key
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A recipe under a name; a control arm knows the arms that it is put beside."""
+
+    name: str
+    recipe: Recipe  # its seed is not the arm's
+    control: Literal["human", "twin"] | None = None
+    of: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """The name as a folder's: letters, digits, and _ . = + -."""
+        return re.sub(r"[^\w.=+-]+", "-", self.name, flags=re.ASCII).strip("-.")
+
+
+class PlannedRun(NamedTuple):
+    """A run of a study, begun or not."""
+
+    arm: str
+    seed: int
+    name: str  # as in voted/seed-0: its folder below runs/
+    recipe: Recipe
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        return f"{self.arm}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms x seeds."""
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+
+    def runs(self) -> list[PlannedRun]:
+        """All runs in their order: seed by seed, so that early on there is something to compare."""
+        return [
+            PlannedRun(
+                arm.name,
+                seed,
+                f"{arm.folder}/seed-{seed}",
+                arm.recipe.model_copy(update={"seed": seed}),
+            )
+            for seed in self.seeds
+            for arm in self.arms
+        ]
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data: the seeds, and every arm with its resolved recipe."""
+        arms: dict[str, Any] = {}
+        for arm in self.arms:
+            recipe = {key: value for key, value in arm.recipe.dump().items() if key != "seed"}
+            arms[arm.name] = {
+                "folder": arm.folder,
+                "control": arm.control,
+                "of": list(arm.of),
+                "recipe": recipe,
+            }
+        return {"seeds": list(self.seeds), "arms": arms}
+
+
+def recipe_key(recipe: Recipe) -> str:
+    """Equal for recipes that differ in nothing."""
+    return stage_key(recipe.dump())

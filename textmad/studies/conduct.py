@@ -1,0 +1,105 @@
+"""A study from its beginning to its end: every run, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from textmad import store
+from textmad.errors import RunError, TextmadError
+from textmad.progress import Progress, SilentProgress
+from textmad.studies.arms import Study
+from textmad.studies.engines import in_pool, in_this_process
+from textmad.studies.folder import RUNS, RunState, begun, states
+from textmad.studies.parsing import load_study, parse_study
+
+
+def study(
+    plan: Study | str | Path | Mapping[str, Any],
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    at_end: Callable[[list[RunState]], None] = lambda runs: None,
+) -> dict[str, list[store.Run]]:
+    """Run a study into the folder `out`, or go on with the one that stands there.
+
+    >>> import textmad as tm
+    >>> runs = tm.study(
+    ...     {"recipe": tm.Recipe(), "seeds": [0, 1], "axes": {"sample.temperature": [0.8, 1]}},
+    ...     out="runs/temperature",
+    ... )  # doctest: +SKIP
+    >>> runs["temperature=0.8"][0].metrics  # doctest: +SKIP
+
+    Args:
+        plan: a study, its file, or what would stand in that.
+        out: the study's folder; created where it is missing.
+        jobs: runs side by side, each in a process of its own; 1 is this process.
+        progress: told of the stages that this process computes; silent by default.
+        tell: told when a run begins or ends.
+        at_end: told how far every run is, also when the study is interrupted.
+
+    Returns:
+        The runs of each arm, in the order of the seeds.
+
+    Raises:
+        TextmadError: the study is refused; or runs failed. Then all others have been run, the
+            error is of the first one's kind, and the message names them all.
+    """
+    if not isinstance(plan, Study):
+        plan = _read(plan)
+    if jobs < 1:
+        raise RunError(f"jobs: {jobs}: expected at least 1")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError("a study's runs have one process each: start it without a launcher")
+    out, runs = Path(out), plan.runs()
+    errors: dict[str, TextmadError] = {}
+    with begun(plan, out, _threads_each(jobs)) as threads:
+        if jobs == 1:
+            ended = in_this_process(runs, out, threads, progress or SilentProgress(), tell)
+        else:
+            ended = in_pool(runs, out, threads, jobs, tell)
+        try:
+            with closing(ended):
+                for run, error in ended:
+                    if error is not None:
+                        errors[run.name] = error
+                        tell(f"failed: {run.title}: {error}")
+        finally:
+            at_end(states(plan, out, errors))
+    if errors:
+        raise _together(errors, len(runs))
+    return {
+        arm.name: [store.Run(out / RUNS / run.name) for run in runs if run.arm == arm.name]
+        for arm in plan.arms
+    }
+
+
+def _read(plan: str | Path | Mapping[str, Any]) -> Study:
+    if isinstance(plan, Mapping):
+        return parse_study(plan, "study()", Path())
+    return load_study(plan)
+
+
+def _threads_each(jobs: int) -> int:
+    """CPU threads of each run: an equal share, and with a single job what torch takes."""
+    if jobs == 1:
+        import torch
+
+        return torch.get_num_threads()
+    usable = getattr(os, "sched_getaffinity", None)  # macOS has none
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, cores // jobs)
+    return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
+
+
+def _together(errors: Mapping[str, TextmadError], num_runs: int) -> TextmadError:
+    first = next(iter(errors.values()))
+    lines = [f"{name}: {error}".replace("\n", "\n    ") for name, error in errors.items()]
+    message = f"{len(errors)} of {num_runs} runs failed; the same command tries them again"
+    return type(first)("\n  ".join([message, *lines]))

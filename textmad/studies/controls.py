@@ -1,0 +1,74 @@
+"""Control arms: the same without the model's own text, and the same with chance for a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from textmad.components import TWIN
+from textmad.mixture import compared_tokens
+from textmad.recipe import Recipe, parse_recipe
+from textmad.studies.arms import Arm, recipe_key
+from textmad.studies.settings import ControlSettings
+
+
+def with_controls(arms: Sequence[Arm], asked: ControlSettings) -> list[Arm]:
+    """The arms and, after them, the controls that are not among them already."""
+    arms = list(arms)
+    human = [(arm, _human_only(arm.recipe, asked.human)) for arm in arms if asked.human != "none"]
+    found: dict[str, Arm] = {}
+    for arm, recipe in human:
+        if recipe is not None:
+            control = found.setdefault(recipe_key(recipe), Arm(arm.name, recipe, "human"))
+            found[recipe_key(recipe)] = replace(control, of=(*control.of, arm.name))
+    for number, control in enumerate(found.values()):
+        # The first one's name stays as it is when arms are added to the study.
+        name = f"human only of {control.name}" if number else "human only"
+        arms = _beside(arms, replace(control, name=name))
+    for arm in list(arms) if asked.twins else []:
+        if arm.control is None:
+            for twin in _twins(arm):
+                arms = _beside(arms, twin)
+    return arms
+
+
+def _beside(arms: list[Arm], control: Arm) -> list[Arm]:
+    """The arms with this control; an arm of the same recipe is made it instead."""
+    for place, arm in enumerate(arms):
+        if recipe_key(arm.recipe) == recipe_key(control.recipe):
+            of = tuple(name for name in dict.fromkeys((*arm.of, *control.of)) if name != arm.name)
+            known = replace(arm, control=arm.control or control.control, of=of)
+            return [*arms[:place], known, *arms[place + 1 :]]
+    return [*arms, control]
+
+
+def _human_only(recipe: Recipe, human: str) -> Recipe | None:
+    """As many tokens of human text, as many generations, compared on as much text."""
+    mix, sample = recipe.mix, recipe.sample
+    if mix.model_tokens == 0 and recipe.crawl is None:
+        return None  # it learns from human text alone itself
+    data = recipe.dump()
+    data["mix"] = {
+        "human_tokens": mix.human_tokens + mix.model_tokens,
+        "model_tokens": 0,
+        "human": mix.human if human == "recipe" else human,
+    }
+    data["sample"] |= {"oversample": 1.0, "min_tokens": compared_tokens(mix, sample)}
+    data["curate"], data["crawl"] = [], None
+    return parse_recipe(data, where="human only")
+
+
+def _twins(arm: Arm) -> list[Arm]:
+    """For each filter that is not at random itself: the arm with its random twin in its place."""
+    curate = [component.dump() for component in arm.recipe.curate]
+    names = [component.name for component in arm.recipe.curate]
+    places = [i for i, name in enumerate(names) if name != "random" and not name.startswith(TWIN)]
+    twins = []
+    for place in places:
+        title = names[place] if names.count(names[place]) == 1 else f"{names[place]} {place}"
+        component = {TWIN + names[place]: arm.recipe.curate[place].options}
+        changed = [*curate[:place], component, *curate[place + 1 :]]
+        recipe = arm.recipe.replace(curate=changed)
+        name = f"{arm.name} twin" if len(places) == 1 else f"{arm.name} twin {title}"
+        twins.append(Arm(name, recipe, "twin", (arm.name,)))
+    return twins

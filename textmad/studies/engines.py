@@ -1,0 +1,181 @@
+"""Where a study's runs are computed: in this process one by one, or side by side in others.
+
+An engine is given the runs in their order and yields each that ends, with its error or None.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import textmad.errors
+from textmad import store
+from textmad.errors import TextmadError
+from textmad.progress import Progress
+from textmad.recipe import Recipe, parse_recipe
+from textmad.studies.arms import PlannedRun
+from textmad.studies.folder import LOGS, RUNS
+
+Ended = tuple[PlannedRun, TextmadError | None]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a study, as a process needs it."""
+
+    study: str
+    name: str
+    recipe: dict[str, Any]
+    cpu_threads: int
+
+    @property
+    def log(self) -> Path:
+        """Where it writes what is for nobody else."""
+        return Path(self.study, LOGS, f"{self.name}.log")
+
+
+def compute(job: Job, progress: Progress) -> TextmadError | None:
+    """Compute a run, or go on with it; the error that it ends in.
+
+    An error that is not textmad's own is put into the log with its traceback.
+    """
+    import torch
+
+    from textmad import recursion
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(job.cpu_threads)
+    try:
+        recipe: Recipe = parse_recipe(job.recipe, where=job.name)
+        shared = store.SharedStages(Path(job.study), job.name)
+        out = Path(job.study, RUNS, job.name)
+        recursion.run(recipe, out, progress=progress, shared=shared)
+    except TextmadError as error:
+        return error
+    except Exception as error:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
+        return TextmadError(f"{type(error).__name__}: {error}: where it was raised is in {job.log}")
+    finally:
+        torch.set_num_threads(threads)
+    return None
+
+
+def in_this_process(
+    runs: Sequence[PlannedRun], path: Path, cpu_threads: int, progress: Progress, tell: Tell
+) -> Generator[Ended, None, None]:
+    """One after another; what is imported stays imported."""
+    for number, run in enumerate(runs, start=1):
+        tell(f"run {number} of {len(runs)}: {run.title}")
+        yield run, compute(Job(str(path), run.name, run.recipe.dump(), cpu_threads), progress)
+
+
+# --- the local pool -------------------------------------------------------------------------
+
+
+class _Worker(NamedTuple):
+    run: PlannedRun
+    process: subprocess.Popen[bytes]
+    place: int  # from 0, below the number of jobs
+    job: Job
+
+
+def in_pool(
+    runs: Sequence[PlannedRun], path: Path, cpu_threads: int, num_jobs: int, tell: Tell
+) -> Generator[Ended, None, None]:
+    """So many at a time, each in a process of its own with its share of threads and its GPU.
+
+    When this process ends, however it ends, so do they.
+    """
+    gpus = visible_gpus()
+    waiting, free = list(enumerate(runs, start=1)), list(range(num_jobs))
+    working: dict[int, _Worker] = {}  # by the descriptor that it answers on
+    try:
+        while waiting or working:
+            while waiting and free:
+                number, run = waiting.pop(0)
+                job = Job(str(path), run.name, run.recipe.dump(), cpu_threads)
+                worker = _start(run, job, free.pop(0), gpus)
+                assert worker.process.stdout is not None
+                working[worker.process.stdout.fileno()] = worker
+                tell(f"run {number} of {len(runs)} begins: {run.title}")
+            answered = connection.wait(list(working))
+            for descriptor in [number for number in working if number in answered]:
+                worker = working.pop(descriptor)
+                error = _result(worker)
+                free.append(worker.place)
+                if error is None:
+                    tell(f"done: {worker.run.title}")
+                yield worker.run, error
+    finally:
+        for worker in working.values():
+            worker.process.kill()
+            worker.process.wait()
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if (listed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in listed.split(",") if name.strip()]
+    import torch
+
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def environment(place: int, cpu_threads: int, gpus: Sequence[str]) -> dict[str, str]:
+    """The variables of the worker at a place in the pool."""
+    variables = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(cpu_threads),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # it finds what is found here
+    }
+    if gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
+    return variables
+
+
+def _start(run: PlannedRun, job: Job, place: int, gpus: Sequence[str]) -> _Worker:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "textmad.studies.worker"],
+            env=environment(place, job.cpu_threads, gpus),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C comes to this process alone, which ends the others
+        )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(vars(job)).encode() + b"\n")
+    process.stdin.flush()  # and stays open: its end tells the worker that this process has ended
+    return _Worker(run, process, place, job)
+
+
+def _result(worker: _Worker) -> TextmadError | None:
+    """What the worker has answered: `{}` or an error's kind and message."""
+    process = worker.process
+    assert process.stdout is not None
+    assert process.stdin is not None
+    text = process.stdout.read()
+    process.stdin.close()
+    process.stdout.close()
+    code = process.wait()
+    if not text:
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        return TextmadError(f"its process was ended {how}; what it said is in {worker.job.log}")
+    answer = json.loads(text)
+    if not answer:
+        return None
+    kind: type[TextmadError] = getattr(textmad.errors, answer["kind"])
+    return kind(answer["message"])

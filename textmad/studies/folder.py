@@ -1,0 +1,150 @@
+"""A study's folder as its one writer sees it, and how far its runs are.
+
+runs/quickstart/
+  study.yaml     the seeds, and every arm with its resolved recipe
+  runs/          <arm>/seed-<n>/: ordinary run folders
+  stages.jsonl   who computed which stage, who took it over, seconds
+  logs/          <arm>/seed-<n>.log: what a run of the local pool says
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from textmad import store
+from textmad.errors import RecipeError, RunError, TextmadError
+from textmad.recipe import stored_recipe
+from textmad.store.folder import METRICS, PROVENANCE, RECIPE, read_json
+from textmad.studies.arms import PlannedRun, Study
+from textmad.yaml_text import read_settings, to_yaml
+
+STUDY = "study.yaml"
+RUNS, LOGS = "runs", "logs"
+
+State = Literal["finished", "failed", "begun", "not begun"]
+
+
+class RunState(NamedTuple):
+    """How far a run of a study is."""
+
+    run: PlannedRun
+    state: State
+    generations: int  # complete ones
+    seconds: float  # that its stages took, in all sessions
+    error: str  # of this session
+
+
+class Saved(NamedTuple):
+    """What runs took over from each other."""
+
+    stages: int
+    of: int  # stages that are there
+    seconds: float  # that computing them again would have taken
+
+
+@contextmanager
+def begun(study: Study, path: Path, cpu_threads: int) -> Iterator[int]:
+    """Begin a study in the folder `path`, or go on with it, as its only writer.
+
+    What cannot be gone on with is refused here, before any run. Arms and seeds may be added to a
+    study, and an arm without a run may be changed.
+
+    Yields:
+        The CPU threads that each run has: those it was begun with, or `cpu_threads` for a new one.
+
+    Raises:
+        RecipeError: runs are there that are not this study's, or of other recipes.
+        RunInUseError: another process conducts the study.
+        RunError: runs are there of other code or libraries, or the folder holds something else.
+    """
+    with store.locked(path, STUDY, "a study"):
+        there = sorted(path.glob(f"{RUNS}/*/seed-*/{RECIPE}"))
+        _refuse_other_recipes(study, path, [recipe.parent for recipe in there])
+        _refuse_other_code(path, [recipe.parent for recipe in there])
+        if there:
+            cpu_threads = int(read_settings(path / STUDY)["cpu_threads"])
+        record = {"cpu_threads": cpu_threads, **study.dump()}
+        store.write_atomically(path / STUDY, to_yaml(record).encode())
+        yield cpu_threads
+
+
+def states(study: Study, path: Path, errors: Mapping[str, TextmadError]) -> list[RunState]:
+    """Each run of the study, begun or not; `errors` are this session's, by the run's name."""
+    seconds: dict[str, float] = {}
+    for record in store.stage_records(path):
+        seconds[record.run] = seconds.get(record.run, 0.0) + record.seconds
+    found = []
+    for run in study.runs():
+        state, generations = _state(path / RUNS / run.name)
+        if run.name in errors:
+            state = "failed"
+        error = str(errors.get(run.name, ""))
+        found.append(RunState(run, state, generations, seconds.get(run.name, 0.0), error))
+    return found
+
+
+def saved(path: Path) -> Saved:
+    """Stages that were taken over, and the seconds that they took where they were computed."""
+    records = store.stage_records(path)
+    computed = {record.key: record.seconds for record in records if record.source is None}
+    taken = [record for record in records if record.source is not None]
+    seconds = sum(max(computed.get(r.key, 0.0) - r.seconds, 0.0) for r in taken)
+    return Saved(len(taken), len(records), seconds)
+
+
+def _state(path: Path) -> tuple[State, int]:
+    """How far the run is, and its complete generations."""
+    if not (path / RECIPE).exists():
+        return "not begun", 0
+    run = store.Run(path)
+    try:
+        generations = len(run.generations)
+    except RunError:  # damaged
+        return "failed", 0
+    is_whole = generations == run.recipe.generations + 1 and (path / METRICS).exists()
+    return "finished" if is_whole else "begun", generations
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+def _refuse_other_recipes(study: Study, path: Path, there: list[Path]) -> None:
+    planned = {path / RUNS / run.name: run.recipe for run in study.runs()}
+    faults = []
+    for folder in there:
+        name = folder.relative_to(path).as_posix()
+        if folder not in planned:
+            faults.append(f"{name}: is no run of this study; move it elsewhere")
+            continue
+        differing = store.differences(stored_recipe(folder / RECIPE).dump(), planned[folder].dump())
+        faults += [f"{name}: {line}" for line in differing]
+    if faults:
+        raise RecipeError(
+            f"{path}: was begun as another study: restore that, use another --out, or delete these "
+            "runs\n  " + "\n  ".join(faults)
+        )
+
+
+def _refuse_other_code(path: Path, there: list[Path]) -> None:
+    now = {"code": store.code_version(), "versions": store.versions()}
+    found: dict[str, list[str]] = {}
+    for folder in there:
+        if not (folder / PROVENANCE).exists():  # killed before its first stage
+            continue
+        origins: dict[str, Any] = read_json(folder / PROVENANCE)
+        for line in store.differences({key: origins.get(key) for key in now}, now):
+            found.setdefault(line, []).append(folder.relative_to(path).as_posix())
+    if found:
+        lines = [f"{line} ({_some(names)})" for line, names in found.items()]
+        raise RunError(
+            f"{path}: has runs by other code or libraries, which new ones could not be compared "
+            "with: install those again, use another --out, or delete these runs\n  "
+            + "\n  ".join(lines)
+        )
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -1,0 +1,175 @@
+"""From a study file to its arms: the base recipe, patched, moved along the axes, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from textmad.errors import RecipeError
+from textmad.faults import joined, shown
+from textmad.mixture import compared_tokens
+from textmad.recipe import parse_recipe
+from textmad.studies.arms import Arm, Study, recipe_key
+from textmad.studies.controls import with_controls
+from textmad.studies.settings import StudySettings, patch, points, read_study, refusal
+from textmad.yaml_text import lay_over, read_settings
+
+_LONGEST_NAME = 100
+
+
+def is_study(path: str | Path) -> bool:
+    """Whether a YAML file is a study and not a recipe.
+
+    Raises:
+        RecipeError: it cannot be read.
+    """
+    return "recipe" in read_settings(Path(path))
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study file; the base recipe's path is relative to it.
+
+    Raises:
+        RecipeError: it cannot be read, or anything in it is refused; the message names every fault
+            of the study and of the recipe of every arm.
+    """
+    return parse_study(read_settings(Path(path)), str(path), Path(path).parent)
+
+
+def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
+    """The study that plain data describes.
+
+    Args:
+        data: as it stands in YAML; `recipe` may be the settings themselves.
+        where: opens the error message.
+        folder: what the path of the base recipe is relative to.
+
+    Raises:
+        RecipeError: as `load_study`.
+    """
+    settings, faults = read_study(data)
+    if settings is None:
+        raise refusal(where, faults)
+    try:
+        arms, more = _patched(settings, folder)
+    except RecipeError as error:
+        raise refusal(where, [*faults, f"recipe: {error}"]) from None
+    if not faults and not more:
+        more = [*_same_recipe(arms), *_same_folder(arms), *_compared_unequally(arms)]
+    if not faults and not more:
+        arms = with_controls(arms, settings.controls)
+        more = _same_folder(arms)
+    if faults or more:
+        raise refusal(where, [*faults, *more])
+    return Study(tuple(arms), settings.seeds)
+
+
+# --- patches and axes -----------------------------------------------------------------------
+
+
+def _patched(settings: StudySettings, folder: Path) -> tuple[list[Arm], list[str]]:
+    """Every arm at every point of the grid, and the faults of their recipes.
+
+    A fault is put down to where it comes in: the base recipe, the arm's patch, or an axis.
+    """
+    base = settings.base(folder)
+    arms: list[Arm] = []
+    found: list[str] = []
+    in_base = dict.fromkeys(_faults(base), "recipe")
+    grid = points(settings.axes)
+    for name, changes in (settings.arms or {"": {}}).items():
+        data = deepcopy(base)
+        try:
+            patch(data, changes)
+        except RecipeError as error:
+            found.append(joined(f"arms.{name}", str(error)))
+            continue
+        in_arm = {**dict.fromkeys(_faults(data), f"arms.{name}"), **in_base}
+        for point in grid:
+            arm_name = " ".join([*filter(None, [name]), *_point_names(point)]) or "base"
+            cell = deepcopy(data)
+            try:
+                for path, value in point.items():
+                    lay_over(cell, path, deepcopy(value))
+                arms.append(Arm(arm_name, parse_recipe({**cell, "seed": 0}, where=arm_name)))
+            except RecipeError as error:
+                found += [
+                    joined(in_arm[line], line) if line in in_arm else _moved(line, point, arm_name)
+                    for line in _lines(error)
+                ]
+    return arms, list(dict.fromkeys(found))
+
+
+def _faults(data: Mapping[str, Any]) -> list[str]:
+    try:
+        parse_recipe(data, where="")
+    except RecipeError as error:
+        return _lines(error)
+    return []
+
+
+def _lines(error: RecipeError) -> list[str]:
+    """The faults in a refused recipe's message, or the one that a path gave."""
+    first, *faults = str(error).splitlines()
+    return [line.strip() for line in faults] or [first]
+
+
+def _moved(line: str, point: Mapping[str, Any], arm_name: str) -> str:
+    """A fault that an axis brings in: of the setting that it moves, or in the arm as a whole."""
+    is_its_own = any(line.startswith((f"{path}:", f"{path}.")) for path in point)
+    return joined("axes", line) if is_its_own else f"axes: {arm_name}: {line}"
+
+
+def _point_names(point: Mapping[str, Any]) -> Iterator[str]:
+    """A point of the grid in words, as in human_tokens=0; paths as short as can be told apart."""
+    last = [path.rpartition(".")[2] for path in point]
+    for (path, value), name in zip(point.items(), last, strict=True):
+        yield f"{name if last.count(name) == 1 else path}={shown(value)}"
+
+
+# --- faults between arms --------------------------------------------------------------------
+
+
+def _same_recipe(arms: Sequence[Arm]) -> list[str]:
+    return [
+        f"arms: {first} and {second} are one and the same recipe; change one, or delete it"
+        for first, second in _pairs(arms, lambda arm: recipe_key(arm.recipe))
+    ]
+
+
+def _same_folder(arms: Sequence[Arm]) -> list[str]:
+    faults = [
+        f"arms: {first} and {second} would be in one folder; rename one"
+        for first, second in _pairs(arms, lambda arm: arm.folder.casefold())
+    ]
+    for arm in arms:
+        if not arm.folder or len(arm.folder) > _LONGEST_NAME:
+            faults.append(
+                f"arms: {shown(arm.name)}: expected a name of 1 to {_LONGEST_NAME} letters, "
+                "digits, and _ . = + -"
+            )
+    return faults
+
+
+def _compared_unequally(arms: Sequence[Arm]) -> list[str]:
+    """What is set side by side has to be compared on equally many tokens."""
+    tokens = {arm.name: compared_tokens(arm.recipe.mix, arm.recipe.sample) for arm in arms}
+    fewest = min(tokens, key=lambda name: tokens[name])
+    most = max(tokens, key=lambda name: tokens[name])
+    if tokens[fewest] == tokens[most]:
+        return []
+    return [
+        f"sample.min_tokens: text is compared on {tokens[fewest]:,} tokens in {fewest} and on "
+        f"{tokens[most]:,} in {most}; set it to {tokens[fewest]} in the recipe"
+    ]
+
+
+def _pairs(arms: Sequence[Arm], kind: Callable[[Arm], str]) -> Iterator[tuple[str, str]]:
+    """Each arm that is of the same kind as an earlier one, behind that one."""
+    first: dict[str, Arm] = {}
+    for arm in arms:
+        earlier = first.setdefault(kind(arm), arm)
+        if earlier is not arm:
+            yield earlier.name, arm.name

@@ -1,0 +1,170 @@
+"""What a study file may hold, and the patches that make its arms of the base recipe. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from textmad.errors import RecipeError
+from textmad.faults import fault_lines, shown
+from textmad.recipe import Count, Recipe, Settings
+from textmad.yaml_text import lay_over, read_settings
+
+
+class ControlSettings(Settings):
+    """The arms that come with a study by themselves."""
+
+    human: Literal["recipe", "fixed", "fresh", "none"] = "recipe"  # human text only; none: no arm
+    twins: bool = True  # of each filter
+
+
+def _controls(value: Any) -> Any:
+    if value is False:
+        return ControlSettings(human="none", twins=False)
+    return ControlSettings() if value is True else value
+
+
+def _recipe(value: Any) -> Any:
+    if isinstance(value, Recipe):
+        return value.dump(explicit_only=True)
+    if isinstance(value, str | Path):
+        return str(value)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{shown(value)}: expected the path of a recipe, or its settings")
+    return dict(value)
+
+
+def _arms(value: Any) -> Any:
+    """`unselected:` with nothing behind it is the base recipe."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: {} if patch is None else patch for name, patch in value.items()}
+
+
+class StudySettings(Settings):
+    """A study as it stands in YAML."""
+
+    recipe: Annotated[Any, BeforeValidator(_recipe)]  # the base: a path, or the settings
+    seeds: Annotated[tuple[Count, ...], Field(strict=False)]
+    arms: Annotated[dict[str, dict[str, Any]], BeforeValidator(_arms)] = Field({})
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field({})
+    controls: Annotated[ControlSettings, BeforeValidator(_controls)] = ControlSettings()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        faults = [*_seed_list_faults(self.seeds), *_axis_faults(self.axes), *_patched_seeds(self)]
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def base(self, folder: Path) -> dict[str, Any]:
+        """The base recipe's settings; its path is relative to `folder`.
+
+        Raises:
+            RecipeError: it cannot be read.
+        """
+        if isinstance(self.recipe, str):
+            return read_settings(folder / self.recipe)
+        return dict(self.recipe)
+
+
+def read_study(data: Mapping[str, Any]) -> tuple[StudySettings | None, list[str]]:
+    """The settings, as far as they are sound, and their faults.
+
+    Without what is at fault the rest is checked too, so that all faults can be told at once.
+    None stands for a study whose recipe is not given.
+    """
+    try:
+        return StudySettings.model_validate(dict(data)), []
+    except ValidationError as error:
+        faults = fault_lines(error, StudySettings)
+        # Of a fault across settings the message begins with the setting.
+        names = {line.split(":")[0].split(".")[0] for line in faults}
+    if "recipe" in names:
+        return None, faults
+    sound = {key: value for key, value in data.items() if key not in names}
+    rest, more = read_study({"seeds": [0], **sound})
+    return rest, faults + more
+
+
+def points(axes: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """The grid over the axes, each point as values by dotted path; the last axis runs fastest.
+
+    >>> points({"mix.human_tokens": [0, 5], "a, b": [[1, 2], [3, 4]]})[1]
+    {'mix.human_tokens': 0, 'a': 3, 'b': 4}
+    """
+    grid: list[dict[str, Any]] = [{}]
+    for key, rows in axes.items():
+        paths = axis_paths(key)
+        steps = [dict(zip(paths, row if len(paths) > 1 else [row], strict=True)) for row in rows]
+        grid = [{**point, **step} for point in grid for step in steps]
+    return grid
+
+
+def axis_paths(key: str) -> list[str]:
+    """The settings that an axis moves together.
+
+    >>> axis_paths("mix.human_tokens, mix.model_tokens")
+    ['mix.human_tokens', 'mix.model_tokens']
+    """
+    return [path.strip() for path in key.split(",")]
+
+
+def patch(data: dict[str, Any], changes: Mapping[str, Any], path: str = "") -> None:
+    """Lay `changes` over `data`, in place: a mapping changes a group in part, all else replaces.
+
+    >>> settings = {"mix": {"human_tokens": 5}, "seed": 0}
+    >>> patch(settings, {"mix": {"model_tokens": 7}, "sample.top_k": 3})
+    >>> settings
+    {'mix': {'human_tokens': 5, 'model_tokens': 7}, 'seed': 0, 'sample': {'top_k': 3}}
+
+    Raises:
+        RecipeError: a path leads to a place that a list does not have.
+    """
+    for key, value in changes.items():
+        dotted = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value:
+            patch(data, value, dotted)
+        else:
+            lay_over(data, dotted, value)
+
+
+def refusal(where: str, faults: list[str]) -> RecipeError:
+    """All faults of a study as one error."""
+    count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+    return RecipeError("\n  ".join([f"{where}: {count}", *faults]))
+
+
+def _seed_list_faults(seeds: tuple[int, ...]) -> list[str]:
+    if not seeds:
+        return ["seeds: []: expected at least 1 entry"]
+    repeated = dict.fromkeys(seed for seed in seeds if seeds.count(seed) > 1)
+    return [f"seeds: {seed}: is given {seeds.count(seed)} times; give it once" for seed in repeated]
+
+
+def _axis_faults(axes: Mapping[str, list[Any]]) -> list[str]:
+    faults = []
+    moved: list[str] = []
+    for key, rows in axes.items():
+        paths = axis_paths(key)
+        for path in paths:
+            if not path:
+                faults.append(f"axes.{key}: expected the path of a setting, or several with commas")
+            elif path in moved:
+                faults.append(f"axes.{key}: {path}: is on two axes; delete one")
+            moved.append(path)
+        for row in rows if len(paths) > 1 else []:
+            if not isinstance(row, list) or len(row) != len(paths):
+                faults.append(
+                    f"axes.{key}: {shown(row)}: expected a list of {len(paths)} values, one a path"
+                )
+    return faults
+
+
+def _patched_seeds(settings: StudySettings) -> list[str]:
+    places = [f"arms.{name}" for name, changes in settings.arms.items() if "seed" in changes]
+    places += [f"axes.{key}" for key in settings.axes if "seed" in axis_paths(key)]
+    return [f"{place}: seed: is the business of seeds; delete it here" for place in places]
