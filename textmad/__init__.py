@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textmad import curation as filters
     from textmad import evaluators, stats, testing
+    from textmad.curation import learned_votes
     from textmad.curation.protocol import Context, Verdicts
     from textmad.errors import (
         CorpusError,
@@ -54,6 +55,7 @@ __all__ = [
     "compare",
     "evaluators",
     "filters",
+    "learned_votes",
     "load_recipe",
     "make_plan",
     "run",
@@ -81,6 +83,7 @@ _HOMES = {
 _MODULES = {
     "filters": "textmad.curation",
     "evaluators": "textmad.evaluators",
+    "learned_votes": "textmad.curation.learned_votes",
     "stats": "textmad.stats",
     "testing": "textmad.testing",
 }

@@ -34,6 +34,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "upvotes": "textmad.curation.votes:Upvotes",
         "author": "textmad.curation.author:Author",
         "detector": "textmad.curation.detector:Detector",
+        "discriminator": "textmad.curation.discriminator:Discriminator",
     },
     "evaluator": {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",
@@ -42,6 +43,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "votes": "textmad.evaluators.votes:Votes",
         "guards": "textmad.evaluators.guards:Guards",
         "detection": "textmad.evaluators.detection:Detection",
+        "discriminator": "textmad.evaluators.discriminator:Discriminator",
     },
 }
 TWIN = "twin "  # before a filter's name
