@@ -177,10 +177,16 @@ def component_options(component: Any) -> dict[str, Any]:
         return component_options(original)
     if not dataclasses.is_dataclass(component) or isinstance(component, type):
         return {}
-    name = component_name(component)
+    return _group_options(component, component_name(component))
+
+
+def _group_options(group: Any, path: str) -> dict[str, Any]:
+    kind = type(group)
     return {
-        field: _plain(getattr(component, field), adapter, f"{name}.{field}")
-        for field, adapter in _settings_of(type(component), name).items()
+        field: _plain(getattr(group, field), adapter, f"{path}.{field}")
+        if _group_of(kind, field) is None
+        else _group_options(getattr(group, field), f"{path}.{field}")
+        for field, adapter in _settings_of(kind, path).items()
     }
 
 

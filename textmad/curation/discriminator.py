@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from textmad.curation.protocol import Classify, Context, Verdicts
 from textmad.curation.taste import ScorerSetting
 from textmad.curation.text_features import fit_text_classifier
 from textmad.curation.votes import Upvotes
-from textmad.documents import as_dataset, as_table, take
+from textmad.documents import as_table, take
 from textmad.errors import CurationError
 
 if TYPE_CHECKING:
@@ -104,30 +104,30 @@ class Discriminator:
             )
         given = candidates["id"][:]
         order = np.argsort(np.array(given, dtype=str), kind="stable")  # so that theirs is none
-        candidates = as_dataset(as_table(candidates).take(order))
+        return self._judged(take(candidates, order), context).take(np.argsort(order))
+
+    def _judged(self, candidates: Dataset, context: Context) -> Verdicts:
+        """The verdicts on candidates sorted by id."""
         said, checked = self._asked(candidates, context)
         lessons = self._lessons(candidates, said, context)
         judge = self._trained(lessons, context, all_seen=bool((said != 0).all()))
         probability = judge(candidates["text"][:])
         out = said < 0
         ranking = np.lexsort((-probability, out))  # last key first, then the id
-        keep = np.zeros(len(order), dtype=bool)
-        keep[ranking[: min(round(self.keep * len(order)), int((~out).sum()))]] = True
-        columns: dict[str, npt.NDArray[Any]] = {
-            SAID: said,
-            CHECKED: checked,
-            PROBABILITY: probability,
-            ACCEPTS: probability > lessons.accepted_share,
-            LESSONS: np.full(len(order), len(lessons.texts)),
-        }
-        back = np.empty(len(order), dtype=np.int64)
-        back[order] = np.arange(len(order))
+        keep = np.zeros(len(said), dtype=bool)
+        keep[ranking[: min(round(self.keep * len(said)), int((~out).sum()))]] = True
         unsure = f"not among the {self.keep:.4g} that the discriminator accepts most surely"
         return Verdicts(
-            keep[back],
-            probability[back],
-            ["the crowd rejects it" if rejected else unsure for rejected in out[back].tolist()],
-            {name: column[back] for name, column in columns.items()},
+            keep,
+            probability,
+            ["the crowd rejects it" if rejected else unsure for rejected in out.tolist()],
+            {
+                SAID: said,
+                CHECKED: checked,
+                PROBABILITY: probability,
+                ACCEPTS: probability > lessons.accepted_share,
+                LESSONS: np.full(len(said), len(lessons.texts)),
+            },
         )
 
     def _asked(self, candidates: Dataset, context: Context) -> tuple[Said, Said]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from textmad.curation.lengths import length_regressed_out
 from textmad.documents import as_table, content_id, take
 from textmad.errors import CurationError
+from textmad.hashes import Hashes, hashes_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -92,11 +93,10 @@ def _chosen(corpus: Dataset, rows: Ints) -> Ints:
     return chosen
 
 
-def _keys(corpus: Dataset) -> npt.NDArray[np.uint64]:
+def _keys(corpus: Dataset) -> Hashes:
     """A hash of what each document belongs to: its conversation, or itself."""
     names = zip(corpus["conversation"][:], corpus["id"][:], strict=True)
-    keys = (int(content_id(f"{conversation or name}"), 16) for conversation, name in names)
-    return np.fromiter(keys, np.uint64, len(corpus))
+    return hashes_of(content_id(conversation or name) for conversation, name in names)
 
 
 def _check_enough(num_documents: int, num_groups: int, left_out: dict[str, int]) -> None:
