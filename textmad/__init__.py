@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textmad import curation as filters
     from textmad import evaluators, stats, testing
+    from textmad.curation import learned_votes
     from textmad.curation.protocol import Context, Verdicts
     from textmad.errors import (
         CorpusError,
@@ -56,6 +57,7 @@ __all__ = [
     "compare",
     "evaluators",
     "filters",
+    "learned_votes",
     "load_recipe",
     "load_study",
     "make_plan",
@@ -88,6 +90,7 @@ _HOMES = {
 _MODULES = {
     "filters": "textmad.curation",
     "evaluators": "textmad.evaluators",
+    "learned_votes": "textmad.curation.learned_votes",
     "stats": "textmad.stats",
     "testing": "textmad.testing",
 }

@@ -34,6 +34,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "upvotes": "textmad.curation.votes:Upvotes",
         "author": "textmad.curation.author:Author",
         "detector": "textmad.curation.detector:Detector",
+        "discriminator": "textmad.curation.discriminator:Discriminator",
     },
     "evaluator": {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",
@@ -42,6 +43,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "votes": "textmad.evaluators.votes:Votes",
         "guards": "textmad.evaluators.guards:Guards",
         "detection": "textmad.evaluators.detection:Detection",
+        "discriminator": "textmad.evaluators.discriminator:Discriminator",
     },
 }
 TWIN = "twin "  # before a filter's name
@@ -175,10 +177,16 @@ def component_options(component: Any) -> dict[str, Any]:
         return component_options(original)
     if not dataclasses.is_dataclass(component) or isinstance(component, type):
         return {}
-    name = component_name(component)
+    return _group_options(component, component_name(component))
+
+
+def _group_options(group: Any, path: str) -> dict[str, Any]:
+    kind = type(group)
     return {
-        field: _plain(getattr(component, field), adapter, f"{name}.{field}")
-        for field, adapter in _settings_of(type(component), name).items()
+        field: _plain(getattr(group, field), adapter, f"{path}.{field}")
+        if _group_of(kind, field) is None
+        else _group_options(getattr(group, field), f"{path}.{field}")
+        for field, adapter in _settings_of(kind, path).items()
     }
 
 

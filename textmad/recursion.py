@@ -8,6 +8,7 @@ whoever wonders about a result can open the file it came from.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
@@ -23,9 +24,9 @@ from textmad import documents, mixture, store
 from textmad.components import TWIN, component_name
 from textmad.corpus import Corpus, corpus_digest, open_corpus
 from textmad.crawl import Crawl, gather, taken_for_human, with_label
-from textmad.curation.protocol import Context, apply_filters
+from textmad.curation.protocol import Context, apply_filters, no_classifier
 from textmad.curation.taste import own_scorer_sources
-from textmad.errors import CorpusError, RunError
+from textmad.errors import CorpusError, CurationError, RunError
 from textmad.evaluators import Snapshot, count_words, measure
 from textmad.models import Drawn, Fitted, LanguageModel, expecting, open_model, processes
 from textmad.progress import Progress, SilentProgress
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 T = TypeVar("T")
+
+Records = dict[str, Mapping[str, Any]]
+"""What filters report beside their verdicts, by name."""
+
+_log = logging.getLogger(__name__)
 
 # Of the human documents that fill the evaluators' sample this much is compared, by document and by
 # word, so that text in longer documents, or with fewer words to as many tokens, still fills it.
@@ -108,6 +114,7 @@ class Recursion:
         self.guards = [(c.name, c.build("filter")) for c in guards]
         self._fitted: tuple[int, LanguageModel] | None = None
         self._run_cache: dict[Any, Any] = {}
+        self._warned: set[str] = set()
 
     @cached_property
     def run(self) -> store.Run:
@@ -150,16 +157,17 @@ class Recursion:
 
     def crawl(self, generation: int) -> None:
         """Human text as it is found once models write: some is theirs, and guards look for it."""
+        records: Records = {}
 
         def compute() -> Dataset:
             kept = self.run.kept(generation - 1)
             found = gather(self.recipe, generation, self.run.human, kept, self._count_tokens)
-            context = partial(self._guard_context, generation, found)
+            context = partial(self._guard_context, generation, found, records)
             judged = apply_filters(found.shown, self.guards, context, every_score=True)
             return found.revealed(judged)
 
         def write(crawled: Dataset, folder: Path) -> None:
-            documents.write_parquet(crawled, folder / "candidates.parquet")
+            _write_judged(crawled, records, folder)
 
         inputs = {
             "crawl": self.recipe.dump()["crawl"],
@@ -262,6 +270,7 @@ class Recursion:
 
     def curate(self, generation: int) -> None:
         """Filters in order: every candidate with its verdict, kept or not."""
+        records: Records = {}
 
         def context(place: int, name: str) -> Context:
             return Context(
@@ -271,10 +280,11 @@ class Recursion:
                 human=self.run.human,
                 earlier=self.run.candidates,
                 **self._models_say(generation),
+                record=partial(self._record, records),
             )
 
         def write(candidates: Dataset, folder: Path) -> None:
-            documents.write_parquet(candidates, folder / "candidates.parquet")
+            _write_judged(candidates, records, folder)
 
         inputs = {
             "curate": [component.dump() for component in self.recipe.curate],
@@ -390,7 +400,9 @@ class Recursion:
         assert manifest is not None, f"{stage} of generation {generation} comes later"
         return manifest.digest
 
-    def _guard_context(self, generation: int, found: Crawl, place: int, name: str) -> Context:
+    def _guard_context(
+        self, generation: int, found: Crawl, records: Records, place: int, name: str
+    ) -> Context:
         """What a guard may know: nothing by which a crawled document could be looked up."""
 
         def labelled(earlier: int) -> Dataset:
@@ -404,6 +416,7 @@ class Recursion:
             human=self.run.training(0),  # gathered before a model wrote, and never crawled
             earlier=labelled,
             as_posted=found.as_posted,
+            record=partial(self._record, records),
             **self._models_say(generation - 1),
         )
 
@@ -413,9 +426,23 @@ class Recursion:
         return {
             "token_nll": model.token_nll,
             "base_token_nll": self.base.token_nll,
+            "fit_classifier": getattr(self.base, "fit_classifier", no_classifier),
             "base_token_moments": lambda texts: expecting(self.base).token_moments(texts),
             "cross_entropy": lambda texts: expecting(model).cross_entropy(texts, self.base),
         }
+
+    def _record(self, records: Records, name: str, facts: Mapping[str, Any]) -> None:
+        """Take what a filter reports beside its verdicts; a warning is given once."""
+        try:
+            records[name] = json.loads(json.dumps(facts))
+        except (TypeError, ValueError) as error:
+            raise CurationError(
+                f"record {name}: cannot be written as JSON ({error}); give text, numbers, lists "
+                "and mappings of them"
+            ) from error
+        if (warning := facts.get("warning")) and warning not in self._warned:
+            self._warned.add(warning)
+            _log.warning("%s", warning)
 
     def _drawn(self, generation: int) -> Dataset:
         folder = self.folder.stage("sample", generation)
@@ -558,6 +585,12 @@ def _own_code(components: Sequence[tuple[str, Any]]) -> dict[str, str]:
         if (scorer := getattr(part, "scorer", None)) is not None:
             found |= own_scorer_sources(scorer)
     return found
+
+
+def _write_judged(judged: Dataset, records: Records, folder: Path) -> None:
+    documents.write_parquet(judged, folder / "candidates.parquet")
+    if records:
+        _write_json(records, folder / store.RECORDS)
 
 
 def _write_json(value: Any, path: Path) -> None:

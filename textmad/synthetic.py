@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from textmad.curation.protocol import Classify
+from textmad.curation.text_features import fit_text_classifier
 from textmad.documents import documents
 from textmad.seeds import stream
 
@@ -30,8 +32,15 @@ def synthetic_texts(num_documents: int, *names: str | int) -> list[str]:
 
 
 def human_documents(num_documents: int, name: str) -> Dataset:
-    """So many human documents; another name, other texts."""
-    return documents({"text": synthetic_texts(num_documents, name), "tokens": [20] * num_documents})
+    """So many human documents with random votes; another name, other texts."""
+    rng = stream(0, "synthetic votes", name)
+    return documents(
+        {
+            "text": synthetic_texts(num_documents, name),
+            "tokens": [20] * num_documents,
+            "votes": rng.integers(0, 100, num_documents).astype(float).tolist(),
+        }
+    )
 
 
 def model_documents(generation: int, texts: Sequence[str]) -> Dataset:
@@ -51,6 +60,18 @@ def model_documents(generation: int, texts: Sequence[str]) -> Dataset:
 def written(generation: int, num_documents: int) -> Dataset:
     """So many documents that the toy model of this generation wrote."""
     return model_documents(generation, synthetic_texts(num_documents, "model", generation))
+
+
+def fit_toy_classifier(
+    texts: Sequence[str],
+    accepted: Sequence[bool],
+    *,
+    epochs: float,
+    learning_rate: float,
+    seed: int,
+) -> Classify:
+    """Learns from words alone, in one way, where a network would take its time."""
+    return fit_text_classifier(texts, accepted)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,14 @@ from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters, 
 from textmad.documents import HUMAN, MODEL, as_dataset, as_table
 from textmad.errors import CurationError, EvaluationError
 from textmad.seeds import stream
-from textmad.synthetic import ToyModel, human_documents, model_documents, synthetic_texts, written
+from textmad.synthetic import (
+    ToyModel,
+    fit_toy_classifier,
+    human_documents,
+    model_documents,
+    synthetic_texts,
+    written,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -170,6 +177,8 @@ def _watching_corpora(faults: list[str], **corpora: Dataset) -> Iterator[None]:
 
 @contextmanager
 def _watching_randomness(faults: list[str], own: str) -> Iterator[None]:
+    import rich.style  # noqa: F401  its import draws a number, and scikit-learn imports it
+
     before = _global_randomness()
     yield
     after = _global_randomness()
@@ -269,12 +278,13 @@ def _context(seed: int, generation: int) -> _WatchedContext:
     return _WatchedContext(
         generation=generation,
         rng=stream(seed, "check_filter"),
-        human=human_documents(40, "human"),
+        human=human_documents(120, "human"),
         earlier=_earlier_than(generation),
         token_nll=ToyModel(3).token_nll,
         base_token_nll=ToyModel(7).token_nll,
         base_token_moments=ToyModel(7).token_moments,
         cross_entropy=lambda texts: ToyModel(3).cross_entropy(texts, ToyModel(7)),
+        fit_classifier=fit_toy_classifier,
     )
 
 

@@ -45,6 +45,11 @@ def rows(page: str) -> dict[str, str]:
     return dict(found)
 
 
+COMPONENTS = {
+    import_name(target): name for kind in BUILT_IN.values() for name, target in kind.items()
+}
+
+
 def as_yaml(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -57,10 +62,15 @@ def test_the_page_of_the_recipe_names_every_setting_with_its_default():
 
 
 def fields_of(maker: type, path: str) -> dict[str, Any]:
-    """Every setting of a component by its dotted path; a group has none of its own."""
+    """Every setting of a component by its dotted path; a group has none of its own.
+
+    A group that is a component itself is named, since its settings stand on the page already.
+    """
     found: dict[str, Any] = {}
     for field in dataclasses.fields(maker):
-        if isinstance(field.default_factory, type):
+        if field.default_factory in COMPONENTS:
+            found[f"{path}.{field.name}"] = COMPONENTS[field.default_factory]
+        elif isinstance(field.default_factory, type):
             found |= fields_of(field.default_factory, f"{path}.{field.name}")
         else:
             found[f"{path}.{field.name}"] = field.default

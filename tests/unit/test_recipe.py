@@ -158,6 +158,14 @@ BAD = {
     "curate.0.author.scorer": ("3", f"3: expected text or {SETTINGS} or a function"),
     "curate.0.author.noise": ("-1", "-1: expected a finite number of at least 0"),
     "curate.0.author.units": ("sd", "sd: expected 'standard' or 'raw'"),
+    "curate.0.discriminator": ("lora", f"lora: expected {SETTINGS}"),
+    "curate.0.discriminator.keep": ("0", "0: expected a share above 0 and at most 1"),
+    "curate.0.discriminator.budget": ("1", "1: expected at least 2"),
+    "curate.0.discriminator.check": ("-1", "-1: expected at least 0"),
+    "curate.0.discriminator.learn_from": ("none", "none: expected 'all' or 'latest'"),
+    "curate.0.discriminator.backend": ("gpt", "gpt: expected 'features' or 'lora'"),
+    "curate.0.discriminator.epochs": ("0", "0: expected a finite number above 0"),
+    "curate.0.discriminator.learning_rate": (".inf", "inf: expected a finite number above 0"),
     "evaluate": ("perplexity", "perplexity: expected a list"),
     "evaluate.0": ("7", "7: expected a name, or one name with its settings"),
     "evaluate.0.perplexity": ("30000", f"30000: expected {SETTINGS}"),
@@ -169,6 +177,12 @@ BAD = {
     "evaluate.0.rare_tokens.held_out_tokens": ("many", "many: expected a whole number"),
     "evaluate.0.votes": ("net", f"net: expected {SETTINGS}"),
     "evaluate.0.guards": ("random", f"random: expected {SETTINGS}"),
+    "evaluate.0.discriminator": ("100", f"100: expected {SETTINGS}"),
+}
+BAD |= {  # its crowd is that of upvotes
+    path.replace("upvotes", "discriminator.votes"): bad
+    for path, bad in BAD.items()
+    if path.startswith("curate.0.upvotes")
 }
 
 
@@ -327,19 +341,19 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
         ({"curate": [{"random": {5: 1}}]}, "curate.0.random.5: unknown setting"),
         (
             {"curate": ["lenght"]},
-            "curate.0.lenght: unknown filter; did you mean length?; built in are author, "
-            "duplicates, length, random, repetition, upvotes; your own is module:name",
+            "curate.0.lenght: unknown filter; did you mean length?; built in are "
+            f"{', '.join(sorted(BUILT_IN['filter']))}; your own is module:name",
         ),
         (
             {"evaluate": ["perplexty"]},
             "evaluate.0.perplexty: unknown evaluator; did you mean perplexity?; built in are "
-            "diversity, guards, perplexity, rare_tokens, votes; your own is module:name",
+            f"{', '.join(sorted(BUILT_IN['evaluator']))}; your own is module:name",
         ),
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
             "curate.0.upvotes.scorer: fluent: unknown scorer; did you mean fluency?; built in are "
-            "fluency, surprise, toxicity, variety, residual(SCORER) and words(FILE); your own is "
-            "module:name",
+            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(FILE) "
+            "and learned_votes(FOLDER); your own is module:name",
         ),
     ],
 )

@@ -42,6 +42,7 @@ class FakeRun:
         self.human = documents({"text": ["good morning"]})
         self.corpus_report = {"source": text, "dropped": {"too short": 7}}
         self.provenance = {"command": ["textmad", text]}
+        self.warnings = []
 
     @property
     def metrics(self):

@@ -16,7 +16,7 @@ def run(*rows):
     for generation, metric, split, value, *more in rows:
         note, bin = [*more, "", ""][:2]
         full.append((generation, "any", metric, split, bin, value, 10, note))
-    return SimpleNamespace(metrics=pd.DataFrame(full, columns=COLUMNS))
+    return SimpleNamespace(metrics=pd.DataFrame(full, columns=COLUMNS), warnings=[])
 
 
 TWO = run(
@@ -65,6 +65,11 @@ def test_a_value_that_could_not_be_computed_says_why_and_where():
     )
     assert line(table, "Distinct-2")[3:] == ("0.700", "–", "–", "–")
     assert "– Distinct-2 (kept): only 3 documents (generation 1)." in table.notes
+
+
+def test_what_filters_warn_of_stands_under_the_main_table():
+    warned = SimpleNamespace(metrics=TWO.metrics, warnings=["votes say little"])
+    assert main_table(warned).notes == (*main_table(TWO).notes, "Warning: votes say little.")
 
 
 def test_the_users_own_metric_is_in_the_main_table_under_its_own_name():

@@ -3,6 +3,7 @@
 from textmad.curation.author import Author
 from textmad.curation.controls import Random, Twin
 from textmad.curation.detector import Detector
+from textmad.curation.discriminator import Discriminator
 from textmad.curation.duplicates import Duplicates
 from textmad.curation.electorate import Bots, Crowd, Exposure
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
@@ -17,6 +18,7 @@ __all__ = [
     "Context",
     "Crowd",
     "Detector",
+    "Discriminator",
     "Duplicates",
     "Exposure",
     "Filter",

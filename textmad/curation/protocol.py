@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,38 @@ def _not_told(texts: Sequence[str]) -> Any:
     )
 
 
+Classify = Callable[[Sequence[str]], npt.NDArray[np.float64]]
+"""From texts to the probability that each is accepted, `(texts,)`."""
+
+
+class FitClassifier(Protocol):
+    """Learns to tell accepted texts from rejected ones; the same seed learns the same."""
+
+    def __call__(
+        self,
+        texts: Sequence[str],
+        accepted: Sequence[bool],
+        *,
+        epochs: float,
+        learning_rate: float,
+        seed: int,
+    ) -> Classify:
+        """A classifier, trained on these."""
+        ...
+
+
+def no_classifier(*_: Any, **__: Any) -> Classify:
+    """Stands for a base model that learns to write and nothing else."""
+    raise CurationError(
+        "the base model has no fit_classifier to learn accepting and rejecting with; use "
+        "backend: features"
+    )
+
+
+def forget(name: str, facts: Mapping[str, Any]) -> None:
+    """Keep no record."""
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """What a filter may know beside the candidates. Held-out text is not among it.
@@ -89,6 +121,9 @@ class Context:
             each token; an error where the base does not tell them (`TellsExpectations`).
         cross_entropy: mean nats, under the model that drew the candidates, of what the base would
             write at each token; an error in the same case.
+        fit_classifier: trains a classifier of texts on the run's base model, which stays as it is.
+        record: takes facts (JSON values) about the judgement under a name, for the run folder;
+            a text under "warning" among them is shown to the user.
     """
 
     generation: int
@@ -100,6 +135,8 @@ class Context:
     as_posted: Callable[[Dataset], Dataset] = _as_shown
     base_token_moments: Callable[[Sequence[str]], TokenMoments] = _not_told
     cross_entropy: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]] = _not_told
+    fit_classifier: FitClassifier = no_classifier
+    record: Callable[[str, Mapping[str, Any]], None] = forget
 
 
 Filter = Callable[["Dataset", Context], Verdicts]

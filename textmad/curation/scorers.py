@@ -2,7 +2,7 @@
 
 A scorer of one's own is a plain function from a list of texts to a list of numbers, as TRL's
 reward functions are; the built-in ones may also ask the run's base model. Some are made from a
-part in brackets: `residual(fluency)`, `words(my_markers.txt)`.
+part in brackets: `residual(fluency)`, `words(my_markers.txt)`, `learned_votes(models/votes)`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.components import component_name, import_name
+from textmad.curation import learned_votes
+from textmad.curation.lengths import length_regressed_out
 from textmad.curation.protocol import Context, document, first_failing
 from textmad.errors import CurationError, RecipeError
 from textmad.store import file_digest, source_digest
@@ -95,32 +97,14 @@ def listed_share(text: str, words: frozenset[str]) -> float:
     return sum(word in words for word in found) / len(found) if found else 0.0
 
 
-def length_regressed_out(values: Sequence[float], texts: Sequence[str]) -> npt.NDArray[np.float64]:
-    """What is left of `values` once log(1 + words) has explained what it can (least squares).
-
-    What a crowd likes beyond long, or short, texts: length alone explains much of most votes.
-
-    >>> length_regressed_out([1.0, 3.0, 10.0, 20.0], ["a", "b", "a b", "b c"]).round(9).tolist()
-    [-1.0, 1.0, -5.0, 5.0]
-    """
-    length = np.log1p([len(text.split()) for text in texts])
-    score = np.asarray(values, dtype=np.float64)
-    if not len(score):
-        return score
-    length, score = length - length.mean(), score - score.mean()
-    spread = float(length @ length)
-    slope = float(length @ score) / spread if spread else 0.0
-    residual: npt.NDArray[np.float64] = score - slope * length
-    return residual
-
-
 BUILT_IN: dict[str, Callable[[list[str], Context], list[float]]] = {
     "fluency": fluency,
+    "learned_votes": learned_votes.learned_votes,
     "surprise": surprise,
     "toxicity": toxicity,
     "variety": variety,
 }
-_MADE_FROM = re.compile(r"(residual|words)\((.+)\)")
+_MADE_FROM = re.compile(r"(residual|words|learned_votes)\((.+)\)")
 
 
 def resolved(scorer: str | Scorer) -> ScorerWithContext:
@@ -139,6 +123,8 @@ def resolved(scorer: str | Scorer) -> ScorerWithContext:
         return lambda texts, context: length_regressed_out(
             checked(made[2], inner(texts, context), len(texts)), texts
         ).tolist()
+    if made and made[1] == "learned_votes":
+        return _stored(scorer, made[2])
     if made:
         listed = _word_list(made[2])
         return lambda texts, context: [listed_share(text, listed) for text in texts]
@@ -147,8 +133,8 @@ def resolved(scorer: str | Scorer) -> ScorerWithContext:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(
             f"scorer: {scorer}: unknown scorer{hint}; built in are "
-            f"{', '.join(sorted(BUILT_IN))}, residual(SCORER) and words(FILE); your own is "
-            "module:name"
+            f"{', '.join(sorted(BUILT_IN))}, residual(SCORER), words(FILE) and "
+            "learned_votes(FOLDER); your own is module:name"
         )
     try:
         return _own(scorer, import_name(scorer))
@@ -157,12 +143,14 @@ def resolved(scorer: str | Scorer) -> ScorerWithContext:
 
 
 def own_sources(scorer: str | Scorer) -> dict[str, str]:
-    """Digests of what the user wrote for a scorer: its source file, its list of words."""
+    """Digests of what the user made for a scorer: its source, its list of words, its weights."""
     if not isinstance(scorer, str):
         return {component_name(scorer): source_digest(scorer)}
     made = _MADE_FROM.fullmatch(scorer)
     if made and made[1] == "residual":
         return own_sources(made[2])
+    if made and made[1] == "learned_votes":  # this file has the digest of the weights in it
+        return {scorer: file_digest(Path(made[2], learned_votes.FACTS))}
     if made:
         return {scorer: file_digest(Path(made[2]))}
     return {} if scorer in BUILT_IN else {scorer: source_digest(import_name(scorer))}
@@ -226,6 +214,19 @@ def _own(scorer: str | Scorer, function: object) -> ScorerWithContext:
     if not callable(function):
         raise ValueError(f"scorer: {scorer}: expected a function, found {type(function).__name__}")
     return lambda texts, context: function(texts)
+
+
+def _stored(scorer: str, folder: str) -> ScorerWithContext:
+    try:
+        model = learned_votes.load(folder)
+    except CurationError as error:
+        raise ValueError(f"scorer: {error}") from None
+
+    def judge(texts: list[str], context: Context) -> list[float]:
+        context.record(scorer, model.report)
+        return model.score(texts)
+
+    return judge
 
 
 def _word_list(path: str) -> frozenset[str]:

@@ -6,6 +6,7 @@ Importing this loads no torch. `metric_path` finds the same metrics for `evaluat
 from pathlib import Path
 
 from textmad.evaluators.detection import Detection
+from textmad.evaluators.discriminator import Discriminator
 from textmad.evaluators.diversity import Diversity
 from textmad.evaluators.guards import Guards
 from textmad.evaluators.metrics import METRICS
@@ -26,6 +27,7 @@ __all__ = [
     "COMPARED",
     "METRICS",
     "Detection",
+    "Discriminator",
     "Diversity",
     "Evaluator",
     "Guards",

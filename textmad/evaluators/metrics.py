@@ -50,5 +50,11 @@ METRICS: dict[str, Metric] = {
         Metric("misses", "lower", "share", "Model documents kept"),
         # detection
         Metric("detection_auc", "human", "", "Told from human text (AUC)"),
+        # discriminator
+        Metric("discriminator_agreement", "higher", "share", "Discriminator agrees with crowd"),
+        Metric("discriminator_kappa", "higher", "", "Discriminator agrees beyond chance (kappa)"),
+        Metric("discriminator_auc", "higher", "", "Discriminator against crowd (AUC)"),
+        Metric("discriminator_both", "human", "share", "Accepted by crowd and discriminator"),
+        Metric("discriminator_lessons", "human", "documents", "Votes that were learned from"),
     )
 }

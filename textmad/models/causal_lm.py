@@ -132,6 +132,43 @@ class CausalLM:
                 examples.append(Example(window.ids[:-1].astype(np.int64), labels))
         return examples
 
+    def fit_classifier(
+        self,
+        texts: Sequence[str],
+        accepted: Sequence[bool],
+        *,
+        epochs: float,
+        learning_rate: float,
+        seed: int,
+    ) -> Callable[[Sequence[str]], np.ndarray]:
+        """Learn to tell accepted texts from rejected ones; from texts to their probability.
+
+        A fresh adapter of the shape of `model.lora` and a linear head on the base, whatever this
+        model has learned since. Nothing of it outlives what is returned.
+
+        Raises:
+            ModelError: the run trains all weights, so that no adapter's shape is known.
+        """
+        from textmad.models.classifier import fit_classifier
+
+        if self.settings.lora is None:
+            raise ModelError(
+                "model.lora: null: a classifier is a low-rank adapter of that shape; set it, or "
+                "use the discriminator's backend: features"
+            )
+        classifier = fit_classifier(
+            self._base.network,
+            self.settings.lora,
+            self._rows(texts, None),
+            accepted,
+            context=self.context,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            seed=seed,
+            bfloat16=self.settings.dtype == "bfloat16",
+        )
+        return lambda others: classifier.probabilities(self._rows(others, None))
+
     # --- on disk ----------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TypeVar
 
@@ -11,15 +14,27 @@ from accelerate import PartialState
 
 Value = TypeVar("Value")
 
+_alone = ContextVar("alone", default=False)
+
 
 def rank() -> int:
     """This process among the run's, from 0."""
-    return int(_state().process_index)
+    return 0 if _alone.get() else int(_state().process_index)
 
 
 def world_size() -> int:
     """How many processes work on the run."""
-    return int(_state().num_processes)
+    return 1 if _alone.get() else int(_state().num_processes)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process works by itself, as if there were no others: one alone filters."""
+    before = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(before)
 
 
 def is_main() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textmad.evaluators.metrics import METRICS
@@ -52,11 +52,15 @@ class Table:
 
 
 def main_table(run: Run, at_most: int = MAX_COLUMNS) -> Table:
-    """The metrics of `MAIN`, then those of the user's own evaluators, in `at_most` generations."""
+    """The metrics of `MAIN`, then those of the user's own evaluators, in `at_most` generations.
+
+    Warnings of filters and scorers stand among its notes.
+    """
     metrics = run.metrics
     own = [key for key in _measured(metrics) if key[0] not in METRICS]
     wanted = [(metric, split, "") for metric, split in MAIN] + own
-    return _table(metrics, wanted, at_most)
+    table = _table(metrics, wanted, at_most)
+    return replace(table, notes=(*table.notes, *(f"Warning: {text}." for text in run.warnings)))
 
 
 def full_table(run: Run) -> Table:

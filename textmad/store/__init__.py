@@ -7,7 +7,7 @@ runs/upvotes/
     mix/       training.parquet  mix.json                              manifest.json
     model/     what LanguageModel.save writes  training.json           manifest.json
     sample/    candidates.parquet                                      manifest.json
-    curate/    candidates.parquet, with verdicts                       manifest.json
+    curate/    candidates.parquet, with verdicts  records.json         manifest.json
     evaluate/  metrics.parquet                                         manifest.json
 """
 
@@ -15,11 +15,12 @@ from textmad.store.commit import commit, committed, confirm, write_atomically
 from textmad.store.folder import RunFolder, begin, locked, read_json
 from textmad.store.manifest import Manifest, differences, stage_key
 from textmad.store.provenance import code_version, file_digest, source_digest, versions
-from textmad.store.run import METRICS_SCHEMA, Run
+from textmad.store.run import METRICS_SCHEMA, RECORDS, Run
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
 __all__ = [
     "METRICS_SCHEMA",
+    "RECORDS",
     "Manifest",
     "Run",
     "RunFolder",

@@ -31,6 +31,7 @@ LIBRARIES = (
     "pyarrow",
     "rensa",
     "safetensors",
+    "scikit-learn",
     "scipy",
     "sentencepiece",
     "tokenizers",

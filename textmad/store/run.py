@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
+RECORDS = "records.json"  # of what filters and scorers report beside their verdicts
 METRICS_SCHEMA = pa.schema(
     [
         ("generation", pa.int32()),
@@ -147,6 +148,26 @@ class Run:
     def candidates(self, generation: int) -> Dataset:
         """Everything it drew, with score, kept, filter and reason of each document."""
         return read_parquet(self._file("curate", generation, "candidates.parquet"))
+
+    def records(self, generation: int) -> dict[str, Any]:
+        """What its filters and scorers reported beside their verdicts, by name."""
+        return self._records("curate", generation)
+
+    def _records(self, stage: str, generation: int) -> dict[str, Any]:
+        path = self._file(stage, generation, RECORDS)
+        return read_json(path) if path.is_file() else {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """The different warnings among the records of the complete generations, guards' too."""
+        records = [
+            facts
+            for generation in self.generations
+            for stage in (CRAWL, "curate")
+            if committed(self._folder.stage(stage, generation))
+            for facts in self._records(stage, generation).values()
+        ]
+        return list(dict.fromkeys(w for facts in records if (w := facts.get("warning"))))
 
     def kept(self, generation: int) -> Dataset:
         """The candidates that every filter kept."""
