@@ -27,6 +27,7 @@ from textmad.curation.taste import own_scorer_sources
 from textmad.errors import CorpusError, RunError
 from textmad.evaluators import Snapshot, count_words, measure
 from textmad.models import Drawn, Fitted, LanguageModel, open_model, processes
+from textmad.models.crew import Crew
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
 from textmad.seeds import stream, torch_seed
@@ -85,6 +86,8 @@ class Recursion:
         self.evaluators = [(c.name, c.build("evaluator")) for c in recipe.evaluate]
         self.filters = [(c.name, c.build("filter")) for c in recipe.curate]
         self._fitted: tuple[int, LanguageModel] | None = None
+        self._crew = Crew(lambda name: self.base if name is None else self.model(name))
+        self._shared_base = self._crew.shared(None)
         self._run_cache: dict[Any, Any] = {}
 
     @cached_property
@@ -197,8 +200,8 @@ class Recursion:
                 rng=stream(self.recipe.seed, "curate", generation, place, name.removeprefix(TWIN)),
                 human=self.run.human,
                 earlier=self.run.candidates,
-                token_nll=self.model(generation).token_nll,
-                base_token_nll=self.base.token_nll,
+                token_nll=self._crew.shared(generation).token_nll,
+                base_token_nll=self._shared_base.token_nll,
             )
 
         def write(candidates: Dataset, folder: Path) -> None:
@@ -296,8 +299,9 @@ class Recursion:
         if there is not None and made_by == inputs["own_code"]:
             return
         with self.progress.stage(generation, name, total, "tokens"):
-            if not main_only or processes.is_main():
-                value = compute()
+            with self._crew.at_work() if main_only else nullcontext():
+                if not main_only or processes.is_main():
+                    value = compute()
             if processes.is_main():
                 title = self.folder.name(name, generation)
                 commit = store.commit if there is None else store.confirm
@@ -380,8 +384,8 @@ class Recursion:
         num_words = count_words(texts["human"][:num_documents])
         return Snapshot(
             generation=generation,
-            model=self.model(generation),
-            base=self.base,
+            model=self._crew.shared(generation),
+            base=self._shared_base,
             held_out=self.run.held_out,
             human=human,
             training=self.run.training(generation),
