@@ -29,6 +29,7 @@ from textmad.curation.taste import own_scorer_sources
 from textmad.errors import CorpusError, CurationError, RunError
 from textmad.evaluators import Snapshot, count_words, measure
 from textmad.models import Drawn, Fitted, LanguageModel, expecting, open_model, processes
+from textmad.models.crew import Crew
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
 from textmad.seeds import stream, torch_seed
@@ -113,6 +114,8 @@ class Recursion:
         guards = recipe.crawl.guard if recipe.crawl else ()
         self.guards = [(c.name, c.build("filter")) for c in guards]
         self._fitted: tuple[int, LanguageModel] | None = None
+        self._crew = Crew(lambda name: self.base if name is None else self.model(name))
+        self._shared_base = self._crew.shared(None)
         self._run_cache: dict[Any, Any] = {}
         self._warned: set[str] = set()
 
@@ -388,8 +391,9 @@ class Recursion:
             if taken_over:
                 return
             with self.progress.stage(generation, name, total, "tokens"):
-                if not main_only or processes.is_main():
-                    value = compute()
+                with self._crew.at_work() if main_only else nullcontext():
+                    if not main_only or processes.is_main():
+                        value = compute()
                 if processes.is_main():
                     commit = store.commit if there is None else store.confirm
                     commit(folder, title, inputs, lambda place: write(value, place))
@@ -422,13 +426,13 @@ class Recursion:
 
     def _models_say(self, generation: int) -> dict[str, Callable[..., Any]]:
         """What a filter may ask the base and a generation's model, as a context has it."""
-        model = self.model(generation)
+        model, base = self._crew.shared(generation), self._shared_base
         return {
             "token_nll": model.token_nll,
-            "base_token_nll": self.base.token_nll,
+            "base_token_nll": base.token_nll,
             "fit_classifier": getattr(self.base, "fit_classifier", no_classifier),
-            "base_token_moments": lambda texts: expecting(self.base).token_moments(texts),
-            "cross_entropy": lambda texts: expecting(model).cross_entropy(texts, self.base),
+            "base_token_moments": lambda texts: expecting(base).token_moments(texts),
+            "cross_entropy": lambda texts: expecting(model).cross_entropy(texts, base),
         }
 
     def _record(self, records: Records, name: str, facts: Mapping[str, Any]) -> None:
@@ -506,8 +510,8 @@ class Recursion:
         splits = {"human": list(human.texts), "drawn": drawn["text"][:], "kept": kept["text"][:]}
         return Snapshot(
             generation=generation,
-            model=self.model(generation),
-            base=self.base,
+            model=self._crew.shared(generation),
+            base=self._shared_base,
             held_out=self.run.held_out,
             human=self.run.human,
             training=self.run.training(generation),

@@ -4,9 +4,11 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import yaml
 
 import textmad as tm
 from textmad.corpus import Corpus, open_corpus
@@ -111,31 +113,145 @@ def test_the_order_of_the_corpus_file_changes_no_metric_of_a_whole_corpus(
 # --- processes ------------------------------------------------------------------------------
 
 
-def test_two_processes_make_the_run_that_one_makes(
-    short_recipe: tm.Recipe, tmp_path: Path, python: Callable[..., str]
+MOODS = """
+mood = None
+
+def moody(snapshot):
+    texts = snapshot.held_out["text"][:40]
+    nll = snapshot.model.token_nll(texts)
+    if mood == "evaluator raises":
+        raise ValueError("not now")
+    if mood == "evaluator is interrupted":
+        raise KeyboardInterrupt
+    return {"nats": sum(float(values.sum()) for values in nll)}
+"""
+
+# What each process has scored while the first one evaluated, and what it ended with in every mood.
+PROGRAM = """
+import json, shutil, sys
+import moods
+import textmad as tm
+from textmad.models import processes
+from textmad.models.causal_lm import CausalLM
+
+scored, ends = [], {}
+token_scores = CausalLM.token_scores
+
+def watched(self, texts, prompts=None):
+    found = token_scores(self, texts, prompts)
+    scored.append(sum(map(len, found.nll)))
+    if (moods.mood, processes.rank()) == ("second process fails", 1):
+        raise ValueError("out of order")
+    if (moods.mood, processes.rank()) == ("first process is interrupted", 0):
+        raise KeyboardInterrupt
+    return found
+
+CausalLM.token_scores = watched
+
+def run(recipe, out):
+    return tm.run(tm.load_recipe(recipe), out, num_processes=2)
+
+run("recipe.yaml", "together")
+shares = list(scored)
+if processes.is_main():
+    shutil.copytree("together", "whole")
+    for stage in ("curate", "evaluate"):
+        shutil.rmtree(f"together/gen-01/{stage}")
+processes.barrier()
+run("recipe.yaml", "together")
+for moods.mood in (
+    "evaluator raises", "evaluator is interrupted", "second process fails",
+    "first process is interrupted", "good",
 ):
+    try:
+        ends[moods.mood] = str(len(run("moody.yaml", "moody").metrics))
+    except BaseException as error:
+        ends[moods.mood] = f"{type(error).__name__}: {error}"
+with open(f"{processes.rank()}.json", "w") as file:
+    json.dump({"scored": shares, "ends": ends}, file)
+"""
+
+
+class TwoProcesses(NamedTuple):
+    """A folder in which two processes have run PROGRAM, and what each of them found."""
+
+    folder: Path
+    recipe: tm.Recipe
+    first: dict[str, Any]
+    second: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def two_processes(
+    short_recipe: tm.Recipe, tmp_path_factory: pytest.TempPathFactory, python: Callable[..., str]
+):
+    folder = tmp_path_factory.mktemp("two")
     recipe = short_recipe.replace(
         generations=1,
-        curate=[{"random": {"keep": 0.9}}],
+        curate=[{"random": {"keep": 0.95}}, {"upvotes": {"scorer": "fluency", "keep": 0.9}}],
         sample={"oversample": 1.5, "prompt": "human", "prompt_tokens": 6, "max_new_tokens": 50},
     )
-    alone = tm.run(recipe, tmp_path / "alone")
-    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
-    program = (
-        "import sys, textmad as tm\n"
-        "tm.run(tm.load_recipe(sys.argv[1]), sys.argv[2], num_processes=2)\n"
-    )
-    (tmp_path / "program.py").write_text(program)
-    python(tmp_path, "program.py", "recipe.yaml", "together", processes=2)
-    together = tm.Run(tmp_path / "together")
+    (folder / "recipe.yaml").write_text(recipe.to_yaml())
+    (folder / "moods.py").write_text(MOODS)
+    moody = yaml.safe_load(recipe.to_yaml())
+    moody |= {"generations": 0, "curate": [], "evaluate": ["moods:moody"]}
+    (folder / "moody.yaml").write_text(yaml.safe_dump(moody))
+    (folder / "program.py").write_text(PROGRAM)
+    python(folder, "program.py", processes=2)
+    found = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return TwoProcesses(folder, recipe, *found)
+
+
+def test_two_processes_make_the_run_that_one_makes(two_processes: TwoProcesses, tmp_path: Path):
+    alone = tm.run(two_processes.recipe, tmp_path / "alone")
+    together = tm.Run(two_processes.folder / "whole")
     assert together.complete
-    sessions = json.loads((tmp_path / "together" / "provenance.json").read_text())["sessions"]
+    sessions = json.loads((together.path / "provenance.json").read_text())["sessions"]
     assert [session["processes"] for session in sessions] == [2]
     assert training_sets(together) == training_sets(alone)
     for generation in range(2):
-        assert together.candidates(generation).to_list() == alone.candidates(generation).to_list()
+        one, other = (run.candidates(generation).to_list() for run in (alone, together))
+        for column in ("score", "quality", "reward_fluency"):  # of the base, in other batches
+            values = [[row.pop(column) for row in rows] for rows in (one, other)]
+            np.testing.assert_allclose(*np.array(values, float), rtol=1e-4)
+        assert one == other
         curves = [run.curve(generation) for run in (alone, together)]
         np.testing.assert_array_equal(curves[0]["tokens"], curves[1]["tokens"])
         np.testing.assert_allclose(curves[0]["loss"], curves[1]["loss"], rtol=0, atol=1e-4)
     metrics = [run.metrics["value"].to_numpy() for run in (alone, together)]
     np.testing.assert_allclose(metrics[0], metrics[1], rtol=1e-4)
+
+
+def test_the_second_process_scores_half_of_what_the_first_one_asks(two_processes: TwoProcesses):
+    first, second = two_processes.first["scored"], two_processes.second["scored"]
+    # A generation: fluency in curate; in evaluate the model and the base on held-out text, the
+    # base on drawn, kept and human text. Held-out and human text only once under the base.
+    assert len(first) == len(second) == 6 + 4
+    # At most by the longest text: 60 tokens, and its end.
+    assert all(abs(mine - other) <= 61 for mine, other in zip(first, second, strict=True))
+    assert sum(first) == pytest.approx(sum(second), rel=0.05)
+
+
+def test_two_processes_that_resume_give_the_same_to_the_last_byte(two_processes: TwoProcesses):
+    whole, resumed = (two_processes.folder / name for name in ("whole", "together"))
+    for name in ("metrics.parquet", "gen-01/curate/candidates.parquet"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_whatever_stops_the_first_process_stops_the_second(two_processes: TwoProcesses):
+    raised = "EvaluationError: evaluator moods:moody, generation 0: raised"
+    stopped = "TextmadError: the first process stopped: KeyboardInterrupt"
+    assert two_processes.first["ends"] == {
+        "evaluator raises": f"{raised} ValueError: not now",
+        "evaluator is interrupted": "KeyboardInterrupt: ",
+        "second process fails": (
+            f"{raised} ModelError: token_nll in process 1: ValueError: out of order"
+        ),
+        "first process is interrupted": "KeyboardInterrupt: ",
+        "good": "1",
+    }
+    assert two_processes.second["ends"] == {
+        **two_processes.first["ends"],
+        "evaluator is interrupted": stopped,
+        "first process is interrupted": stopped,
+    }

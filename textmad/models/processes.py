@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -59,6 +59,19 @@ def gather(mine: Value) -> list[Value]:
     everyone: list[Value] = [mine] * world_size()
     torch.distributed.all_gather_object(everyone, mine)
     return everyone
+
+
+def broadcast(value: Any = None) -> Any:
+    """The first process's value, in every process; every process has to call it.
+
+    >>> broadcast("alone")
+    'alone'
+    """
+    if world_size() == 1:
+        return value
+    sent = [value]
+    torch.distributed.broadcast_object_list(sent, src=0)
+    return sent[0]
 
 
 def barrier() -> None:
