@@ -176,6 +176,7 @@ class Recursion:
             "crawl": self.recipe.dump()["crawl"],
             "mix": self.recipe.mix.model_dump(),
             "corpus": self._digest("corpus"),
+            "cleaning": self.recipe.corpus.model_dump(),  # posted text goes through it too
             "model": self._digest("model", generation - 1),
             "curate": [self._digest("curate", earlier) for earlier in range(generation)],
             "earlier": [self._digest("crawl", earlier) for earlier in range(1, generation)],

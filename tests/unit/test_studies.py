@@ -158,6 +158,17 @@ def test_each_filter_that_is_not_random_itself_has_a_twin_arm():
     assert first == [{"twin length": whole[0]["length"]}, *whole[1:]]
 
 
+def test_a_guard_has_a_twin_and_the_human_control_of_a_crawl_reads_no_model_text():
+    crawl = {"contamination": 0.3, "oversample": 2.0, "guard": [{"length": {"min_words": 3}}]}
+    mix = {"human_tokens": 600, "model_tokens": 0, "human": "fresh"}
+    study = read(arms={"crawled": {"mix": mix, "crawl": crawl}})
+    assert names(study) == ["crawled", "human only", "crawled twin"]
+    human, twin = arm(study, "human only"), arm(study, "crawled twin")
+    assert (human.crawl, human.mix.human_tokens) == (None, 600)
+    assert [guard.name for guard in twin.crawl.guard] == ["twin length"]
+    assert (twin.crawl.contamination, twin.crawl.oversample) == (0.3, 2.0)
+
+
 def test_without_controls_there_are_none():
     assert names(read(arms={"one": VOTED}, controls=False)) == ["one"]
 

@@ -19,10 +19,10 @@ from textmad.recipe import Recipe
 from textmad.report.arm_names import component, differing_paths, flat_settings, short_names
 from textmad.store import Run
 from textmad.store.folder import RECIPE
+from textmad.studies.folder import RUNS, STUDY
 from textmad.yaml_text import read_settings
 
 HUMAN_ONLY = "human only"
-STUDY = "study.yaml"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _of_study(folder: Path) -> list[tuple[str, Path]]:
     record = read_settings(folder / STUDY)
     try:
         return [
-            (name, folder / "runs" / arm["folder"] / f"seed-{seed}")
+            (name, folder / RUNS / arm["folder"] / f"seed-{seed}")
             for name, arm in record["arms"].items()
             for seed in record["seeds"]
         ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from textmad.components import TWIN
+from textmad.components import TWIN, Component
 from textmad.mixture import compared_tokens
 from textmad.recipe import Recipe, parse_recipe
 from textmad.studies.arms import Arm, recipe_key
@@ -60,15 +61,29 @@ def _human_only(recipe: Recipe, human: str) -> Recipe | None:
 
 def _twins(arm: Arm) -> list[Arm]:
     """For each filter that is not at random itself: the arm with its random twin in its place."""
-    curate = [component.dump() for component in arm.recipe.curate]
-    names = [component.name for component in arm.recipe.curate]
-    places = [i for i, name in enumerate(names) if name != "random" and not name.startswith(TWIN)]
-    twins = []
-    for place in places:
-        title = names[place] if names.count(names[place]) == 1 else f"{names[place]} {place}"
-        component = {TWIN + names[place]: arm.recipe.curate[place].options}
-        changed = [*curate[:place], component, *curate[place + 1 :]]
-        recipe = arm.recipe.replace(curate=changed)
-        name = f"{arm.name} twin" if len(places) == 1 else f"{arm.name} twin {title}"
-        twins.append(Arm(name, recipe, "twin", (arm.name,)))
-    return twins
+    recipe = arm.recipe
+    guards = recipe.crawl.guard if recipe.crawl else ()
+    found: list[tuple[str, dict[str, Any]]] = [
+        *((name, {"curate": changed}) for name, changed in _each_twin(recipe.curate)),
+        *((f"guard {name}", {"crawl": {"guard": changed}}) for name, changed in _each_twin(guards)),
+    ]
+    return [
+        Arm(
+            f"{arm.name} twin" if len(found) == 1 else f"{arm.name} twin {name}",
+            recipe.replace(**change),
+            "twin",
+            (arm.name,),
+        )
+        for name, change in found
+    ]
+
+
+def _each_twin(filters: Sequence[Component]) -> Iterator[tuple[str, list[Component]]]:
+    """The filters with one of them made its twin, and the name of that one."""
+    names = [component.name for component in filters]
+    for place, component in enumerate(filters):
+        if component.name == "random" or component.name.startswith(TWIN):
+            continue
+        twin = Component(name=TWIN + component.name, options=component.options)
+        title = component.name if names.count(component.name) == 1 else f"{component.name} {place}"
+        yield title, [*filters[:place], twin, *filters[place + 1 :]]
