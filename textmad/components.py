@@ -33,6 +33,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "duplicates": "textmad.curation.duplicates:Duplicates",
         "upvotes": "textmad.curation.votes:Upvotes",
         "author": "textmad.curation.author:Author",
+        "detector": "textmad.curation.detector:Detector",
     },
     "evaluator": {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",
@@ -40,6 +41,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "rare_tokens": "textmad.evaluators.rare_tokens:RareTokens",
         "votes": "textmad.evaluators.votes:Votes",
         "guards": "textmad.evaluators.guards:Guards",
+        "detection": "textmad.evaluators.detection:Detection",
     },
 }
 TWIN = "twin "  # before a filter's name

@@ -14,8 +14,10 @@ import numpy as np
 
 from textmad import mixture
 from textmad.corpus import open_corpus
+from textmad.curation import Detector
+from textmad.detection import Method
 from textmad.documents import token_counts
-from textmad.evaluators import Perplexity, RareTokens
+from textmad.evaluators import Detection, Perplexity, RareTokens
 from textmad.models import LanguageModel, open_model
 from textmad.recipe import Recipe
 from textmad.seeds import stream
@@ -29,6 +31,8 @@ _PROBE_TOKENS = 3_000  # enough to time, little enough to wait for
 # Measured on runs of the quickstart; columns and manifests included.
 _BYTES_A_TOKEN = 2.5  # of documents in Parquet
 _BYTES_A_GENERATION = 60_000  # metrics, manifests, training curve
+# How often a text is read to be detected: for cross-perplexity by both models, and for its loss.
+_READINGS: dict[Method, int] = {"curvature": 1, "cross_perplexity": 3, "trained": 0}
 
 
 class Speed(NamedTuple):
@@ -205,17 +209,22 @@ def _scored_tokens(recipe: Recipe, held_out_tokens: int) -> int:
         each += compared * (2 if recipe.curate else 1)  # drawn, and kept where it is less
         once = min(perplexity[0], held_out_tokens) + compared
     drawn = mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
-    each += _reading_crowds(recipe.filters()) * drawn
+    each += _readings(recipe.filters()) * drawn
     if recipe.crawl is not None:
         crawled = mixture.crawl_budget(recipe.mix, recipe.crawl).total
-        once += _reading_crowds(recipe.guards()) * crawled * recipe.generations
+        once += _readings(recipe.guards()) * crawled * recipe.generations
+    detections = [m for e in evaluators if isinstance(e, Detection) for m in e.methods]
+    # Drawn and human text, and kept text where it is less.
+    compared = mixture.compared_tokens(recipe.mix, recipe.sample) * (3 if recipe.curate else 2)
+    each += sum(_READINGS[method] for method in detections) * compared
     return once + each * (recipe.generations + 1)
 
 
-def _reading_crowds(filters: Sequence[Any]) -> int:
-    """How many of the filters have the base score every document."""
+def _readings(filters: Sequence[Any]) -> int:
+    """How often the filters have a model score every document."""
     scorers = [getattr(judge, "scorer", None) for judge in filters]
-    return sum("fluency" in (s if isinstance(s, Mapping) else [s]) for s in scorers)
+    crowds = sum("fluency" in (s if isinstance(s, Mapping) else [s]) for s in scorers)
+    return crowds + sum(_READINGS[f.method] for f in filters if isinstance(f, Detector))
 
 
 def _probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:

@@ -27,7 +27,7 @@ from textmad.curation.protocol import Context, apply_filters
 from textmad.curation.taste import own_scorer_sources
 from textmad.errors import CorpusError, RunError
 from textmad.evaluators import Snapshot, count_words, measure
-from textmad.models import Drawn, Fitted, LanguageModel, open_model, processes
+from textmad.models import Drawn, Fitted, LanguageModel, expecting, open_model, processes
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
 from textmad.seeds import stream, torch_seed
@@ -255,8 +255,7 @@ class Recursion:
                 rng=stream(self.recipe.seed, "curate", generation, place, name.removeprefix(TWIN)),
                 human=self.run.human,
                 earlier=self.run.candidates,
-                token_nll=self.model(generation).token_nll,
-                base_token_nll=self.base.token_nll,
+                **self._models_asked(generation),
             )
 
         def write(candidates: Dataset, folder: Path) -> None:
@@ -382,10 +381,19 @@ class Recursion:
             rng=stream(self.recipe.seed, "guard", generation, place, name.removeprefix(TWIN)),
             human=self.run.training(0),  # gathered before a model wrote, and never crawled
             earlier=labelled,
-            token_nll=self.model(generation - 1).token_nll,
-            base_token_nll=self.base.token_nll,
             as_posted=found.as_posted,
+            **self._models_asked(generation - 1),
         )
+
+    def _models_asked(self, generation: int) -> dict[str, Callable[..., Any]]:
+        """What filters may ask this generation's model, and the base."""
+        model = self.model(generation)
+        return {
+            "token_nll": model.token_nll,
+            "base_token_nll": self.base.token_nll,
+            "base_token_moments": lambda texts: expecting(self.base).token_moments(texts),
+            "cross_entropy": lambda texts: expecting(model).cross_entropy(texts, self.base),
+        }
 
     def _drawn(self, generation: int) -> Dataset:
         folder = self.folder.stage("sample", generation)

@@ -80,3 +80,21 @@ class ToyModel:
 
         nll = self.token_nll(texts, prompts)
         return TokenScores(nll=nll, correct=[losses < 2.0 for losses in nll])
+
+    def token_moments(self, texts: Sequence[str]) -> Any:
+        """Nats per word beside the mean and variance that they would have if 1 to 5 were even."""
+        from textmad.models import TokenMoments
+
+        nll = self.token_nll(texts)
+        return TokenMoments(
+            nll,
+            entropy=[np.full(len(losses), 3.0) for losses in nll],
+            variance=[np.full(len(losses), 4.0 / 3.0) for losses in nll],
+        )
+
+    def cross_entropy(
+        self, texts: Sequence[str], observer: ToyModel
+    ) -> list[npt.NDArray[np.float64]]:
+        """The mean of both models' nats per word."""
+        pairs = zip(self.token_nll(texts), observer.token_nll(texts), strict=True)
+        return [(own + other) / 2 for own, other in pairs]

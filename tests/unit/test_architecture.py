@@ -25,7 +25,7 @@ LAYERS = (
     {"models", "crawl"},
     {"evaluators", "curation", "corpus"},
     {"store"},
-    {"mixture"},
+    {"mixture", "detection"},
     {"recipe"},
     {"components", "yaml_text"},
     {"faults"},

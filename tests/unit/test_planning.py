@@ -107,6 +107,10 @@ def test_what_is_scored_is_counted_by_who_scores_it(recipe):
     # A crowd that likes fluency has the base read all 400 candidates; kept text is less then.
     voted = [{"upvotes": {"scorer": "fluency"}}, {"upvotes": {"scorer": {"variety": 1.0}}}]
     assert scored(curate=voted) == 3 * (1_000 + 2 * 100 + 400) + 1_000 + 100
+    # Cross-perplexity reads three times, curvature once: all candidates; drawn and human text.
+    detected = {"curate": [{"detector": {"method": "cross_perplexity"}}], "evaluate": ["diversity"]}
+    assert scored(**detected) == 3 * 3 * 400
+    assert scored(evaluate=["detection"]) == 3 * (100 + 100)
 
 
 def test_a_plan_reads_as_a_line_a_fact():

@@ -2,6 +2,7 @@
 
 from textmad.curation.author import Author
 from textmad.curation.controls import Random, Twin
+from textmad.curation.detector import Detector
 from textmad.curation.duplicates import Duplicates
 from textmad.curation.electorate import Bots, Crowd, Exposure
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
@@ -15,6 +16,7 @@ __all__ = [
     "Choice",
     "Context",
     "Crowd",
+    "Detector",
     "Duplicates",
     "Exposure",
     "Filter",

@@ -21,6 +21,8 @@ from textmad.errors import CurationError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from textmad.models import TokenMoments
+
 DECISION = ("kept", "score", "filter", "reason")
 
 
@@ -62,6 +64,13 @@ def _as_shown(candidates: Dataset) -> Dataset:
     return candidates
 
 
+def _not_told(texts: Sequence[str]) -> Any:
+    raise CurationError(
+        "this context tells no token moments and no cross-entropy: it was made by hand without "
+        "them; give it base_token_moments and cross_entropy"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """What a filter may know beside the candidates. Held-out text is not among it.
@@ -76,6 +85,10 @@ class Context:
         as_posted: the candidates with the origin, generation and author that only those know who
             posted them: for voters with an interest (bots), never for what judges a text. It
             differs from what is shown only in a crawl, where model text passes for human.
+        base_token_moments: these beside their mean and variance over the base's distribution of
+            each token; an error where the base does not tell them (`TellsExpectations`).
+        cross_entropy: mean nats, under the model that drew the candidates, of what the base would
+            write at each token; an error in the same case.
     """
 
     generation: int
@@ -85,6 +98,8 @@ class Context:
     token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
     base_token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
     as_posted: Callable[[Dataset], Dataset] = _as_shown
+    base_token_moments: Callable[[Sequence[str]], TokenMoments] = _not_told
+    cross_entropy: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]] = _not_told
 
 
 Filter = Callable[["Dataset", Context], Verdicts]

@@ -5,6 +5,7 @@ Importing this loads no torch. `metric_path` finds the same metrics for `evaluat
 
 from pathlib import Path
 
+from textmad.evaluators.detection import Detection
 from textmad.evaluators.diversity import Diversity
 from textmad.evaluators.guards import Guards
 from textmad.evaluators.metrics import METRICS
@@ -24,6 +25,7 @@ from textmad.evaluators.words import count_words
 __all__ = [
     "COMPARED",
     "METRICS",
+    "Detection",
     "Diversity",
     "Evaluator",
     "Guards",

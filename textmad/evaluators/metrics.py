@@ -48,5 +48,7 @@ METRICS: dict[str, Metric] = {
         Metric("model_share", "lower", "share", "True share of model text"),
         Metric("false_rejections", "lower", "share", "Human documents rejected"),
         Metric("misses", "lower", "share", "Model documents kept"),
+        # detection
+        Metric("detection_auc", "human", "", "Told from human text (AUC)"),
     )
 }

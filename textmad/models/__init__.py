@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from textmad.components import import_name
+from textmad.errors import CurationError
 from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ class TokenScores(NamedTuple):
 
     nll: list[np.ndarray]  # float64, nats
     correct: list[np.ndarray]  # bool: the token was the most likely one
+
+
+class TokenMoments(NamedTuple):
+    """What a model expects of each target token of each text, end token last; float64.
+
+    With p the model's distribution of the token, given what stands before it, the mean and
+    variance of -log p(v) over v drawn from p.
+    """
+
+    nll: list[np.ndarray]  # of the token that stands there, nats
+    entropy: list[np.ndarray]  # expected, nats
+    variance: list[np.ndarray]  # nats squared
 
 
 class Fitted(NamedTuple):
@@ -103,6 +116,37 @@ class LanguageModel(Protocol):
     ) -> TokenScores:
         """The same, with whether each token was the most likely one."""
         ...
+
+
+@runtime_checkable
+class TellsExpectations(Protocol):
+    """What a model may have beside: some detectors ask for what it expects of a text's tokens."""
+
+    def token_moments(self, texts: Sequence[str]) -> TokenMoments:
+        """Exact, over all tokens of the vocabulary."""
+        ...
+
+    def cross_entropy(self, texts: Sequence[str], observer: Any) -> list[np.ndarray]:
+        """Mean nats under this model of what `observer` would draw at each target token.
+
+        -sum_v p_observer(v) log p(v), float64; `observer` is a model of the same tokenizer.
+        """
+        ...
+
+
+def expecting(model: LanguageModel) -> TellsExpectations:
+    """The model itself, if it tells its expectations.
+
+    Raises:
+        CurationError: it does not.
+    """
+    if not isinstance(model, TellsExpectations):
+        raise CurationError(
+            f"the model {model.name} has no token_moments(texts) and cross_entropy(texts, "
+            "observer), which this filter asks for; add them to the model "
+            "(textmad.models.TellsExpectations), or choose a filter that does without"
+        )
+    return model
 
 
 def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel:

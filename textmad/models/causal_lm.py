@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.errors import ModelError
-from textmad.models import Advance, Drawn, Fitted, TokenScores, lora, no_advance, processes
+from textmad.models import (
+    Advance,
+    Drawn,
+    Fitted,
+    TokenMoments,
+    TokenScores,
+    lora,
+    no_advance,
+    processes,
+)
 from textmad.models.decoding import sample_documents
 from textmad.models.loading import Base, open_base, open_network, without_bars
+from textmad.models.moments import cross_entropy, token_moments
 from textmad.models.sampling_network import for_sampling
 from textmad.models.scoring import Row, score, windows
 from textmad.models.slots import Draft
@@ -177,7 +187,7 @@ class CausalLM:
         encodings = self._base.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
-    def _rows(self, texts: Sequence[str], prompts: Sequence[str] | None) -> list[Row]:
+    def _rows(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[Row]:
         """Start token, prompt, text, end token; text and prompt are encoded apart."""
         targets = self.encode(texts)
         before = self._pieces(prompts if prompts is not None else [""] * len(targets))
@@ -207,6 +217,15 @@ class CausalLM:
     ) -> TokenScores:
         """The same, with whether each token was the most likely one."""
         return score(self._network, self._rows(texts, prompts), self.context)
+
+    def token_moments(self, texts: Sequence[str]) -> TokenMoments:
+        """Nats per target token beside their exact mean and variance before it was seen."""
+        return token_moments(self._network, self._rows(texts), self.context)
+
+    def cross_entropy(self, texts: Sequence[str], observer: CausalLM) -> list[np.ndarray]:
+        """Mean nats under this model of what `observer` would draw at each target token."""
+        rows = self._rows(texts)
+        return cross_entropy(self._network, observer._network, rows, self.context)
 
     # --- sampling ---------------------------------------------------------------------------
 

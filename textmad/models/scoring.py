@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -50,17 +50,54 @@ def windows(row: Row, context: int, number: int = 0) -> Iterator[Window]:
         scored = end
 
 
+class Batch(NamedTuple):
+    """Windows side by side."""
+
+    inputs: torch.Tensor  # (windows, time) token ids
+    wanted: torch.Tensor  # (windows, scored time) what follows each; -100: not scored
+
+
 @torch.inference_mode()
 def score(network: PreTrainedModel, rows: Sequence[Row], context: int) -> TokenScores:
     """Nats and hits of the scored tokens of each row; the batches change nothing but the speed."""
-    nll = [np.empty(len(row.ids) - row.first) for row in rows]
-    correct = [np.empty(len(row.ids) - row.first, dtype=bool) for row in rows]
+
+    def nats_and_hits(batch: Batch) -> torch.Tensor:
+        logits = read(network, batch)
+        nats = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch.wanted.flatten(), ignore_index=-100, reduction="none"
+        ).view_as(batch.wanted)
+        return torch.stack([nats.double(), (logits.argmax(-1) == batch.wanted).double()])
+
+    numbers = of_each_token(nats_and_hits, rows, context, network)
+    return TokenScores(
+        nll=[nats for nats, _ in numbers], correct=[hits.astype(bool) for _, hits in numbers]
+    )
+
+
+def of_each_token(
+    numbers_of: Callable[[Batch], torch.Tensor],
+    rows: Sequence[Row],
+    context: int,
+    *networks: PreTrainedModel,
+) -> list[np.ndarray]:
+    """What `numbers_of` says of the scored tokens of each row, `(numbers, tokens)` in float64.
+
+    Args:
+        numbers_of: gives `(numbers, windows, scored time)` for a batch.
+        rows: the sequences.
+        context: of the networks.
+        networks: that `numbers_of` has read a batch; their logits share the memory.
+    """
+    vocabulary = sum(network.config.vocab_size for network in networks)
     pieces = [w for number, row in enumerate(rows) for w in windows(row, context, number)]
-    for batch in _batches(pieces, network.config.vocab_size):
-        for window, (nats, hits) in zip(batch, _score_batch(network, batch), strict=True):
-            span = slice(window.offset, window.offset + len(nats))
-            nll[window.row][span], correct[window.row][span] = nats, hits
-    return TokenScores(nll, correct)
+    found: list[dict[int, np.ndarray]] = [{} for _ in rows]  # by where a window's tokens begin
+    for side_by_side in _batches(pieces, vocabulary):
+        batch = _batch(side_by_side, networks[0].device)
+        values = numbers_of(batch).cpu().numpy()
+        scored = (batch.wanted != -100).cpu().numpy()
+        for place, window in enumerate(side_by_side):
+            found[window.row][window.offset] = values[:, place, scored[place]]
+    return [np.concatenate([parts[at] for at in sorted(parts)], axis=1) for parts in found]
 
 
 def _batches(pieces: list[Window], vocabulary: int) -> Iterator[list[Window]]:
@@ -77,27 +114,21 @@ def _batches(pieces: list[Window], vocabulary: int) -> Iterator[list[Window]]:
         yield batch
 
 
-def _score_batch(
-    network: PreTrainedModel, batch: list[Window]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    time = max(len(window.ids) for window in batch) - 1
-    inputs = np.full((len(batch), time), batch[0].ids[0], np.int64)
-    targets = np.full((len(batch), time), -100, np.int64)
-    for row, window in enumerate(batch):
+def _batch(side_by_side: list[Window], device: torch.device) -> Batch:
+    time = max(len(window.ids) for window in side_by_side) - 1
+    inputs = np.full((len(side_by_side), time), side_by_side[0].ids[0], np.int64)
+    targets = np.full((len(side_by_side), time), -100, np.int64)
+    for row, window in enumerate(side_by_side):
         inputs[row, : len(window.ids) - 1] = window.ids[:-1]
         targets[row, window.first - 1 : len(window.ids) - 1] = window.ids[window.first :]
-    kept = time - (min(window.first for window in batch) - 1)  # no logits for common context
-    wanted = torch.from_numpy(targets[:, time - kept :]).to(network.device)
+    common = min(window.first for window in side_by_side) - 1  # needs no logits
+    wanted = torch.from_numpy(targets[:, common:])
+    return Batch(torch.from_numpy(inputs).to(device), wanted.to(device))
+
+
+def read(network: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """The network's logits, `(windows, scored time, vocabulary)` in float32."""
     # Padding on the right needs no mask: under a causal mask nothing scored ever sees it.
-    logits = network(
-        input_ids=torch.from_numpy(inputs).to(network.device),
-        use_cache=False,
-        logits_to_keep=kept,
-    ).logits.float()
-    nats = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="none"
-    ).view_as(wanted)
-    scored = (wanted != -100).cpu().numpy()
-    values = nats.double().cpu().numpy()
-    hits = (logits.argmax(-1) == wanted).cpu().numpy()
-    return [(values[row][mask], hits[row][mask]) for row, mask in enumerate(scored)]
+    output = network(input_ids=batch.inputs, use_cache=False, logits_to_keep=batch.wanted.shape[1])
+    logits: torch.Tensor = output.logits.float()
+    return logits

@@ -17,12 +17,17 @@ import torch
 _CPU_LOGITS, _GPU_LOGITS = 2**18, 2**26
 
 
+def rows_at_a_time(logits: torch.Tensor) -> int:
+    """How many rows of `logits` (targets, vocabulary) are best worked on together."""
+    many = _CPU_LOGITS if logits.device.type == "cpu" else _GPU_LOGITS
+    return max(1, many // logits.shape[-1])
+
+
 class _SummedNats(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float64, device=logits.device)
-        many = _CPU_LOGITS if logits.device.type == "cpu" else _GPU_LOGITS
-        rows = max(1, many // logits.shape[-1])
+        rows = rows_at_a_time(logits)
         for part, targets in zip(
             torch.split(logits.detach(), rows), torch.split(labels, rows), strict=True
         ):

@@ -1,0 +1,72 @@
+"""Detectors in the whole loop: what each method keeps and measures, and after a resume."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import textmad as tm
+from textmad.curation import Detector
+from textmad.detection import Models, human_likeness
+from textmad.models import expecting, open_model
+
+METHODS = ("curvature", "cross_perplexity", "trained")
+
+
+@pytest.fixture(scope="module")
+def run(short_recipe: tm.Recipe, tmp_path_factory: pytest.TempPathFactory) -> tm.Run:
+    recipe = short_recipe.replace(
+        generations=1,
+        sample={"oversample": 6.0},
+        curate=[
+            Detector(keep=0.7),
+            Detector("cross_perplexity", use="resample", keep=0.7, exponent=2.0),
+            Detector("trained", keep=0.7),
+        ],
+        evaluate=[{"detection": {"methods": list(METHODS)}}],
+    )
+    return tm.run(recipe, tmp_path_factory.mktemp("detector") / "run")
+
+
+def test_each_detector_rejects_its_share_and_says_why(run: tm.Run):
+    for generation in range(2):
+        table = run.candidates(generation).to_pandas()
+        left = len(table)
+        for method in METHODS:
+            rejected = table["reason"].str.contains(method).sum()
+            assert left - rejected == round(0.7 * left)
+            left -= rejected
+        assert table["kept"].sum() == left
+        probability = table[["model_probability", "model_probability_3"]].to_numpy()
+        assert (np.nan_to_num(probability, nan=0.5) > 0).all()
+        assert (np.nan_to_num(probability, nan=0.5) < 1).all()
+
+
+def test_the_first_filter_judged_by_curvature_under_the_base(run: tm.Run):
+    base = open_model(run.recipe.model, run.recipe.sample)
+    candidates = run.candidates(1).to_pandas()
+    models = Models(expecting(base).token_moments, base.token_nll, lambda texts: [])
+    expected = human_likeness("curvature", list(candidates["text"]), models)
+    rejected = candidates["reason"].str.contains("curvature").to_numpy()
+    assert candidates.loc[rejected, "score"].tolist() == expected[rejected].tolist()
+    assert expected[rejected].max() <= expected[~rejected].min()
+
+
+def test_every_generation_tells_how_well_its_text_is_told(run: tm.Run):
+    metrics = run.metrics
+    assert set(metrics["metric"]) == {"detection_auc"}
+    told = metrics[metrics["split"] == "drawn"]
+    assert list(told["bin"]) == [*METHODS, *METHODS]
+    assert told["value"].between(0, 1).all()
+    assert (metrics.loc[metrics["split"] == "human", "value"] == 0.5).all()
+
+
+def test_the_same_documents_are_kept_after_a_resume(run: tm.Run, tmp_path: Path):
+    again = Path(shutil.copytree(run.path, tmp_path / "run"))
+    for stage in ("curate", "evaluate"):
+        shutil.rmtree(again / "gen-01" / stage)
+    (again / "metrics.parquet").unlink()
+    tm.run(run.recipe, again)
+    for path in run.path.glob("gen-*/*/*.parquet"):
+        assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
