@@ -70,3 +70,26 @@ def test_the_same_documents_are_kept_after_a_resume(run: tm.Run, tmp_path: Path)
     tm.run(run.recipe, again)
     for path in run.path.glob("gen-*/*/*.parquet"):
         assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+
+
+def test_detectors_guard_a_crawl_without_a_label_to_see(short_recipe: tm.Recipe, tmp_path: Path):
+    recipe = short_recipe.replace(
+        generations=1,
+        mix={"human_tokens": 600, "model_tokens": 300, "human": "fresh"},
+        sample={"oversample": 2.0},
+        crawl={
+            "contamination": 0.4,
+            "oversample": 3.0,
+            "guard": [Detector(keep=0.8), Detector("trained", use="resample", keep=0.8)],
+        },
+        evaluate=["guards"],
+    )
+    run = tm.run(recipe, tmp_path / "run")
+    metrics = run.metrics
+    told = metrics[(metrics["metric"] == "guard_auc") & (metrics["generation"] == 1)]
+    assert len(told) == 2
+    assert told["value"].between(0, 1).all()
+    crawled = run.crawl(1).to_pandas()
+    assert set(crawled["origin"]) == {"human"}
+    assert crawled["kept"].sum() == round(0.8 * round(0.8 * len(crawled)))
+    assert crawled["model_probability"].notna().sum() == round(0.8 * len(crawled))

@@ -73,7 +73,7 @@ def fields_of(maker: type, path: str) -> dict[str, Any]:
         elif isinstance(field.default_factory, type):
             found |= fields_of(field.default_factory, f"{path}.{field.name}")
         else:
-            found[f"{path}.{field.name}"] = field.default
+            found[f"{path}.{field.name}"] = as_yaml(field.default)
     return found
 
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from textmad.detection import auc
 from textmad.documents import documents
 from textmad.evaluators import METRICS, Guards
-from textmad.evaluators.guards import auc
 from textmad.testing import check_evaluator
 
 H, M = "human", "model"

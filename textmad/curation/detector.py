@@ -108,8 +108,9 @@ def _known(candidates: Dataset, context: Context) -> Known:
     texts = {text for pool in pools for text in pool["text"][:]}
     if not texts:
         raise CurationError(
-            "no model text is known in generation 0, unless candidates are labelled as such; "
-            "begin with a method that needs none (curvature or cross_perplexity, use: drop)"
+            "no model text is known to learn from: no candidate is labelled as a model's, and "
+            "there is none of the generation before; choose what needs none (method: curvature or "
+            "cross_perplexity, use: drop)"
         )
     model = sorted(texts, key=content_id)[: min(_MOST_KNOWN, len(context.human))]
     return Known(first_by_hash(context.human, len(model)), model)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textmad.detection import auc
 from textmad.documents import HUMAN, MODEL, SCORE_OF, as_table
 from textmad.evaluators.protocol import Measurement, Snapshot
 
@@ -44,20 +45,6 @@ class Guards:
             _share("false_rejections", "crawled", ~kept, is_human, everything),
             _share("misses", "crawled", kept, is_model, everything),
         ]
-
-
-def auc(higher: Floats, lower: Floats) -> float:
-    """The chance that one of `higher` is above one of `lower`; a tie counts half.
-
-    That is the area under the ROC curve (Hanley and McNeil, Radiology 143, 1982).
-
-    >>> auc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
-    0.875
-    """
-    from scipy.stats import mannwhitneyu
-
-    statistic = mannwhitneyu(higher, lower, method="asymptotic").statistic
-    return float(statistic / (len(higher) * len(lower)))
 
 
 def _aucs(scores: dict[str, Floats], kept: Bools, is_human: Bools) -> Iterator[Measurement]:

@@ -1,0 +1,39 @@
+"""How well a run's drawn text is told, by method and length: `python scripts/detection_auc.py RUN`.
+
+1,000 drawn documents of each generation against as much human training text that its model has not
+learned; `trained` learns from the long ones alone where only these are told.
+"""
+
+import sys
+from typing import get_args
+
+import numpy as np
+
+import textmad as tm
+from textmad.detection import Known, Method, Models, auc, first_by_hash, human_likeness
+from textmad.documents import ids_of, token_counts
+from textmad.models import open_model
+
+run = tm.Run(sys.argv[1])
+base = open_model(run.recipe.model, run.recipe.sample)
+
+
+def told(method, human, drawn, model):
+    models = Models(
+        base.token_moments, model.token_nll, lambda texts: model.cross_entropy(texts, base)
+    )
+    likeness = human_likeness(method, [*human, *drawn], models, Known(human, drawn))
+    return auc(*np.split(likeness, [len(human)]))
+
+
+for generation in range(run.recipe.generations + 1):
+    model = base.load(run.path / f"gen-{generation:02}" / "model")
+    learned = frozenset(ids_of(run.training(generation)))
+    corpora = (run.human, run.candidates(generation))
+    for least in (0, 40):
+        long = [c.select(np.flatnonzero(token_counts(c) >= least)) for c in corpora]
+        human, drawn = (first_by_hash(corpus, 1_000, learned) for corpus in long)
+        num = min(len(human), len(drawn))
+        values = {m: told(m, human[:num], drawn[:num], model) for m in get_args(Method)}
+        print(f"generation {generation}, {num} documents of >= {least} tokens:", end=" ")
+        print(", ".join(f"{method} {value:.3f}" for method, value in values.items()))
