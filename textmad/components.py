@@ -33,6 +33,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "duplicates": "textmad.curation.duplicates:Duplicates",
         "upvotes": "textmad.curation.votes:Upvotes",
         "author": "textmad.curation.author:Author",
+        "watermark": "textmad.curation.watermark:Watermark",
     },
     "evaluator": {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",

@@ -257,6 +257,8 @@ class Recursion:
                 earlier=self.run.candidates,
                 token_nll=self.model(generation).token_nll,
                 base_token_nll=self.base.token_nll,
+                encode=self.base.encode,
+                vocabulary_size=self.base.vocabulary_size,
             )
 
         def write(candidates: Dataset, folder: Path) -> None:
@@ -384,6 +386,8 @@ class Recursion:
             earlier=labelled,
             token_nll=self.model(generation - 1).token_nll,
             base_token_nll=self.base.token_nll,
+            encode=self.base.encode,
+            vocabulary_size=self.base.vocabulary_size,
             as_posted=found.as_posted,
         )
 

@@ -273,6 +273,8 @@ def _context(seed: int, generation: int) -> _WatchedContext:
         earlier=_earlier_than(generation),
         token_nll=ToyModel(3).token_nll,
         base_token_nll=ToyModel(7).token_nll,
+        encode=ToyModel(7).encode,
+        vocabulary_size=ToyModel(7).vocabulary_size,
     )
 
 

@@ -62,7 +62,7 @@ def fields_of(maker: type, path: str) -> dict[str, Any]:
     for field in dataclasses.fields(maker):
         if isinstance(field.default_factory, type):
             found |= fields_of(field.default_factory, f"{path}.{field.name}")
-        else:
+        elif field.default is not dataclasses.MISSING:  # else the page says that it is required
             found[f"{path}.{field.name}"] = field.default
     return found
 

@@ -28,7 +28,7 @@ LAYERS = (
     {"mixture"},
     {"recipe"},
     {"components", "yaml_text"},
-    {"faults"},
+    {"faults", "watermarks"},
     {"documents", "seeds", "progress", "near_copies"},
     {"near_duplicates", "hashes"},
     {"errors"},

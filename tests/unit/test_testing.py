@@ -20,6 +20,7 @@ from textmad.curation import (
     Twin,
     Upvotes,
     Verdicts,
+    Watermark,
 )
 from textmad.documents import documents, write_parquet
 from textmad.errors import CurationError, EvaluationError
@@ -71,6 +72,8 @@ class VariedWords:
         Twin(Upvotes()),
         Twin(Author()),
         Twin(Length(20, 30)),
+        Watermark(key=5, false_alarms=0.3),
+        Watermark(key=5, kind="synthid", depth=3, context=1, false_alarms=0.3),
         VariedWords(0.6),
     ],
     ids=repr,
