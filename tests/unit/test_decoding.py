@@ -98,6 +98,7 @@ def transformers_watermark(
         sampling_table_seed=0,
         context_history_size=1024,
         device=torch.device("cpu"),
+        skip_first_ngram_calls=True,
     )
 
 

@@ -67,7 +67,7 @@ def test_synthid_scores_are_those_of_transformers_at_every_step(
     settings = WatermarkSettings(kind="synthid", context=context, depth=depth)
     ids = random_ids(16, 40, below=3)
     keys = Tournament(settings.key, depth, context).keys
-    config = SynthIDTextWatermarkingConfig(ngram_len=context + 1, keys=keys)
+    config = SynthIDTextWatermarkingConfig(context + 1, keys, skip_first_ngram_calls=True)
     processor = config.construct_processor(40, CPU)
     left = 0
     drawn = stepping(watermark(settings, 40, CPU), ids, start)
@@ -79,15 +79,18 @@ def test_synthid_scores_are_those_of_transformers_at_every_step(
         left += int(skipped.sum())
         # Where one token is left with all the probability, that of the others is rounding alone.
         torch.testing.assert_close(ours.softmax(1), theirs.softmax(1), rtol=1e-4, atol=1e-6)
-    contexts = 3**context + context  # besides those that begin with zeros
-    assert left >= 16 * (40 - start - contexts)
-    assert left > 50
+    # Marked is each context once, of those that lie in the text whole.
+    contexts = [
+        {tuple(text[stop - context : stop]) for stop in range(start + context, 40)}
+        for text in ids.tolist()
+    ]
+    assert left == 16 * (40 - start) - sum(map(len, contexts))
 
 
 def test_synthid_knows_vocabularies_larger_than_its_table():
     vocabulary, settings = 2**16 + 500, WatermarkSettings(kind="synthid", depth=3, context=1)
     keys = Tournament(settings.key, 3, 1).keys
-    config = SynthIDTextWatermarkingConfig(ngram_len=2, keys=keys)
+    config = SynthIDTextWatermarkingConfig(2, keys, skip_first_ngram_calls=True)
     scores, ids = random_scores(2, vocabulary), random_ids(2, 4, vocabulary)
     processor = config.construct_processor(vocabulary, CPU)
     for step in (1, 2, 3):

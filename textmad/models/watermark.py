@@ -61,8 +61,10 @@ class _SynthID:
     """Tournament sampling in closed form, layer by layer, as transformers computes it.
 
     A layer with g-values g makes of probabilities p the p (1 + g - sum(g p)), whose mean over all
-    keys is p. The context is the text's last tokens, zeros where it has fewer yet, without the
-    prompt; a context that was there before is not marked a second time, which would show.
+    keys is p. The context is the text's last tokens. Where it was there before, the same choice
+    again would show, so nothing is marked. Nor are the text's first tokens, with too few before
+    them (transformers' `skip_first_ngram_calls`): documents without a prompt would all begin
+    alike, and no detector looks there.
     """
 
     def __init__(self, settings: WatermarkSettings, vocabulary: int, device: torch.device) -> None:
@@ -72,32 +74,31 @@ class _SynthID:
         self._g_values = table.unfold(0, vocabulary, 1)  # (2**16, vocabulary): a view, no copy
 
     def __call__(self, scores: torch.Tensor, written: Written) -> torch.Tensor:
+        far_enough = written.stop - written.start >= self._tournament.context
+        written = written._replace(marked=written.marked & far_enough)
         if scores.device.type != "cpu":  # a captured step takes all slots
             return self._marked(scores, written)
         slots = written.marked.nonzero().squeeze(1)
-        if len(slots) == len(scores):
-            return self._marked(scores, written)
         few = Written(*(part[slots] for part in written))
         return scores.index_copy_(0, slots, self._marked(scores[slots], few))
 
     def _marked(self, scores: torch.Tensor, written: Written) -> torch.Tensor:
-        hashes, marked = self._contexts(written)
+        hashes, is_first = self._contexts(written)
         probability = scores.softmax(-1)
         for shift in self._tournament.shifts.tolist():
             won = self._g_values.index_select(0, begins(hashes, shift)).mul_(probability)
             # Never negative, as rounding could make it where a token has all the probability.
             rest = (1 - won.sum(-1, keepdim=True)).clamp_(min=0)
             probability = torch.addcmul(won, probability, rest, out=probability)
+        marked = written.marked & is_first
         return torch.where(marked.unsqueeze(1), probability.log_(), scores)
 
     def _contexts(self, written: Written) -> tuple[torch.Tensor, torch.Tensor]:
-        """The hash of each slot's context, and whether the next token is to be marked."""
-        time = torch.arange(written.ids.shape[1], device=written.ids.device)
-        start, stop = written.start.unsqueeze(1), written.stop.unsqueeze(1)
-        text = written.ids.masked_fill(time < start, 0)
-        width = self._tournament.context
-        before = torch.nn.functional.pad(text, (width, 0)).unfold(1, width, 1)[:, :-1]
+        """The hash of each slot's context, and whether it is there for the first time."""
+        width, stop = self._tournament.context, written.stop.unsqueeze(1)
+        before = torch.nn.functional.pad(written.ids, (width, 0)).unfold(1, width, 1)[:, :-1]
         hashes = context_hashes(before)  # (slots, time), of the tokens before each
         context = hashes.gather(1, stop)
-        seen = (hashes == context) & (time >= start) & (time < stop)
-        return context.squeeze(1), written.marked & ~seen.any(1)
+        time = torch.arange(hashes.shape[1], device=hashes.device)
+        is_context = (time >= written.start.unsqueeze(1) + width) & (time < stop)
+        return context.squeeze(1), ~(is_context & (hashes == context)).any(1)
