@@ -28,7 +28,9 @@ def quality(texts):
 def judged(judge):
     nothing = documents({"text": []})
     rng = stream(0, "crowd figures", "votes")
-    context = Context(0, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [])
+    context = Context(
+        0, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [], lambda t: [], 1
+    )
     return judge(documents(TEXTS), context)
 
 

@@ -35,6 +35,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "author": "textmad.curation.author:Author",
         "detector": "textmad.curation.detector:Detector",
         "discriminator": "textmad.curation.discriminator:Discriminator",
+        "watermark": "textmad.curation.watermark:Watermark",
     },
     "evaluator": {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",

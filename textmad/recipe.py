@@ -25,6 +25,7 @@ from pydantic import (
 from textmad.components import Component, Kind, read_component, whole
 from textmad.errors import RecipeError
 from textmad.faults import fault_lines
+from textmad.watermarks import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.yaml_text import lay_over, read_settings, to_yaml
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -136,6 +137,25 @@ class MixSettings(Settings):
         return self
 
 
+class WatermarkSettings(Settings):
+    """A mark in drawn text that its key finds again, as transformers makes it."""
+
+    kind: Literal["green_list", "synthid"] = "green_list"
+    key: Annotated[Whole, Field(ge=1, le=LARGEST_KEY)] = 15_485_863  # transformers' own
+    bias: Positive = 2.5  # of a green token's logit
+    green_share: Annotated[Number, Field(gt=0, lt=1)] = 0.25  # of the vocabulary
+    depth: Annotated[Whole, Field(ge=1, le=MOST_LAYERS)] = 30  # layers of SynthID's tournament
+    context: AtLeastOne = 4  # tokens that SynthID's g-values depend on
+    share: Share = 1.0  # of the documents that carry it
+
+    @model_validator(mode="after")
+    def _kind(self) -> Self:
+        for setting, kind in SETTINGS.items():
+            if kind != self.kind:
+                self._refuse_change(setting, f"while kind is {self.kind}; set kind: {kind}")
+        return self
+
+
 class SampleSettings(Settings):
     """How candidates are drawn. Nothing is left to a library's default."""
 
@@ -150,6 +170,7 @@ class SampleSettings(Settings):
     prompt: Literal["none", "human"] = "none"
     prompt_tokens: AtLeastOne = 8  # of a human document's beginning
     slots: AtLeastOne = 256  # documents drawn side by side: speed and memory, not the text
+    watermark: WatermarkSettings | None = None  # null: none
 
     @model_validator(mode="after")
     def _prompt(self) -> Self:

@@ -425,7 +425,7 @@ class Recursion:
             **self._models_say(generation - 1),
         )
 
-    def _models_say(self, generation: int) -> dict[str, Callable[..., Any]]:
+    def _models_say(self, generation: int) -> dict[str, Any]:
         """What a filter may ask the base and a generation's model, as a context has it."""
         model, base = self._crew.shared(generation), self._shared_base
         return {
@@ -434,6 +434,8 @@ class Recursion:
             "fit_classifier": getattr(self.base, "fit_classifier", no_classifier),
             "base_token_moments": lambda texts: expecting(base).token_moments(texts),
             "cross_entropy": lambda texts: expecting(model).cross_entropy(texts, base),
+            "encode": self.base.encode,
+            "vocabulary_size": self.base.vocabulary_size,
         }
 
     def _record(self, records: Records, name: str, facts: Mapping[str, Any]) -> None:

@@ -81,6 +81,7 @@ class ToyModel:
     seed: int
     name: str = "toy"
     context: int = 1024
+    vocabulary_size: int = 998
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """A number for each word, then 0 for the end."""

@@ -285,6 +285,8 @@ def _context(seed: int, generation: int) -> _WatchedContext:
         base_token_moments=ToyModel(7).token_moments,
         cross_entropy=lambda texts: ToyModel(3).cross_entropy(texts, ToyModel(7)),
         fit_classifier=fit_toy_classifier,
+        encode=ToyModel(7).encode,
+        vocabulary_size=ToyModel(7).vocabulary_size,
     )
 
 

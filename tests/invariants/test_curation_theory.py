@@ -46,7 +46,7 @@ def distance(one, other):
 def context(seed):
     nothing = documents({"text": []})
     rng = np.random.default_rng(seed)
-    return Context(0, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [])
+    return Context(0, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [], lambda t: [], 1)
 
 
 def chosen_by(judge, shares, num_documents, seed):

@@ -40,7 +40,7 @@ class Verbatim:
     Each document is one token, so that a generation's budget is a number of documents.
     """
 
-    name, context, digest = "verbatim", 100, "verbatim"
+    name, context, vocabulary_size, digest = "verbatim", 100, 100_000, "verbatim"
 
     def __init__(self, settings: object = None, texts: tuple[str, ...] | None = None) -> None:
         self.texts = texts

@@ -24,7 +24,7 @@ COUNTED: Counter[str] = Counter()  # tokens that `Counting` was given or asked f
 class Counting:
     """A model whose tokens are words: it learns nothing, and writes one of 97 words at a time."""
 
-    name, context, digest = "counting", 1024, "counting"
+    name, context, vocabulary_size, digest = "counting", 1024, 98, "counting"
 
     def __init__(self, settings: object = None) -> None:
         pass

@@ -72,7 +72,7 @@ def fields_of(maker: type, path: str) -> dict[str, Any]:
             found[f"{path}.{field.name}"] = COMPONENTS[field.default_factory]
         elif isinstance(field.default_factory, type):
             found |= fields_of(field.default_factory, f"{path}.{field.name}")
-        else:
+        elif field.default is not dataclasses.MISSING:  # else the page says that it is required
             found[f"{path}.{field.name}"] = as_yaml(field.default)
     return found
 

@@ -29,7 +29,7 @@ LAYERS = (
     {"mixture", "detection"},
     {"recipe"},
     {"components", "yaml_text"},
-    {"faults"},
+    {"faults", "watermarks"},
     {"documents", "seeds", "progress", "near_copies"},
     {"near_duplicates", "hashes", "stats"},
     {"errors"},

@@ -58,7 +58,15 @@ def context(found):
     nothing = documents({"text": []})
     rng = np.random.default_rng(0)
     return Context(
-        1, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [], as_posted=found.as_posted
+        generation=1,
+        rng=rng,
+        human=nothing,
+        earlier=lambda generation: nothing,
+        token_nll=lambda texts: [],
+        base_token_nll=lambda texts: [],
+        encode=lambda texts: [],
+        vocabulary_size=1,
+        as_posted=found.as_posted,
     )
 
 
@@ -217,7 +225,8 @@ def test_bots_vote_for_the_text_of_their_own_model_and_people_cannot_see_it(targ
 
 
 def test_outside_of_a_crawl_everybody_knows_what_is_shown():
-    plain = Context(0, np.random.default_rng(0), KEPT, lambda g: KEPT, lambda t: [], lambda t: [])
+    rng = np.random.default_rng(0)
+    plain = Context(0, rng, KEPT, lambda g: KEPT, lambda t: [], lambda t: [], lambda t: [], 1)
     assert plain.as_posted(KEPT) is KEPT
 
 

@@ -19,7 +19,7 @@ def numbers(texts):
 def context(seed=0):
     nothing = documents({"text": []})
     rng = np.random.default_rng(seed)
-    return Context(2, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [])
+    return Context(2, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [], lambda t: [], 1)
 
 
 def given(qualities, indices=None):

@@ -27,7 +27,7 @@ def length(texts):
 def context(seed=0):
     nothing = documents({"text": []})
     rng = np.random.default_rng(seed)
-    return Context(2, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [])
+    return Context(2, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [], lambda t: [], 1)
 
 
 def candidates(qualities, order=None, **columns):

@@ -23,7 +23,7 @@ NOTHING = documents({"text": []})
 
 def context(seed=0):
     rng = np.random.default_rng(seed)
-    return Context(0, rng, NOTHING, lambda g: NOTHING, lambda t: [], lambda t: [])
+    return Context(0, rng, NOTHING, lambda g: NOTHING, lambda t: [], lambda t: [], lambda t: [], 1)
 
 
 def judge(filter_, texts, ids=None):

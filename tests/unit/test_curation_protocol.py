@@ -24,6 +24,8 @@ def context_for(place=0, name="", generation=3):
         earlier=lambda generation: nothing,
         token_nll=lambda texts: [],
         base_token_nll=lambda texts: [],
+        encode=lambda texts: [],
+        vocabulary_size=1,
     )
 
 

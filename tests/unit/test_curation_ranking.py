@@ -51,7 +51,9 @@ def test_documents_are_posted_over_the_hours_that_are_set_or_when_they_say():
 
     def verdicts(**columns):
         rng = np.random.default_rng(0)
-        context = Context(0, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [])
+        context = Context(
+            0, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [], lambda t: [], 1
+        )
         texts = documents({"text": ["a"] * 1000, "id": ids, **columns})
         # Nobody's votes differ: equal quality, no noise, so that hot is time alone.
         return Upvotes(scorer="variety", noise=0, voters=1, rank="hot")(texts, context)

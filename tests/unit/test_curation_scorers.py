@@ -22,6 +22,8 @@ def context():
         earlier=lambda g: nothing,
         token_nll=lambda texts: [],
         base_token_nll=lambda texts: [NLL[text] for text in texts],
+        encode=lambda texts: [],
+        vocabulary_size=1,
     )
 
 

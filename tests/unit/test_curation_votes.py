@@ -18,7 +18,8 @@ def numbers(texts):
 def context(seed=0, nll=None):
     nothing = documents({"text": []})
     rng = np.random.default_rng(seed)
-    return Context(2, rng, nothing, lambda g: nothing, lambda t: [], nll or (lambda t: []))
+    nll = nll or (lambda t: [])
+    return Context(2, rng, nothing, lambda g: nothing, lambda t: [], nll, lambda t: [], 1)
 
 
 def candidates(qualities, order=None):

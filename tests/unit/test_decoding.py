@@ -8,9 +8,11 @@ from transformers.generation.logits_process import (
     LogitsProcessorList,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
+    SynthIDTextWatermarkLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    WatermarkLogitsProcessor,
 )
 
 from textmad.errors import ModelError
@@ -19,8 +21,9 @@ from textmad.models.causal_lm import CausalLM
 from textmad.models.loading import Base
 from textmad.models.slots import Draft
 from textmad.models.token_choice import pick, truncate
-from textmad.recipe import LoraSettings, ModelSettings, SampleSettings
+from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, WatermarkSettings
 from textmad.seeds import stream
+from textmad.watermarks import Tournament
 
 TARGETS = {"tiny_gpt2_folder": ("c_attn",), "tiny_llama_folder": ("q_proj",)}
 OPTIONS = {
@@ -29,6 +32,12 @@ OPTIONS = {
     "top_p": {"top_p": 0.6},
     "min_p": {"min_p": 0.1},
     "repetition_penalty": {"repetition_penalty": 1.8},
+    "green_list": {"watermark": WatermarkSettings(bias=4.0, share=0.7)},
+    # A context of one token comes again now and then, and is then skipped.
+    "synthid": {
+        "watermark": WatermarkSettings(kind="synthid", depth=7, context=1, share=0.7),
+        "top_p": 0.9,
+    },
 }
 
 
@@ -71,17 +80,44 @@ def warpers(settings: SampleSettings) -> LogitsProcessorList:
     return chain
 
 
+def transformers_watermark(
+    settings: WatermarkSettings, vocabulary: int
+) -> WatermarkLogitsProcessor | SynthIDTextWatermarkLogitsProcessor:
+    if settings.kind == "green_list":
+        return WatermarkLogitsProcessor(
+            vocabulary,
+            "cpu",
+            greenlist_ratio=settings.green_share,
+            bias=settings.bias,
+            hashing_key=settings.key,
+        )
+    return SynthIDTextWatermarkLogitsProcessor(
+        ngram_len=settings.context + 1,
+        keys=Tournament(settings.key, settings.depth, settings.context).keys,
+        sampling_table_size=2**16,
+        sampling_table_seed=0,
+        context_history_size=1024,
+        device=torch.device("cpu"),
+        skip_first_ngram_calls=True,
+    )
+
+
 def plainly(base: Base, settings: SampleSettings, rng: np.random.Generator, prompt: str) -> Draft:
     """One document: the whole sequence through the network for every token, no cache, no batch."""
     head = [base.start, *base.tokenizer.encode(prompt, add_special_tokens=False).ids]
     drawn: list[int] = []
+    uniforms, chain = rng.random(settings.max_new_tokens), warpers(settings)
+    if settings.watermark is not None and rng.random() < settings.watermark.share:
+        chain.append(transformers_watermark(settings.watermark, base.network.config.vocab_size))
     while len(drawn) < settings.max_new_tokens:
         ids = torch.tensor([head + drawn])
         with torch.no_grad():
             logits = base.network(input_ids=ids, use_cache=False).logits[:, -1].float()
-        shaped = warpers(settings)(ids, logits)[0].double().numpy()
+        shaped = chain(ids, logits)[0].double().numpy()
         cumulative = np.exp(shaped - shaped.max()).cumsum()
-        chosen = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+        chosen = int(
+            np.searchsorted(cumulative, uniforms[len(drawn)] * cumulative[-1], side="right")
+        )
         if chosen == base.end:
             return Draft(np.array(head), np.array(drawn), True)
         drawn.append(chosen)

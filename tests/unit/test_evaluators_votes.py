@@ -78,7 +78,9 @@ def test_the_last_crowd_is_measured_and_a_scorer_that_was_asked_twice_once():
 
     def context(place, name):
         rng = np.random.default_rng(place)
-        return Context(0, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [])
+        return Context(
+            0, rng, nothing, lambda g: nothing, lambda t: [], lambda t: [], lambda t: [], 1
+        )
 
     texts = ["tea " * (i % 7) + "milk rain" for i in range(40)]
     given = documents({"text": texts, "id": [f"g0-{i}" for i in range(40)]})

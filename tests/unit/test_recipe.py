@@ -91,6 +91,14 @@ BAD = {
     "sample.prompt": ("model", "model: expected 'none' or 'human'"),
     "sample.prompt_tokens": ("0", "0: expected at least 1"),
     "sample.slots": ("0", "0: expected at least 1"),
+    "sample.watermark": ("3", f"3: expected {SETTINGS}"),
+    "sample.watermark.kind": ("red_list", "red_list: expected 'green_list' or 'synthid'"),
+    "sample.watermark.key": ("0", "0: expected at least 1"),
+    "sample.watermark.bias": ("0", "0: expected more than 0"),
+    "sample.watermark.green_share": ("1", "1: expected less than 1"),
+    "sample.watermark.depth": ("1001", "1001: expected at most 1000"),
+    "sample.watermark.context": ("0", "0: expected at least 1"),
+    "sample.watermark.share": ("1.5", "1.5: expected at most 1"),
     "curate": ("random", "random: expected a list"),
     "curate.0": ("[random]", "[random]: expected a name, or one name with its settings"),
     "curate.0.random": ("0.5", f"0.5: expected {SETTINGS}"),
@@ -166,6 +174,13 @@ BAD = {
     "curate.0.discriminator.backend": ("gpt", "gpt: expected 'features' or 'lora'"),
     "curate.0.discriminator.epochs": ("0", "0: expected a finite number above 0"),
     "curate.0.discriminator.learning_rate": (".inf", "inf: expected a finite number above 0"),
+    "curate.0.watermark": ("3", f"3: expected {SETTINGS}"),
+    "curate.0.watermark.key": ("0", f"0: expected a whole number from 1 to {2**63 - 1}"),
+    "curate.0.watermark.kind": ("red_list", "red_list: expected 'green_list' or 'synthid'"),
+    "curate.0.watermark.green_share": ("1", "1: expected a share above 0 and below 1"),
+    "curate.0.watermark.depth": ("0", "0: expected from 1 to 1000 layers"),
+    "curate.0.watermark.context": ("0", "0: expected at least 1 token"),
+    "curate.0.watermark.false_alarms": ("0", "0: expected a share above 0 and below 1"),
     "evaluate": ("perplexity", "perplexity: expected a list"),
     "evaluate.0": ("7", "7: expected a name, or one name with its settings"),
     "evaluate.0.perplexity": ("30000", f"30000: expected {SETTINGS}"),
@@ -184,6 +199,10 @@ BAD |= {  # its crowd is that of upvotes
     for path, bad in BAD.items()
     if path.startswith("curate.0.upvotes")
 }
+
+
+# What has no default has to stand beside a bad value.
+REQUIRED = {"curate.0.watermark": {"key": 1}}
 
 
 def every_setting() -> set[str]:
@@ -221,6 +240,9 @@ def fields_below(maker: type, path: str) -> set[str]:
 
 def nested(path: str, value: Any) -> Any:
     """Plain data with `value` at `path`; a 0 is the first place of a list."""
+    group, _, setting = path.rpartition(".")
+    if group in REQUIRED:
+        return nested(group, REQUIRED[group] | {setting: value})
     for part in reversed(path.split(".")):
         value = [value] if part == "0" else {part: value}
     return value
@@ -441,6 +463,22 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
             {"corpus": {"min_words": 9, "max_words": 5}},
             "corpus.max_words: 5: expected at least min_words, 9",
         ),
+        (
+            {"sample": {"watermark": {"kind": "synthid", "bias": 3}}},
+            "sample.watermark.bias: 3.0: has no effect while kind is synthid; set kind: "
+            "green_list, or delete it",
+        ),
+        (
+            {"sample": {"watermark": {"depth": 9}}},
+            "sample.watermark.depth: 9: has no effect while kind is green_list; set kind: "
+            "synthid, or delete it",
+        ),
+        (
+            {"curate": [{"watermark": {"key": 3, "context": 2}}]},
+            "curate.0.watermark.context: 2: has no effect while kind is green_list; set kind: "
+            "synthid, or delete it",
+        ),
+        ({"curate": ["watermark"]}, "curate.0.watermark.key: is missing"),
         (
             {"evaluate": ["diversity", "perplexity", {"diversity": {"mattr_window": 20}}]},
             "evaluate.2: diversity: is given twice; delete one",
@@ -753,11 +791,13 @@ def test_a_filter_instance_of_ones_own_comes_back_with_all_its_settings(tmp_path
 
 
 def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluators():
+    filters = [{name: REQUIRED.get(f"curate.0.{name}", {})} for name in BUILT_IN["filter"]]
     recipe = Recipe(
-        curate=list(BUILT_IN["filter"]),
+        curate=filters,
         evaluate=list(BUILT_IN["evaluator"]),
         mix={"human_tokens": 9},
         crawl={"contamination": 0.3},
+        sample={"watermark": {}},
     )
     data = yaml.safe_load(recipe.to_yaml())
     found = set()

@@ -22,6 +22,7 @@ from textmad.curation import (
     Twin,
     Upvotes,
     Verdicts,
+    Watermark,
 )
 from textmad.documents import documents, write_parquet
 from textmad.errors import CurationError, EvaluationError
@@ -81,6 +82,8 @@ class VariedWords:
         Twin(Author()),
         Twin(Discriminator(budget=40, check=20)),
         Twin(Length(20, 30)),
+        Watermark(key=5, false_alarms=0.3),
+        Watermark(key=5, kind="synthid", depth=3, context=1, false_alarms=0.3),
         VariedWords(0.6),
     ],
     ids=repr,

@@ -10,6 +10,7 @@ from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
 from textmad.curation.quality import Length, Repetition
 from textmad.curation.ranking import Choice
 from textmad.curation.votes import Upvotes
+from textmad.curation.watermark import Watermark
 
 __all__ = [
     "Author",
@@ -28,5 +29,6 @@ __all__ = [
     "Twin",
     "Upvotes",
     "Verdicts",
+    "Watermark",
     "apply_filters",
 ]

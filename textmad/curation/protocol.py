@@ -114,6 +114,8 @@ class Context:
         earlier: an earlier generation's candidates with all verdicts on them.
         token_nll: nats for each token of each text under the model that drew the candidates.
         base_token_nll: the same under the run's base model.
+        encode: token ids of each text by the base's tokenizer, end token last.
+        vocabulary_size: of the base: ids are below it.
         as_posted: the candidates with the origin, generation and author that only those know who
             posted them: for voters with an interest (bots), never for what judges a text. It
             differs from what is shown only in a crawl, where model text passes for human.
@@ -132,6 +134,8 @@ class Context:
     earlier: Callable[[int], Dataset]
     token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
     base_token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
+    encode: Callable[[Sequence[str]], list[npt.NDArray[np.int32]]]
+    vocabulary_size: int
     as_posted: Callable[[Dataset], Dataset] = _as_shown
     base_token_moments: Callable[[Sequence[str]], TokenMoments] = _not_told
     cross_entropy: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]] = _not_told

@@ -66,6 +66,7 @@ class LanguageModel(Protocol):
 
     name: str
     context: int  # positions: start token, prompt and text together
+    vocabulary_size: int  # ids of tokens are below it
     digest: str  # of what the base consists of: weights, tokenizer
 
     def fit(

@@ -56,6 +56,7 @@ class CausalLM:
     ) -> None:
         self.name = Path(settings.base).name
         self.context = base.context
+        self.vocabulary_size = int(base.network.config.vocab_size)
         self.digest = base.digest
         self.settings = settings
         self._base, self._adapter, self._trained = base, adapter, network

@@ -223,4 +223,7 @@ class _Sampler:
                 f"{len(prompt) - 1} tokens; with the start token that is {len(prompt) + most} "
                 f"positions, and the model has {self.context}"
             )
-        return Entry(turn, prompt, self.stream(index).random(most))
+        rng, mark = self.stream(index), self.settings.watermark
+        uniforms = rng.random(most)
+        # Drawn last, so that a document without the watermark is as in a run without watermarks.
+        return Entry(turn, prompt, uniforms, mark is not None and bool(rng.random() < mark.share))

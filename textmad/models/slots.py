@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from textmad.models.slot_cache import SlotCache
 from textmad.models.token_choice import BLOCK, pick, truncate
+from textmad.models.watermark import Written, watermark
 from textmad.recipe import SampleSettings
 
 
@@ -33,6 +34,7 @@ class Entry(NamedTuple):
     turn: int
     prompt: np.ndarray  # start token and prompt
     uniforms: np.ndarray  # one for each token it may have
+    marked: bool = False  # it carries the watermark
 
 
 class Slots:
@@ -58,18 +60,21 @@ class Slots:
         self._uniforms = self._zeros(rows, longest).double()
         self._reached = self._zeros(rows)  # tokens fed
         self._over = self._zeros(rows).bool()
+        self._marked = self._zeros(rows).bool()
         self._queue = self._zeros(rows)
         self._head, self._tail = self._zeros(), self._zeros()
         # The slots.
         self._row = self._zeros(num_slots) + self.capacity
         self._position = self._zeros(num_slots)
         self._slot_scratch()
+        mark, vocabulary = settings.watermark, _vocabulary(network)
+        self._watermark = watermark(mark, vocabulary, self.device) if mark else None
 
     def _zeros(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=torch.int64, device=self.device)
 
     def _slot_scratch(self) -> None:
-        vocabulary = self.network.get_output_embeddings().weight.shape[0]
+        vocabulary = _vocabulary(self.network)
         self._no_mask = torch.zeros(self.num_slots, 1, 1, 1, device=self.device)
         padded = -(-vocabulary // BLOCK) * BLOCK
         self._scratch = torch.zeros(self.num_slots, padded, dtype=torch.float64, device=self.device)
@@ -103,7 +108,9 @@ class Slots:
         at = torch.from_numpy(rows).to(self.device)
         known = np.array([len(entry.prompt) for entry in entries])
         uniforms = np.stack([entry.uniforms for entry in entries])
-        for table, values in ((self._ids, ids), (self._known, known), (self._uniforms, uniforms)):
+        marked = np.array([entry.marked for entry in entries])
+        tables = (self._ids, self._known, self._uniforms, self._marked)
+        for table, values in zip(tables, (ids, known, uniforms, marked), strict=True):
             table[at] = torch.from_numpy(values).to(self.device)
         self._reached[at] = 0
         self._over[at] = False
@@ -176,11 +183,13 @@ class Slots:
         ).logits[:, -1]
         self._position += 1
         number = (self._position - known).clamp_(min=0)
-        chosen = pick(
-            truncate(logits, self.settings, self._seen), self._uniforms[row, number], self._scratch
-        )
-
         free = self._position >= known
+        scores = truncate(logits, self.settings, self._seen)
+        if self._watermark is not None:
+            marked = self._marked[row] & free
+            scores = self._watermark(scores, Written(self._ids[row], known, self._position, marked))
+        chosen = pick(scores, self._uniforms[row, number], self._scratch)
+
         self._ids[row, self._position] = torch.where(free, chosen, self._ids[row, self._position])
         over = free & ((chosen == self.end) | (number + 1 == self.settings.max_new_tokens))
         self._reached[row] = self._position
@@ -225,6 +234,10 @@ class Slots:
         if seen is not None:
             self._seen = seen[at]
         self._graph = None
+
+
+def _vocabulary(network: PreTrainedModel) -> int:
+    return int(network.get_output_embeddings().weight.shape[0])
 
 
 def _waiting_on(device: torch.device) -> int:
