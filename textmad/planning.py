@@ -35,7 +35,7 @@ _PROBE_TOKENS = 3_000  # enough to time, little enough to wait for
 # Measured on runs of the quickstart; columns and manifests included.
 _BYTES_A_TOKEN = 2.5  # of documents in Parquet
 _BYTES_A_GENERATION = 60_000  # metrics, manifests, training curve
-# How often a text is read to be detected: two of cross-perplexity's are for both models at once.
+# How often a text is read to be detected: for cross-perplexity by both models, and for its loss.
 _PASSES: dict[Method, int] = {"curvature": 1, "cross_perplexity": 3, "trained": 0}
 
 
