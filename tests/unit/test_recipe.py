@@ -342,14 +342,14 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
         (
             {"curate": ["lenght"]},
             "curate.0.lenght: unknown filter; did you mean length?; built in are author, "
-            "discriminator, duplicates, length, random, repetition, upvotes; your own is "
+            "detector, discriminator, duplicates, length, random, repetition, upvotes; your own is "
             "module:name",
         ),
         (
             {"evaluate": ["perplexty"]},
             "evaluate.0.perplexty: unknown evaluator; did you mean perplexity?; built in are "
-            "detection, discriminator, diversity, guards, perplexity, rare_tokens, votes; your own is "
-            "module:name",
+            "detection, discriminator, diversity, guards, perplexity, rare_tokens, votes; your own "
+            "is module:name",
         ),
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
