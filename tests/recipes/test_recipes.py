@@ -10,12 +10,13 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 
 import textmad as tm
 from textmad.recipe import Recipe, load_recipe
+from textmad.studies import is_study
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "recipes"
 LAUNCH = sorted((FOLDER / "accelerate").glob("*.yaml"))
-STUDIES = sorted(FOLDER.rglob("study.yaml"))
-RECIPES = sorted(set(FOLDER.rglob("*.yaml")) - set(LAUNCH) - set(STUDIES))
+STUDIES = sorted(path for path in {*FOLDER.rglob("*.yaml")} - {*LAUNCH} if is_study(path))
+RECIPES = sorted({*FOLDER.rglob("*.yaml")} - {*LAUNCH, *STUDIES})
 PAGES = sorted({*RECIPES, *STUDIES, *FOLDER.rglob("*.md"), ROOT / "README.md"})
 LOOPS = ("fully-synthetic", "augmentation", "fresh-data", "accumulate", "accumulate-subsample")
 
@@ -107,6 +108,16 @@ def test_the_quickstart_study_is_the_three_recipes_under_three_seeds():
     }
     assert {arm.name: arm.recipe.dump() for arm in study.arms} == expected
     assert study.seeds == (0, 1, 2)
+
+
+def test_the_demo_is_the_first_generations_of_the_quickstarts_first_seed():
+    demo = tm.load_study(FOLDER / "quickstart" / "demo.yaml")
+    whole = {arm.name: arm.recipe for arm in tm.load_study(FOLDER / "quickstart/study.yaml").arms}
+    assert [arm.name for arm in demo.arms] == ["unselected", "voted"]
+    for arm in demo.arms:
+        assert arm.recipe.generations < whole[arm.name].generations
+        assert without(arm.recipe, "generations") == without(whole[arm.name], "generations")
+    assert demo.seeds == (0,)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
