@@ -40,9 +40,9 @@ def greedy_cover(
     One after the other, the document is chosen that adds most per cost. What a document adds only
     shrinks as others are chosen (the sum is submodular), so for the documents chosen, of cost B
     together, the sum is at least 1 - 1/e = 0.63 of what any documents of cost B could reach
-    (Nemhauser, Wolsey and Fisher, Math. Programming 14, 1978; per cost: Wolsey, Math. of
-    Operations Research 7, 1982). Yesterday's gains are upper bounds of today's, so most need not
-    be looked at again: the lazy greedy algorithm (Minoux, LNCIS 7, 1978) chooses the same.
+    (Nemhauser, Wolsey and Fisher, Math. Programming 14, 1978; per cost: Sviridenko, Oper. Res.
+    Letters 32, 2004). For the same reason gains that were computed earlier are upper bounds, and
+    most need not be computed again: the lazy greedy algorithm (Minoux, LNCIS 7, 1978).
 
     Args:
         bags: of the types that matter.

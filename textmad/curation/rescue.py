@@ -12,7 +12,7 @@ from textmad.curation.controls import check_kept_share
 from textmad.curation.coverage import Bags, greedy_cover
 from textmad.curation.draws import Floats, document_uniforms
 from textmad.curation.protocol import Context, Verdicts
-from textmad.curation.ranking import with_luck
+from textmad.curation.ranking import Choice, chosen
 from textmad.documents import texts_of, token_counts
 from textmad.errors import CurationError
 from textmad.rarity import frequency_bins
@@ -28,16 +28,16 @@ Counts = npt.NDArray[np.int64]
 class Rescue:
     """Keep the documents that hold what is rare in human text, or that a model draws too seldom.
 
-    Rare are the word types that make up the rarest tenth of the human training text, by
-    `textmad.rarity`'s bins; words nobody has used there are not among them. Exactly
+    Rare are the word types that make up the rarest tenth of the human training text (the first
+    of `textmad.rarity`'s bins); words that do not occur there are not among them. Exactly
     `round(keep * documents)` are kept. The table gets `rare_types`, how many each document holds.
 
     Attributes:
-        by: `coverage`: the set of kept documents holds each rare type as often as human text of
-            its size would, or at least once, as far as it can (`greedy_cover`; equal documents
-            in a random order). Gains count per token, or long documents would be preferred for
-            their length. The score is what the document added: rare words per token. Once
-            the tail is covered, the rest is kept at random.
+        by: `coverage`: documents are taken one after another (`greedy_cover`), each for the rare
+            words that it adds to those taken before, per token, or long ones would be preferred
+            for their length. A type counts as often as human text of the kept size would hold
+            it, and at least once. The score is what a document added. Equals are taken in a
+            random order, so once the tail is covered, the rest is kept at random.
             `weight`: documents are drawn one after another, with probability proportional to
             `importance`, which is the score (importance resampling, Xie et al., 2302.03169).
         keep: share of the documents, above 0 and at most 1.
@@ -59,18 +59,17 @@ class Rescue:
         bags, human = _counted(candidates, context.human)
         rare = bags.only((frequency_bins(human) == 0) & (human > 0))
         (draw,) = document_uniforms(candidates["id"][:], context.rng, 1)
-        num_kept = round(self.keep * len(draw))
         if self.by == "coverage":
             num_words = self.keep * bags.counts.sum()
             ceilings = np.maximum(human / human.sum() * num_words, 1)
             costs = np.maximum(token_counts(candidates), 1)  # 0: unknown
-            keep, score = greedy_cover(rare, ceilings, costs, draw, num_kept)
+            keep, score = greedy_cover(rare, ceilings, costs, draw, round(self.keep * len(draw)))
             reason = f"not among the {self.keep:.4g} that cover the human tail"
         else:
             score = importance(bags, human, len(draw))
-            luck = with_luck(np.log(np.maximum(score, np.finfo(np.float64).tiny)), 1.0, draw)
-            keep = np.zeros(len(draw), dtype=bool)
-            keep[np.argsort(-luck, kind="stable")[:num_kept]] = True
+            log_weight = np.log(np.maximum(score, np.finfo(np.float64).tiny))
+            ranking = np.argsort(-score, kind="stable")
+            keep = chosen(Choice("softmax"), log_weight, ranking, self.keep, [draw])
             reason = f"not among the {self.keep:.4g} drawn by weight"
         num_rare = np.bincount(rare.documents, minlength=len(draw))
         return Verdicts(keep, score, reason, {"rare_types": num_rare})
@@ -82,9 +81,9 @@ def importance(bags: Bags, human: Counts, num_documents: int) -> Floats:
     The mean over its words of p(word) / q(word), with p from human text and q from all other
     candidates: a document that counted itself would make its own rare words look common. A ratio
     is at most sqrt(candidates' words), which is also that of a human word no other candidate
-    has (truncated importance sampling, Ionides, J. Comput. Graph. Stat. 17, 2008). 1 on average
-    where candidates are like human text; 0 without human words. Xie et al. multiply over hashed
-    n-grams instead: length would decide here, and a rare word share its place with common ones.
+    has (truncated importance sampling, Ionides, J. Comput. Graph. Stat. 17, 2008). Xie et al.
+    multiply over hashed n-grams instead: here length would decide, and a rare word share its
+    place with common ones. 0 without human words.
 
     Args:
         bags: of all the candidates' words.
