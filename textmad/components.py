@@ -36,6 +36,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "detector": "textmad.curation.detector:Detector",
         "discriminator": "textmad.curation.discriminator:Discriminator",
         "watermark": "textmad.curation.watermark:Watermark",
+        "rescue": "textmad.curation.rescue:Rescue",
     },
     "evaluator": {
         "perplexity": "textmad.evaluators.perplexity:Perplexity",

@@ -110,7 +110,16 @@ def token_counts(corpus: Dataset) -> npt.NDArray[np.int64]:
 
 def ids_of(corpus: Dataset) -> Iterator[str]:
     """The documents' ids, in order."""
-    for piece in as_table(corpus.select_columns(["id"]))["id"].chunks:
+    return _strings(corpus, "id")
+
+
+def texts_of(corpus: Dataset) -> Iterator[str]:
+    """The documents' texts, in order; of a corpus on disk a piece at a time is read."""
+    return _strings(corpus, "text")
+
+
+def _strings(corpus: Dataset, column: str) -> Iterator[str]:
+    for piece in as_table(corpus.select_columns([column]))[column].chunks:
         yield from piece.to_pylist()
 
 

@@ -31,7 +31,7 @@ LAYERS = (
     {"components", "yaml_text"},
     {"faults", "watermarks"},
     {"documents", "seeds", "progress", "near_copies"},
-    {"near_duplicates", "hashes", "stats"},
+    {"near_duplicates", "hashes", "rarity", "stats", "words"},
     {"errors"},
     {"__init__"},  # `import textmad` for the version: it imports nothing by itself
 )

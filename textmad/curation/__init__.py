@@ -9,6 +9,7 @@ from textmad.curation.electorate import Bots, Crowd, Exposure
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
 from textmad.curation.quality import Length, Repetition
 from textmad.curation.ranking import Choice
+from textmad.curation.rescue import Rescue
 from textmad.curation.votes import Upvotes
 from textmad.curation.watermark import Watermark
 
@@ -26,6 +27,7 @@ __all__ = [
     "Length",
     "Random",
     "Repetition",
+    "Rescue",
     "Twin",
     "Upvotes",
     "Verdicts",

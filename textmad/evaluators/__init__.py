@@ -21,7 +21,7 @@ from textmad.evaluators.protocol import (
 )
 from textmad.evaluators.rare_tokens import RareTokens
 from textmad.evaluators.votes import Votes
-from textmad.evaluators.words import count_words
+from textmad.words import count_words
 
 __all__ = [
     "COMPARED",

@@ -13,17 +13,13 @@ import numpy as np
 from textmad.documents import ids_of
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+from textmad.rarity import BINS, frequency_bins
 
 if TYPE_CHECKING:
     from textmad.models import LanguageModel
 
 _AT_ONCE = 4096  # texts turned into tokens at once
 
-# Bins of types by their share of human text: the rarest types that make up a tenth of its tokens,
-# then up to a quarter, and so on. Fixed, so that "rare" means the same in every run.
-BIN_EDGES = (0.10, 0.25, 0.50, 0.75)
-RAREST = "rarest"
-BINS = (RAREST, "10-25%", "25-50%", "50-75%", "75-100%")
 END = "end"  # the end tokens, which are no text: a bin of their own for the loss, else left out
 TEXT_METRICS = ("rare_rate", "surviving_rare_types", "unseen_mass")
 
@@ -31,29 +27,6 @@ TEXT_METRICS = ("rare_rate", "surviving_rare_types", "unseen_mass")
 def text_tokens(tokens: Sequence[np.ndarray]) -> np.ndarray:
     """All tokens of the documents in order, without each document's last, its end token."""
     return np.concatenate([np.empty(0, np.int32), *(ids[:-1] for ids in tokens)])
-
-
-def frequency_bins(counts: np.ndarray) -> np.ndarray:
-    """The bin (index into `BINS`) of each token type, from its count in human text.
-
-    Types are sorted by count, and a type's bin is where the share of tokens below it lies, so
-    types that never occur are among the rarest, and the rarest hold at least a tenth of the mass.
-
-    >>> frequency_bins(np.array([8, 1, 0, 1])).tolist()
-    [1, 0, 0, 1]
-
-    Raises:
-        ValueError: human text has no tokens.
-    """
-    total = int(counts.sum())
-    if total == 0:
-        raise ValueError("human training text: no tokens: expected at least one")
-    order = np.argsort(counts, kind="stable")
-    ordered = counts[order]
-    below = (np.cumsum(ordered) - ordered) / total
-    bins = np.empty(len(counts), np.int64)
-    bins[order] = np.searchsorted(BIN_EDGES, below, side="right")
-    return bins
 
 
 def loss_by_bin(

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 _WORD = re.compile(r"\w+(?:'\w+)*")
 _END = "\0"  # of a text among others
@@ -66,36 +65,11 @@ def cut(texts: Sequence[str], words: Words, num_words: int) -> tuple[list[str], 
     return [*texts[:last], end], words
 
 
-def code_words(
-    texts: Iterable[str], num_words: int | None = None, num_documents: int | None = None
-) -> Words:
-    """The words of the texts as integers.
+class Vocabulary(dict[str, int]):
+    """Numbers of words as they stand in texts; words that differ in case alone share one.
 
-    With `num_words`, texts are read until they hold at least so many words and are at least
-    `num_documents`; the rest may be left out.
-
-    >>> code_words(["to be or", "not to be"]).codes.tolist()
-    [0, 1, 2, 3, 0, 1]
+    It learns the words that it is asked for: 0, 1, ... by first occurrence.
     """
-    code_of = _Codes()
-    codes, documents = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-    read = found = 0
-    for batch in _batches(texts):
-        if num_words is not None and found >= num_words and read >= (num_documents or 0):
-            break
-        joined = "".join(text.replace(_END, " ") + _END for text in batch)
-        split = _WORD_OR_END.findall(_plain(joined))
-        numbers = np.fromiter(map(code_of.__getitem__, split), np.int64, len(split))
-        is_end = numbers == code_of[_END]
-        codes.append(numbers[~is_end])
-        documents.append((np.cumsum(is_end) - is_end + read)[~is_end].astype(np.int32))
-        read += len(batch)
-        found += len(codes[-1])
-    return Words(np.concatenate(codes), np.concatenate(documents))
-
-
-class _Codes(dict[str, int]):
-    """Numbers of words as they stand in texts; words that differ in case alone share one."""
 
     def __init__(self) -> None:
         super().__init__({_END: -1})
@@ -104,6 +78,64 @@ class _Codes(dict[str, int]):
     def __missing__(self, word: str) -> int:
         self[word] = code = self._folded.setdefault(word.casefold(), len(self._folded))
         return code
+
+    @property
+    def num_types(self) -> int:
+        """Distinct words so far."""
+        return len(self._folded)
+
+
+def code_words(
+    texts: Iterable[str],
+    num_words: int | None = None,
+    num_documents: int | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> Words:
+    """The words of the texts as integers.
+
+    With `num_words`, texts are read until they hold at least so many words and are at least
+    `num_documents`; the rest may be left out. A `vocabulary` numbers the words of several corpora
+    alike.
+
+    >>> code_words(["to be or", "not to be"]).codes.tolist()
+    [0, 1, 2, 3, 0, 1]
+    """
+    vocabulary = Vocabulary() if vocabulary is None else vocabulary
+    codes, documents = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    read = found = 0
+    for batch in _batches(texts):
+        if num_words is not None and found >= num_words and read >= (num_documents or 0):
+            break
+        numbers = _numbered(batch, vocabulary)
+        is_end = numbers == vocabulary[_END]
+        codes.append(numbers[~is_end])
+        documents.append((np.cumsum(is_end) - is_end + read)[~is_end].astype(np.int32))
+        read += len(batch)
+        found += len(codes[-1])
+    return Words(np.concatenate(codes), np.concatenate(documents))
+
+
+def type_counts(texts: Iterable[str], vocabulary: Vocabulary) -> np.ndarray:
+    """How often each distinct word occurs, `(types,)`, by its number in `vocabulary`.
+
+    Texts are read some thousand at a time, so that their number does not matter to the memory.
+
+    >>> type_counts(["to be or", "not to be"], Vocabulary()).tolist()
+    [2, 2, 1, 1]
+    """
+    counts = np.zeros(vocabulary.num_types, np.int64)
+    for batch in _batches(texts):
+        numbers = _numbered(batch, vocabulary)
+        counts = np.pad(counts, (0, vocabulary.num_types - len(counts)))
+        counts += np.bincount(numbers[numbers >= 0], minlength=len(counts))
+    return counts
+
+
+def _numbered(batch: Sequence[str], vocabulary: Vocabulary) -> np.ndarray:
+    """The number of each word, and the one of `_END` behind each text."""
+    joined = "".join(text.replace(_END, " ") + _END for text in batch)
+    split = _WORD_OR_END.findall(_plain(joined))
+    return np.fromiter(map(vocabulary.__getitem__, split), np.int64, len(split))
 
 
 class Ngrams(NamedTuple):
@@ -160,6 +192,8 @@ def _joined(halves: np.ndarray, n: int, half: int) -> np.ndarray:
 
 def _dense(ids: np.ndarray) -> np.ndarray:
     """Other numbers for the same things, all below how many there are."""
+    import pandas as pd  # here: filters count words, and import no pandas
+
     dense: np.ndarray = pd.factorize(ids)[0].astype(np.int64, copy=False)
     return dense
 

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from textmad.evaluators.words import code_words, count_words, cut_texts, ngrams, words_of
+from textmad.words import (
+    Vocabulary,
+    code_words,
+    count_words,
+    cut_texts,
+    ngrams,
+    type_counts,
+    words_of,
+)
 
 
 def test_words_are_folded_to_one_case_and_keep_inner_apostrophes():
@@ -35,6 +43,20 @@ def test_words_are_numbered_by_first_occurrence_and_know_their_document():
     words = code_words(["b A", "", "a c a"])
     assert words.codes.tolist() == [0, 1, 1, 2, 1]
     assert words.documents.tolist() == [0, 0, 2, 2, 2]
+
+
+def test_a_vocabulary_numbers_the_words_of_two_corpora_alike():
+    vocabulary = Vocabulary()
+    assert type_counts(["b A", "", "a \0 c a"], vocabulary).tolist() == [1, 3, 1]
+    assert code_words(["C d", "a"], vocabulary=vocabulary).codes.tolist() == [2, 3, 1]
+    assert vocabulary.num_types == 4
+    assert type_counts(["d"], vocabulary).tolist() == [0, 0, 0, 1]
+
+
+def test_types_are_counted_in_many_texts_as_in_few():
+    texts = [f"every word{index % 7} {index}" for index in range(9000)]  # more than one batch
+    counts = type_counts(texts, Vocabulary())
+    assert counts.tolist() == np.bincount(code_words(texts).codes).tolist()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 13])

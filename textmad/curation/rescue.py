@@ -1,0 +1,126 @@
+"""Keep the rare: the filter that rescues the human tail, before the next generation learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from textmad.curation.controls import check_kept_share
+from textmad.curation.coverage import Bags, greedy_cover
+from textmad.curation.draws import Floats, document_uniforms
+from textmad.curation.protocol import Context, Verdicts
+from textmad.curation.ranking import Choice, chosen
+from textmad.documents import texts_of, token_counts
+from textmad.errors import CurationError
+from textmad.rarity import frequency_bins
+from textmad.words import Vocabulary, code_words, type_counts
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """Keep the documents that hold what is rare in human text, or that a model draws too seldom.
+
+    Rare are the word types that make up the rarest tenth of the human training text (the first
+    of `textmad.rarity`'s bins); words that do not occur there are not among them. Exactly
+    `round(keep * documents)` are kept. The table gets `rare_types`, how many each document holds.
+
+    Attributes:
+        by: `coverage`: documents are taken one after another (`greedy_cover`), each for the rare
+            words that it adds to those taken before, per token, or long ones would be preferred
+            for their length. A type counts as often as human text of the kept size would hold
+            it, and at least once. The score is what a document added. Equals are taken in a
+            random order, so once the tail is covered, the rest is kept at random.
+            `weight`: documents are drawn one after another, with probability proportional to
+            `importance`, which is the score (importance resampling, Xie et al., 2302.03169).
+        keep: share of the documents, above 0 and at most 1.
+    """
+
+    by: Literal["coverage", "weight"] = "coverage"
+    keep: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_kept_share(self.keep)
+
+    @property
+    def kept_share(self) -> float:
+        """Of the documents."""
+        return self.keep
+
+    def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
+        """Judge all candidates."""
+        bags, human = _counted(candidates, context.human)
+        rare = bags.only((frequency_bins(human) == 0) & (human > 0))
+        (draw,) = document_uniforms(candidates["id"][:], context.rng, 1)
+        if self.by == "coverage":
+            num_words = self.keep * bags.counts.sum()
+            ceilings = np.maximum(human / human.sum() * num_words, 1)
+            costs = np.maximum(token_counts(candidates), 1)  # 0: unknown
+            keep, score = greedy_cover(rare, ceilings, costs, draw, round(self.keep * len(draw)))
+            reason = f"not among the {self.keep:.4g} that cover the human tail"
+        else:
+            score = importance(bags, human, len(draw))
+            log_weight = np.log(np.maximum(score, np.finfo(np.float64).tiny))
+            ranking = np.argsort(-score, kind="stable")
+            keep = chosen(Choice("softmax"), log_weight, ranking, self.keep, [draw])
+            reason = f"not among the {self.keep:.4g} drawn by weight"
+        num_rare = np.bincount(rare.documents, minlength=len(draw))
+        return Verdicts(keep, score, reason, {"rare_types": num_rare})
+
+
+def importance(bags: Bags, human: Counts, num_documents: int) -> Floats:
+    """How much more often humans use a document's words than its generation does, `(documents,)`.
+
+    The mean over its words of p(word) / q(word), with p from human text and q from all other
+    candidates: a document that counted itself would make its own rare words look common. A ratio
+    is at most sqrt(candidates' words), which is also that of a human word no other candidate
+    has (truncated importance sampling, Ionides, J. Comput. Graph. Stat. 17, 2008). Xie et al.
+    multiply over hashed n-grams instead: here length would decide, and a rare word share its
+    place with common ones. 0 without human words.
+
+    Args:
+        bags: of all the candidates' words.
+        human: how often each type occurs in human text, `(types,)`.
+        num_documents: candidates.
+
+    >>> bags = Bags(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([1, 1, 2]))
+    >>> importance(bags, np.array([8, 2]), 2).tolist()  # (0.8 / 1 + sqrt(4)) / 2, 0.8 / 0.5
+    [1.4, 1.6]
+    """
+    drawn = np.bincount(bags.types, bags.counts, len(human))
+    lengths = np.bincount(bags.documents, bags.counts, num_documents)
+    elsewhere = drawn[bags.types] - bags.counts
+    # How often human text of the others' size would hold the word.
+    due = human[bags.types] / human.sum() * (lengths.sum() - lengths[bags.documents])
+    highest = np.sqrt(lengths.sum())
+    ratios = np.minimum(due / np.maximum(elsewhere, 1), highest)
+    ratios[elsewhere == 0] = highest
+    ratios[human[bags.types] == 0] = 0
+    sums = np.bincount(bags.documents, bags.counts * ratios, num_documents)
+    weights: Floats = sums / np.maximum(lengths, 1)
+    return weights
+
+
+def _counted(candidates: Dataset, human: Dataset) -> tuple[Bags, Counts]:
+    """The words of each candidate, and how often each type occurs in human text, `(types,)`.
+
+    Raises:
+        CurationError: human text has no words.
+    """
+    vocabulary = Vocabulary()
+    in_human = type_counts(texts_of(human), vocabulary)
+    if not in_human.any():
+        raise CurationError("the human training text has no words, so nothing in it is rare")
+    words = code_words(texts_of(candidates), vocabulary=vocabulary)
+    num_types = vocabulary.num_types
+    keys = words.documents * np.int64(num_types) + words.codes
+    rows, counts = np.unique(keys, return_counts=True)
+    documents, types = np.divmod(rows, num_types)
+    return Bags(documents, types, counts), np.pad(in_human, (0, num_types - len(in_human)))
