@@ -37,9 +37,9 @@ def drawn():
 
 def judged(judge, candidates, human):
     """What is kept, and the seconds of the processor that it took."""
-    context = Context(
-        1, stream(0, "rescued", "luck"), human, lambda _: human, BASE.token_nll, BASE.token_nll
-    )
+    rng = stream(0, "rescued", "luck")
+    nll, encode, size = BASE.token_nll, BASE.encode, BASE.vocabulary_size
+    context = Context(1, rng, human, lambda _: human, nll, nll, encode, size)
     start = time.process_time()
     keep = judge(candidates, context).keep
     return take(candidates, np.flatnonzero(keep)), time.process_time() - start

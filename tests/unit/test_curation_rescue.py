@@ -26,7 +26,7 @@ def given(texts, tokens=None):
 
 def context(human=HUMAN, seed=0):
     rng, text = np.random.default_rng(seed), documents({"text": list(human)})
-    return Context(1, rng, text, lambda g: text, lambda t: [], lambda t: [])
+    return Context(1, rng, text, lambda g: text, lambda t: [], lambda t: [], lambda t: [], 1)
 
 
 def random_bags(rng, num_documents=40, num_types=15):
