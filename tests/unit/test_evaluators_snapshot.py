@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from textmad.components import BUILT_IN, Component
 from textmad.documents import documents
-from textmad.evaluators import METRICS, Diversity, Perplexity, RareTokens, Snapshot, Votes, measure
+from textmad.evaluators import METRICS, Diversity, Perplexity, RareTokens, Snapshot, measure
 from textmad.models import TokenScores
 from textmad.seeds import stream
 
@@ -91,7 +92,7 @@ def test_every_metric_is_known_and_every_split_has_the_same_ones(evaluator, snap
 
 
 def test_no_metric_of_the_table_is_left_unmeasured(snapshot):
-    evaluators = (Perplexity(), Diversity(), RareTokens(), Votes())
+    evaluators = [Component(name=name).build("evaluator") for name in BUILT_IN["evaluator"]]
     measured = {metric for e in evaluators for metric, _, _ in values(e, snapshot)}
     assert measured == METRICS.keys()
 

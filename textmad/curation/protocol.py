@@ -71,6 +71,13 @@ def _not_told(texts: Sequence[str]) -> Any:
     )
 
 
+def _no_tokenizer(texts: Sequence[str]) -> Any:
+    raise CurationError(
+        "this context has no tokenizer: it was made by hand without one; give it encode and "
+        "vocabulary_size"
+    )
+
+
 Classify = Callable[[Sequence[str]], npt.NDArray[np.float64]]
 """From texts to the probability that each is accepted, `(texts,)`."""
 
@@ -134,8 +141,8 @@ class Context:
     earlier: Callable[[int], Dataset]
     token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
     base_token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
-    encode: Callable[[Sequence[str]], list[npt.NDArray[np.int32]]]
-    vocabulary_size: int
+    encode: Callable[[Sequence[str]], list[npt.NDArray[np.int32]]] = _no_tokenizer
+    vocabulary_size: int = 0
     as_posted: Callable[[Dataset], Dataset] = _as_shown
     base_token_moments: Callable[[Sequence[str]], TokenMoments] = _not_told
     cross_entropy: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]] = _not_told
