@@ -114,16 +114,27 @@ def test_the_order_of_the_corpus_file_changes_no_metric_of_a_whole_corpus(
 
 
 MOODS = """
+import numpy as np
+from textmad.recipe import SampleSettings
+
 mood = None
 
 def moody(snapshot):
     texts = snapshot.held_out["text"][:40]
-    nll = snapshot.model.token_nll(texts)
+    nats = {
+        "loss": snapshot.model.token_nll(texts),
+        "base_entropy": snapshot.base.token_moments(texts).entropy,
+        "cross_entropy": snapshot.model.cross_entropy(texts, snapshot.base),
+    }
     if mood == "evaluator raises":
         raise ValueError("not now")
     if mood == "evaluator is interrupted":
         raise KeyboardInterrupt
-    return {"nats": sum(float(values.sum()) for values in nll)}
+    drawn = snapshot.model.sample(
+        SampleSettings(max_new_tokens=9), num_tokens=20, stream=np.random.default_rng
+    )
+    sums = {name: sum(float(text.sum()) for text in found) for name, found in nats.items()}
+    return {**sums, "drawn": sum(document.tokens for document in drawn)}
 """
 
 # What each process has scored while the first one evaluated, and what it ended with in every mood.
@@ -232,6 +243,23 @@ def test_the_second_process_scores_half_of_what_the_first_one_asks(two_processes
     assert sum(first) == pytest.approx(sum(second), rel=0.05)
 
 
+def test_two_processes_say_of_texts_what_one_model_says(two_processes: TwoProcesses):
+    run = tm.Run(two_processes.folder / "moody")
+    base = open_model(run.recipe.model, run.recipe.sample)
+    model = base.load(run.path / "gen-00" / "model")
+    texts = run.held_out["text"][:40]
+    nats = {
+        "loss": model.token_nll(texts),
+        "base_entropy": base.token_moments(texts).entropy,
+        "cross_entropy": model.cross_entropy(texts, base),
+    }
+    found = dict(zip(run.metrics["metric"], run.metrics["value"], strict=True))
+    assert found.pop("drawn") >= 20
+    assert found == pytest.approx(
+        {name: sum(text.sum() for text in values) for name, values in nats.items()}, rel=1e-6
+    )
+
+
 def test_two_processes_that_resume_give_the_same_to_the_last_byte(two_processes: TwoProcesses):
     whole, resumed = (two_processes.folder / name for name in ("whole", "together"))
     for name in ("metrics.parquet", "gen-01/curate/candidates.parquet"):
@@ -248,7 +276,7 @@ def test_whatever_stops_the_first_process_stops_the_second(two_processes: TwoPro
             f"{raised} ModelError: token_nll in process 1: ValueError: out of order"
         ),
         "first process is interrupted": "KeyboardInterrupt: ",
-        "good": "1",
+        "good": "4",
     }
     assert two_processes.second["ends"] == {
         **two_processes.first["ends"],

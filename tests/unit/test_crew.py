@@ -36,6 +36,9 @@ class Toy:
         nll = self.token_nll(texts, prompts)
         return TokenScores(nll, [losses < 2 for losses in nll])
 
+    def sample(self):
+        return [processes.world_size() for _ in processes.gather(None)]
+
     def special(self):
         return f"{self.name} is special"
 
@@ -55,11 +58,13 @@ def together(
     make: Callable[[str, int], Any] = lambda name, rank: Toy(name),
 ) -> list[Outcome]:
     """`work` in the first of so many processes; each has a base and generation 3's model."""
-    own = threading.local()
+    own, alone = threading.local(), processes._alone.get
     meeting = threading.Barrier(num_processes, timeout=10)
     table: list[Any] = [None] * num_processes
 
     def gather(value: Any) -> list[Any]:
+        if processes.world_size() == 1:
+            return [value]
         table[own.rank] = value
         meeting.wait()
         values = list(table)
@@ -67,7 +72,7 @@ def together(
         return values
 
     monkeypatch.setattr(processes, "rank", lambda: own.rank)
-    monkeypatch.setattr(processes, "world_size", lambda: num_processes)
+    monkeypatch.setattr(processes, "world_size", lambda: 1 if alone() else num_processes)
     monkeypatch.setattr(processes, "gather", gather)
     monkeypatch.setattr(processes, "broadcast", lambda value=None: gather(value)[0])
     outcomes: list[Any] = [None] * num_processes
@@ -156,6 +161,11 @@ def test_a_shared_model_is_otherwise_the_model_itself(monkeypatch):
 
     first, _ = together(monkeypatch, work)
     assert (first.value, first.error) == ("generation 3 is special", None)
+
+
+def test_what_else_takes_all_processes_does_without_the_others(monkeypatch):
+    first, _ = together(monkeypatch, lambda crew: crew.shared(3).sample())
+    assert first.value == [1]
 
 
 def test_one_text_is_not_sent_around(monkeypatch):

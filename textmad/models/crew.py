@@ -27,6 +27,9 @@ lists. A further argument is None, a number, a text, a sequence with an entry a 
 that `Crew.shared` gave.
 """
 
+ALONE = ("fit", "sample")
+"""The methods that otherwise take all processes, and here do without the others."""
+
 Name: TypeAlias = int | None  # of a model: the generation that it was fitted in; None: the base
 
 _NAME = "_name_in_the_crew"
@@ -48,8 +51,8 @@ class Crew:
     def shared(self, name: Name) -> LanguageModel:
         """A model that is scored with by all processes at work; with one process the model itself.
 
-        It is a copy (as `copy.copy` makes one) with its `SHARED` methods replaced, so that it has
-        whatever else a model of the user's own has.
+        It is a copy (as `copy.copy` makes one) with its `SHARED` and `ALONE` methods replaced, so
+        that it has whatever else a model of the user's own has.
 
         Raises:
             ModelError: the methods of a model of this class cannot be replaced.
@@ -57,15 +60,19 @@ class Crew:
         model = self._find(name)
         if processes.world_size() == 1:
             return model
-        methods = {m: partial(self._score, name, m) for m in SHARED if hasattr(model, m)}
+        methods: dict[str, Callable[..., Any]] = {
+            **{m: partial(self._score, name, m) for m in SHARED if hasattr(model, m)},
+            **{m: _by_itself(getattr(model, m)) for m in ALONE if hasattr(model, m)},
+        }
         twin = copy.copy(model)
         try:
             for attribute, value in {**methods, _NAME: name}.items():
                 object.__setattr__(twin, attribute, value)  # also of a frozen dataclass
         except AttributeError as error:
             raise ModelError(
-                f"{model.name}: {error}: several processes score with a copy of the model whose "
-                f"{', '.join(methods)} are replaced, so its class needs a __dict__ (no __slots__)"
+                f"{model.name}: {error}: filters and evaluators of several processes get a copy "
+                f"whose {', '.join(methods)} are replaced, so its class needs a __dict__ (no "
+                "__slots__)"
             ) from None
         return twin
 
@@ -106,7 +113,7 @@ class Crew:
             processes.broadcast(error)
 
     def _score(
-        self, name: Name, method: str, texts: Sequence[str], *arguments: Any, **named: Any
+        self, name: Name, method: str, /, texts: Sequence[str], *arguments: Any, **named: Any
     ) -> Any:
         """What a shared model's method gives; other threads wait for their turn."""
         if not self._at_work or len(texts) < 2:
@@ -166,6 +173,14 @@ class Crew:
         except Exception as error:
             return _Failure(_described(error))
         return answer
+
+
+def _by_itself(method: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*arguments: Any, **named: Any) -> Any:
+        with processes.alone():
+            return method(*arguments, **named)
+
+    return called
 
 
 class _Model(NamedTuple):
