@@ -36,9 +36,8 @@ def candidates(num=400, generation=2):
 
 def context(seed=0, generation=0, earlier=None, **changes):
     rng = np.random.default_rng(seed)
-    given = Context(
-        generation, rng, NOTHING, earlier or (lambda g: NOTHING), lambda t: [], lambda t: []
-    )
+    no = [lambda texts: []] * 3
+    given = Context(generation, rng, NOTHING, earlier or (lambda g: NOTHING), *no, 0)
     return replace(given, **changes)
 
 

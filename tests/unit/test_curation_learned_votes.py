@@ -235,8 +235,8 @@ def context(human, records=None):
         np.random.default_rng(0),
         human,
         lambda g: documents({"text": []}),
-        lambda texts: [],
-        lambda texts: [],
+        *[lambda texts: []] * 3,
+        0,
         record=records.__setitem__,
     )
 
