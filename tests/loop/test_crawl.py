@@ -168,3 +168,11 @@ def test_generation_0_crawls_nothing(unguarded: tm.Run):
     assert not (unguarded.path / "gen-00" / "crawl").exists()
     with pytest.raises(tm.RunError, match="generation 0 has no crawl"):
         unguarded.crawl(0)
+
+
+def test_the_report_says_how_much_of_the_human_text_was_a_models(guarded: tm.Run, tmp_path: Path):
+    page = tm.write_report([guarded], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "model tokens among the human ones" in page
+    for generation in guarded.generations:
+        unlabelled = guarded.mixture(generation).get("unlabelled_model_tokens", 0)
+        assert f"<td>{unlabelled:,}</td></tr>" in page
