@@ -64,7 +64,7 @@ class _SynthID:
     keys is p. The context is the text's last tokens. Where it was there before, the same choice
     again would show, so nothing is marked. Nor are the text's first tokens, with too few before
     them (transformers' `skip_first_ngram_calls`): documents without a prompt would all begin
-    alike, and no detector looks there.
+    alike, and neither transformers' detectors nor ours look there.
     """
 
     def __init__(self, settings: WatermarkSettings, vocabulary: int, device: torch.device) -> None:
