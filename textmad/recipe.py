@@ -278,6 +278,11 @@ class Recipe(Settings):
         count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
         raise RecipeError("\n  ".join([f"{where}: {count}", *faults]))
 
+    @property
+    def is_human_only(self) -> bool:
+        """Whether it learns from human text alone, as the corpus has it."""
+        return self.mix.model_tokens == 0 and self.crawl is None
+
     def replace(self, **changes: Any) -> Recipe:
         """A copy with `changes` (groups may be partial mappings), validated again.
 

@@ -103,6 +103,14 @@ def test_the_only_arm_without_model_text_is_the_control_and_stands_first(write):
     assert found.arms[0] is found.control
 
 
+def test_an_arm_whose_human_text_is_crawled_is_no_control(write):
+    crawled = HUMAN.replace(crawl={"contamination": 0.5})
+    guarded = crawled.replace(crawl={"guard": [{"random": {"keep": 0.9}}], "oversample": 1.5})
+    found = gather_arms([write("c", crawled), write("g", guarded), write("h", HUMAN)])
+    assert list(names(found)) == [HUMAN_ONLY, "guard=none", "guard=random"]
+    assert found.differing()["guard=random"]["crawl.guard.random.keep"] == "0.9"
+
+
 def test_the_control_can_be_named_by_one_of_its_folders(write):
     folders = [write("p"), write("h", HUMAN)]
     assert gather_arms(folders, control=str(folders[0])).control.name == "human_tokens=0"

@@ -13,27 +13,36 @@ from textmad.recipe import Recipe
 # and what is measured does not change what is learned.
 _NO_ARM = ("seed", "generations", "evaluate")
 # Where names look first for what differs.
-_TELLING = ("curate", "mix", "model", "train", "sample", "corpus")
+_TELLING = ("curate", "crawl", "mix", "model", "train", "sample", "corpus")
 _MOST_IN_A_NAME = 3
 
 
 def flat_settings(recipe: Recipe) -> dict[str, str]:
     """What makes an arm, as dotted paths to short texts.
 
-    Filters give their names under `curate`, and each of their settings a path of its own.
+    Filters give their names under `curate` or `crawl.guard`, and each of their settings a path of
+    its own.
 
     >>> settings = flat_settings(Recipe(curate=[{"upvotes": {"keep": 0.5}}]))
     >>> settings["curate"], settings["curate.upvotes.keep"]
     ('upvotes', '0.5')
     """
     data = {key: value for key, value in recipe.dump().items() if key not in _NO_ARM}
-    filters = [component(each) for each in data.pop("curate")]
+    flat = _filters(data.pop("curate"), "curate")
+    if data["crawl"] is not None:
+        crawl = dict(data.pop("crawl"))
+        flat |= _filters(crawl.pop("guard"), "crawl.guard") | _flat(crawl, "crawl")
+    return flat | _flat(data)
+
+
+def _filters(dumped: Sequence[Any], path: str) -> dict[str, str]:
+    filters = [component(each) for each in dumped]
     names = [name for name, _ in filters]
-    flat = {"curate": ", ".join(names) or "none"}
+    flat = {path: ", ".join(names) or "none"}
     for place, (name, settings) in enumerate(filters):
         once = names.count(name) == 1
-        flat |= _flat(settings, f"curate.{name}" if once else f"curate.{place}.{name}")
-    return flat | _flat(data)
+        flat |= _flat(settings, f"{path}.{name}" if once else f"{path}.{place}.{name}")
+    return flat
 
 
 def component(dumped: str | Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:

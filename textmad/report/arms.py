@@ -164,7 +164,7 @@ def _grouped(runs: Iterable[Run]) -> list[Arm]:
     for run in runs:
         groups.setdefault(json.dumps(flat_settings(run.recipe)), []).append(run)
     settings = {key: flat_settings(group[0].recipe) for key, group in groups.items()}
-    human = [key for key, group in groups.items() if _is_human_only(group[0].recipe)]
+    human = [key for key, group in groups.items() if group[0].recipe.is_human_only]
     keys = [key for key in groups if [key] != human]
     differing = differing_paths(list(settings.values()))
     names = dict(zip(keys, short_names([settings[key] for key in keys], differing), strict=True))
@@ -183,10 +183,6 @@ def _by_seed(runs: Iterable[Run]) -> dict[int, Run]:
     return dict(sorted(found.items()))
 
 
-def _is_human_only(recipe: Recipe) -> bool:
-    return recipe.mix.model_tokens == 0
-
-
 def _control(arms: Sequence[Arm], asked: str | None) -> Arm:
     names = "; ".join(arm.name for arm in arms)
     if asked is not None:
@@ -195,7 +191,7 @@ def _control(arms: Sequence[Arm], asked: str | None) -> Arm:
             if arm.name == asked or Path(asked).resolve() in places:
                 return arm
         raise RunError(f"control: {asked}: is no arm and no run of one; the arms: {names}")
-    human = [arm for arm in arms if _is_human_only(arm.recipe)]
+    human = [arm for arm in arms if arm.recipe.is_human_only]
     if len(human) == 1:
         return human[0]
     found = "no arm learns" if not human else f"{len(human)} arms learn"

@@ -46,8 +46,8 @@ def _beside(arms: list[Arm], control: Arm) -> list[Arm]:
 def _human_only(recipe: Recipe, human: str) -> Recipe | None:
     """As many tokens of human text, as many generations, compared on as much text."""
     mix, sample = recipe.mix, recipe.sample
-    if mix.model_tokens == 0 and recipe.crawl is None:
-        return None  # it learns from human text alone itself
+    if recipe.is_human_only:
+        return None
     data = recipe.dump()
     data["mix"] = {
         "human_tokens": mix.human_tokens + mix.model_tokens,
