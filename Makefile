@@ -21,7 +21,7 @@ demo: $(VENV)/.installed  ## Run the quickstart's first three generations, unsel
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
 
 test: $(VENV)/.installed  ## Run the test suite
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -n auto --dist loadfile -m 'not slow'
 
 test-slow: $(VENV)/.installed  ## Run the tests that take minutes each
 	$(BIN)/pytest -m slow
