@@ -39,8 +39,8 @@ class Size:
 
 
 CPU = Size(
-    rows=(32, 64, 128, 256),
-    sample_tokens=20_000,
+    rows=(64, 256),
+    sample_tokens=30_000,
     max_new_tokens=128,
     train_documents=1_400,
     held_out_documents=400,

@@ -17,7 +17,7 @@ from benchmarks.sides import Measured, Side, Turn, alternate, whole_processes
 ROOT = Path(__file__).parents[2]
 
 
-def turn(make: str, number: int = 0, **settings: Any) -> tuple[int, dict[str, float]]:
+def turn(make: str, number: int = 1, **settings: Any) -> tuple[int, dict[str, float]]:
     """Tokens and facts of one turn of a side."""
     module, _, function = make.partition(":")
     side = getattr(importlib.import_module(f"benchmarks.{module}"), function)
