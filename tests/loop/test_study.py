@@ -339,7 +339,7 @@ def test_two_jobs_share_stages_and_tell_how_each_ended(
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     module = write_filters("failing_there")
-    arms = {"plain": {}, "gone": {"curate": [f"{module}:stops"]}}
+    arms = {"plain": {}, "gone": {"curate": [f"{module}:stops"]}, "picky": PICKY}
     told: list[str] = []
     with pytest.raises(tm.TextmadError) as failed:
         tm.study(
@@ -350,10 +350,12 @@ def test_two_jobs_share_stages_and_tell_how_each_ended(
     assert str(failed.value).splitlines()[1:] == [f"  gone/seed-3: {reason}"]
     assert sorted(told) == sorted(
         [
-            "run 1 of 2 begins: plain, seed 3",
-            "run 2 of 2 begins: gone, seed 3",
+            "run 1 of 3 begins: plain, seed 3",
+            "run 2 of 3 begins: gone, seed 3",
             f"failed: gone, seed 3: {reason}",
+            "run 3 of 3 begins: picky, seed 3",
             "done: plain, seed 3",
+            "done: picky, seed 3",
         ]
     )
     # Both began at once; what they share was computed by one, and by whichever it was taken over.
@@ -362,16 +364,20 @@ def test_two_jobs_share_stages_and_tell_how_each_ended(
     assert len(set(computed)) == len(computed)
     shared = {"corpus", "gen-00/mix", "gen-00/model", "gen-00/sample"}
     assert {record.stage for record in records if record.source is not None} == shared
-    name = "runs/plain/seed-3"
-    assert contents(tmp_path / "out" / name) == contents(finished / name)
-    said = (tmp_path / "out/logs/plain/seed-3.log").read_text().splitlines()
-    assert said[-1].startswith("gen 01  evaluate")
+    for arm in ("plain", "picky"):
+        name = f"runs/{arm}/seed-3"
+        assert contents(tmp_path / "out" / name) == contents(finished / name)
+        said = (tmp_path / f"out/logs/{arm}/seed-3.log").read_text().splitlines()
+        assert said[-1].startswith("gen 01  evaluate")
 
 
-def test_a_worker_ends_with_the_process_that_started_it(plan: dict[str, Any], tmp_path: Path):
+def test_a_worker_takes_job_after_job_and_ends_with_the_process_that_started_it(
+    plan: dict[str, Any], tmp_path: Path
+):
     run = parse_study(plan, "", Path()).runs()[0]
     recipe = {**run.recipe.dump(), "generations": 99}
     job = {"study": str(tmp_path), "name": run.name, "recipe": recipe, "cpu_threads": 1}
+    refused = {**job, "name": "bad/seed-3", "recipe": {**recipe, "corpus": {"source": "none.txt"}}}
     worker = subprocess.Popen(
         [sys.executable, "-m", "textmad.studies.worker"],
         stdin=subprocess.PIPE,
@@ -380,6 +386,11 @@ def test_a_worker_ends_with_the_process_that_started_it(plan: dict[str, Any], tm
         cwd=Path(tm.__file__).parents[1],
     )
     assert worker.stdin is not None
-    worker.stdin.write(json.dumps(job).encode() + b"\n")
+    assert worker.stdout is not None
+    for one in (refused, refused, job):
+        worker.stdin.write(json.dumps(one).encode() + b"\n")
+    worker.stdin.flush()
+    answers = [json.loads(worker.stdout.readline()) for _ in range(2)]
+    assert [answer["kind"] for answer in answers] == ["CorpusError", "CorpusError"]
     worker.stdin.close()  # as the kernel does when that process is killed
     assert worker.wait(timeout=60) == 143

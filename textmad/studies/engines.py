@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -86,42 +87,45 @@ def in_this_process(
 
 class _Worker(NamedTuple):
     run: PlannedRun
-    process: subprocess.Popen[bytes]
-    place: int  # from 0, below the number of jobs
     job: Job
+    place: int  # from 0, below the number of jobs
+    process: subprocess.Popen[bytes]
 
 
 def in_pool(
     runs: Sequence[PlannedRun], path: Path, cpu_threads: int, num_jobs: int, tell: Tell
 ) -> Generator[Ended, None, None]:
-    """So many at a time, each in a process of its own with its share of threads and its GPU.
+    """So many at a time, each in a process with its share of threads and its GPU.
 
-    When this process ends, however it ends, so do they.
+    A process takes one run after another, as its imports cost as much as a short generation. When
+    this process ends, however it ends, so do they.
     """
     gpus = visible_gpus()
-    waiting, free = list(enumerate(runs, start=1)), list(range(num_jobs))
+    waiting = deque(enumerate(runs, start=1))
+    processes: dict[int, subprocess.Popen[bytes]] = {}  # by their place
     working: dict[int, _Worker] = {}  # by the descriptor that it answers on
     try:
         while waiting or working:
-            while waiting and free:
-                number, run = waiting.pop(0)
+            busy = {worker.place for worker in working.values()}
+            for place in [place for place in range(num_jobs) if place not in busy][: len(waiting)]:
+                number, run = waiting.popleft()
                 job = Job(str(path), run.name, run.recipe.dump(), cpu_threads)
-                worker = _start(run, job, free.pop(0), gpus)
-                assert worker.process.stdout is not None
-                working[worker.process.stdout.fileno()] = worker
+                if place not in processes or processes[place].poll() is not None:
+                    processes[place] = _start(job, place, gpus)
+                worker = _Worker(run, job, place, processes[place])
+                working[_give(worker)] = worker
                 tell(f"run {number} of {len(runs)} begins: {run.title}")
             answered = connection.wait(list(working))
             for descriptor in [number for number in working if number in answered]:
                 worker = working.pop(descriptor)
                 error = _result(worker)
-                free.append(worker.place)
                 if error is None:
                     tell(f"done: {worker.run.title}")
                 yield worker.run, error
     finally:
-        for worker in working.values():
-            worker.process.kill()
-            worker.process.wait()
+        for process in processes.values():
+            process.kill()
+            process.communicate()
 
 
 def visible_gpus() -> list[str]:
@@ -145,36 +149,39 @@ def environment(place: int, cpu_threads: int, gpus: Sequence[str]) -> dict[str, 
     return variables
 
 
-def _start(run: PlannedRun, job: Job, place: int, gpus: Sequence[str]) -> _Worker:
+def _start(job: Job, place: int, gpus: Sequence[str]) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "textmad.studies.worker"],
             env=environment(place, job.cpu_threads, gpus),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=log,  # until it has read its job, and opens that one's log by itself
             start_new_session=True,  # Ctrl-C comes to this process alone, which ends the others
         )
+
+
+def _give(worker: _Worker) -> int:
+    """Have the process begin; the descriptor that it will answer on."""
+    process = worker.process
     assert process.stdin is not None
-    process.stdin.write(json.dumps(vars(job)).encode() + b"\n")
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(vars(worker.job)).encode() + b"\n")
     process.stdin.flush()  # and stays open: its end tells the worker that this process has ended
-    return _Worker(run, process, place, job)
+    return process.stdout.fileno()
 
 
 def _result(worker: _Worker) -> TextmadError | None:
     """What the worker has answered: `{}` or an error's kind and message."""
     process = worker.process
     assert process.stdout is not None
-    assert process.stdin is not None
-    text = process.stdout.read()
-    process.stdin.close()
-    process.stdout.close()
-    code = process.wait()
-    if not text:
+    line = process.stdout.readline()
+    if not line:
+        code = process.wait()
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return TextmadError(f"its process was ended {how}; what it said is in {worker.job.log}")
-    answer = json.loads(text)
+    answer = json.loads(line)
     if not answer:
         return None
     kind: type[TextmadError] = getattr(textmad.errors, answer["kind"])
