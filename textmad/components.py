@@ -46,6 +46,12 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "guards": "textmad.evaluators.guards:Guards",
         "detection": "textmad.evaluators.detection:Detection",
         "discriminator": "textmad.evaluators.discriminator:Discriminator",
+        "text_perplexity": "textmad.evaluators.perplexity:TextPerplexity",
+        "ngram_gap": "textmad.evaluators.ngram_gap:NgramGap",
+        "self_bleu": "textmad.evaluators.self_bleu:SelfBleu",
+        "memorisation": "textmad.evaluators.memorisation:Memorisation",
+        "embedding": "textmad.evaluators.embedding:Embedding",
+        "adapter": "textmad.evaluators.adapter:Adapter",
     },
 }
 TWIN = "twin "  # before a filter's name

@@ -27,9 +27,11 @@ from textmad.crawl import Crawl, gather, taken_for_human, with_label
 from textmad.curation.protocol import Context, apply_filters, no_classifier
 from textmad.curation.taste import own_scorer_sources
 from textmad.errors import CorpusError, CurationError, RunError
-from textmad.evaluators import Snapshot, count_words, measure
+from textmad.evaluators import Embedding, Snapshot, count_words, measure
 from textmad.models import Drawn, Fitted, LanguageModel, expecting, open_model, processes
+from textmad.models.base_files import base_digest, whole_encoder
 from textmad.models.crew import Crew
+from textmad.models.encoder import Encoder, open_encoder
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
 from textmad.seeds import stream, torch_seed
@@ -116,6 +118,8 @@ class Recursion:
         self._fitted: tuple[int, LanguageModel] | None = None
         self._crew = Crew(lambda name: self.base if name is None else self.model(name))
         self._shared_base = self._crew.shared(None)
+        self.encoder_digests = _encoder_digests([part for _, part in self.evaluators])
+        self._encoders: dict[str, Encoder] = {}
         self._run_cache: dict[Any, Any] = {}
         self._warned: set[str] = set()
 
@@ -325,6 +329,8 @@ class Recursion:
             "corpus": self._digest("corpus"),
             **{stage: self._digest(stage, generation) for stage in ("mix", "model", "curate")},
         }
+        if self.encoder_digests:
+            inputs["encoders"] = self.encoder_digests
         if self.crawls(generation):
             inputs["crawl"] = self._digest("crawl", generation)
         self._stage(
@@ -463,6 +469,11 @@ class Recursion:
         """Of what the base consists of and, where it is the user's own, of its code."""
         return {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
 
+    def _open_encoder(self, name: str) -> Encoder:
+        if name not in self._encoders:
+            self._encoders[name] = open_encoder(name)
+        return self._encoders[name]
+
     def _count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(ids) for ids in self.base.encode(texts)], np.int32)
 
@@ -526,8 +537,15 @@ class Recursion:
             rng=stream(self.recipe.seed, "evaluate", generation),
             candidates=candidates,
             crawled=self.run.crawl(generation) if self.crawls(generation) else documents.empty(),
+            curve=self._curve(generation),
+            open_encoder=self._open_encoder,
             run_cache=self._run_cache,
         )
+
+    def _curve(self, generation: int) -> list[dict[str, float]]:
+        path = self.folder.stage("model", generation) / "training.json"
+        curve: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))["curve"]
+        return curve
 
     @cached_property
     def _compared_human(self) -> _ComparedHuman:
@@ -592,6 +610,12 @@ def _own_code(components: Sequence[tuple[str, Any]]) -> dict[str, str]:
         if (scorer := getattr(part, "scorer", None)) is not None:
             found |= own_scorer_sources(scorer)
     return found
+
+
+def _encoder_digests(evaluators: Sequence[Any]) -> dict[str, str]:
+    """Of the files of each encoder that an evaluator asks for, which have to be there."""
+    named = [part.encoder for part in evaluators if isinstance(part, Embedding)]
+    return {name: base_digest(whole_encoder(name)) for name in named if name is not None}
 
 
 def _write_judged(judged: Dataset, records: Records, folder: Path) -> None:

@@ -114,6 +114,17 @@ class ToyModel:
             variance=[np.full(len(losses), 4.0 / 3.0) for losses in nll],
         )
 
+    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float64]]:
+        """Shares of the words by their number's remainder, and of the end."""
+        counts = [np.bincount(ids % 7, minlength=7) for ids in self.encode(texts)]
+        return [count / count.sum() for count in counts]
+
+    def weight_changes(self) -> Any:
+        """As of two weights, one moved by a tenth and one by a fifth."""
+        from textmad.models import WeightChange
+
+        return [WeightChange("one", 0.1, 1.0, 4), WeightChange("two", 0.4, 2.0, 9)]
+
     def cross_entropy(
         self, texts: Sequence[str], observer: ToyModel
     ) -> list[npt.NDArray[np.float64]]:

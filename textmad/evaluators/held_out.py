@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from textmad.documents import content_id, ids_of, take, token_counts
 from textmad.evaluators.protocol import Snapshot
@@ -37,8 +38,7 @@ def held_out_subset(held_out: Dataset, num_tokens: int) -> list[str]:
     """
     if not len(held_out):
         raise ValueError("held-out text: no documents: expected at least one")
-    keys = hashes_of(map(content_id, ids_of(held_out)))
-    order = np.argsort(keys, kind="stable")
+    order = _fixed_order(held_out)
     tokens = token_counts(held_out)[order]
     num_chosen = int(np.searchsorted(np.cumsum(tokens), num_tokens)) + 1
     chosen = take(held_out.select_columns(["id", "text"]), order[:num_chosen])
@@ -51,6 +51,21 @@ def held_out_subset(held_out: Dataset, num_tokens: int) -> list[str]:
     return texts
 
 
+def reference_texts(snapshot: Snapshot, num_documents: int) -> list[str]:
+    """The first held-out documents in that order, as many as there are of `num_documents`.
+
+    Human text that no model has learned and that no generation changes: what text is compared
+    with where a measure needs a reference, human training text too.
+    """
+
+    def read() -> list[str]:
+        chosen = _fixed_order(snapshot.held_out)[:num_documents]
+        texts: list[str] = take(snapshot.held_out.select_columns(["text"]), chosen)["text"][:]
+        return texts
+
+    return snapshot.once(("reference_texts", num_documents), read)
+
+
 def held_out_scores(snapshot: Snapshot, num_tokens: int) -> HeldOut:
     """The subset under the snapshot's model, scored once however many evaluators ask."""
 
@@ -59,3 +74,8 @@ def held_out_scores(snapshot: Snapshot, num_tokens: int) -> HeldOut:
         return HeldOut(texts, snapshot.model.token_scores(texts))
 
     return snapshot.once(("held_out_scores", num_tokens), score)
+
+
+def _fixed_order(held_out: Dataset) -> npt.NDArray[np.int64]:
+    """By a hash of the documents' ids."""
+    return np.argsort(hashes_of(map(content_id, ids_of(held_out))), kind="stable")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textmad.words import Words, code_words, ngrams
+from textmad.words import Ngrams, Words, code_words, ngrams
 
 ZIPF_RANKS = 5000
 _AT_ONCE = 4096  # texts packed at once
@@ -208,14 +208,18 @@ def overlaps(
 ) -> list[float]:
     """`overlap` with each part of the reference: masks `(reference texts,)` of what is in it."""
     grams = ngrams(code_words([*texts, *reference]), n)
-    is_own = grams.documents < len(texts)
-    own, others, documents = grams.ids[is_own], grams.ids[~is_own], grams.documents[~is_own]
-    if not len(own):
-        return [np.nan] * len(parts)
-    return [
-        float(np.mean(np.isin(own, others[part[documents - len(texts)]]))) if part.any() else np.nan
-        for part in parts
-    ]
+    asked = np.arange(len(texts) + len(reference)) < len(texts)
+    none = np.zeros(len(texts), dtype=bool)
+    return [share_found(grams, asked, np.concatenate([none, part])) for part in parts]
+
+
+def share_found(grams: Ngrams, asked: np.ndarray, part: np.ndarray) -> float:
+    """Share of the n-grams of the documents `asked` that stand in a document of `part`, in [0, 1].
+
+    Both are masks `(documents,)`. NaN where no document asked has an n-gram, or `part` is empty.
+    """
+    own, others = (grams.ids[chosen[grams.documents]] for chosen in (asked, part))
+    return float(np.mean(np.isin(own, others))) if len(own) and part.any() else np.nan
 
 
 def _known(codes: np.ndarray, last: np.ndarray | None) -> np.ndarray:

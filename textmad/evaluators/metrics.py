@@ -56,5 +56,33 @@ METRICS: dict[str, Metric] = {
         Metric("discriminator_auc", "higher", "", "Discriminator against crowd (AUC)"),
         Metric("discriminator_both", "human", "share", "Accepted by crowd and discriminator"),
         Metric("discriminator_lessons", "human", "documents", "Votes that were learned from"),
+        # text_perplexity
+        Metric("text_perplexity", "human", "", "Perplexity of documents under the base model"),
+        # ngram_gap
+        Metric("ngram_gap_1", "human", "bits", "Gap to human words"),
+        Metric("ngram_gap_2", "human", "bits", "Gap to human word pairs"),
+        Metric("ngram_gap_3", "human", "bits", "Gap to human word triples"),
+        # self_bleu
+        Metric("self_bleu_2", "human", "", "Self-BLEU-2"),
+        Metric("self_bleu_3", "human", "", "Self-BLEU-3"),
+        Metric("self_bleu_4", "human", "", "Self-BLEU-4"),
+        # memorisation
+        Metric("memorised_ngrams", "lower", "share", "N-grams that stand in the training set"),
+        Metric("memorised_documents", "lower", "share", "Documents that stand in the training set"),
+        # embedding
+        Metric("mauve", "human", "", "MAUVE"),
+        Metric("embedding_precision", "human", "share", "Precision in the embedding space"),
+        Metric("embedding_recall", "human", "share", "Recall in the embedding space"),
+        Metric("embedding_density", "human", "", "Density in the embedding space"),
+        Metric("embedding_coverage", "human", "share", "Coverage in the embedding space"),
+        Metric("vendi_score", "human", "documents", "Vendi score"),
+        # adapter
+        Metric("adapter_norm", "human", "share", "Update of the weights by their norm"),
+        Metric("training_loss", "lower", "nats/token", "Training loss"),
+        Metric("training_loss_moved", "higher", "nats/token", "Training loss moved"),
+        Metric(
+            "held_out_loss_moved", "higher", "nats/token", "Held-out loss moved from the base's"
+        ),
+        Metric("prediction_moved", "human", "nats/token", "Predictions moved from the base's"),
     )
 }

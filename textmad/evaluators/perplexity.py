@@ -7,7 +7,7 @@ per-document perplexities is another and useless number: one odd document decide
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -15,6 +15,10 @@ import numpy as np
 
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+
+# Both tails, as bins are named.
+QUANTILES = {"1%": 0.01, "5%": 0.05, "25%": 0.25, "median": 0.5}
+QUANTILES |= {"75%": 0.75, "95%": 0.95, "99%": 0.99}
 
 
 def corpus_loss(nll: Sequence[np.ndarray]) -> float:
@@ -102,18 +106,48 @@ class Perplexity:
         return found
 
 
+@dataclass(frozen=True)
+class TextPerplexity:
+    """How the perplexity of single documents under the base is spread, in both tails.
+
+    Shumailov et al. (Nature 631, 2024, figure 1) plot it: later generations' text gathers at low
+    perplexity, and grows a tail of documents that no human would have written. The mean hides
+    both. A document's perplexity is the exponential of its mean nats per target token.
+    """
+
+    def __call__(self, snapshot: Snapshot) -> list[Measurement]:
+        """The quantiles of drawn, kept and human text, equally many documents of each."""
+        return [m for split in COMPARED for m in _spread(snapshot, split)]
+
+
+def _spread(snapshot: Snapshot, split: str) -> Iterator[Measurement]:
+    texts = snapshot.compared(split)
+    nats = [float(np.mean(nll)) for nll in base_nll(snapshot, split, texts)]
+    for name, share in QUANTILES.items():
+        if nats:  # interpolated in nats: a perplexity may be infinite
+            value, note = _exponential(float(np.quantile(nats, share))), ""
+        else:
+            value, note = math.nan, f"too few {split} documents"
+        yield Measurement("text_perplexity", value, split, name, len(nats), note)
+
+
+def base_nll(snapshot: Snapshot, split: str, texts: Sequence[str]) -> list[np.ndarray]:
+    """Nats of each target token of each text under the base model, scored no more than once."""
+
+    def score() -> list[np.ndarray]:
+        return snapshot.base.token_nll(list(texts)) if texts else []
+
+    # Human texts are the same in every generation; and where nothing was rejected the kept texts
+    # are the drawn ones.
+    once = snapshot.once_a_run if split in ("held_out", "human") else snapshot.once
+    return once(("base_nll", tuple(texts)), score)
+
+
 def _base_perplexity(snapshot: Snapshot, split: str, texts: Sequence[str]) -> Measurement:
     if not texts:
         return Measurement("base_perplexity", math.nan, split, note=f"too few {split} documents")
-
-    def score() -> Measurement:
-        nll = snapshot.base.token_nll(list(texts))
-        return Measurement("base_perplexity", corpus_perplexity(nll), split, n=_num_tokens(nll))
-
-    if split in ("held_out", "human"):  # the same texts in every generation
-        return snapshot.once_a_run(("base_perplexity", split, tuple(texts)), score)
-    # Where nothing was rejected the kept texts are the drawn ones.
-    return replace(snapshot.once(("base_perplexity", tuple(texts)), score), split=split)
+    nll = base_nll(snapshot, split, texts)
+    return Measurement("base_perplexity", corpus_perplexity(nll), split, n=_num_tokens(nll))
 
 
 def _total(nll: Sequence[np.ndarray]) -> float:

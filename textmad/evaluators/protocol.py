@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
-    from textmad.models import LanguageModel
+    from textmad.models import Embeds, LanguageModel
 
 T = TypeVar("T")
 
@@ -68,6 +68,11 @@ class Measurement:
             raise ValueError(f"{self.metric}: NaN: expected a number, or a note that says why not")
 
 
+def no_encoder(name: str) -> Embeds:
+    """Where none can be opened."""
+    raise ValueError(f"encoder: {name}: no encoder can be opened here: expected null")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One generation as the evaluators see it.
@@ -94,6 +99,8 @@ class Snapshot:
     rng: np.random.Generator
     candidates: Dataset = field(default_factory=empty)  # all drawn, with every filter's verdict
     crawled: Dataset = field(default_factory=empty)  # all crawled: guards' verdicts, the truth
+    curve: Sequence[Mapping[str, float]] = ()  # of training, as `models.Fitted` has it
+    open_encoder: Callable[[str], Embeds] = no_encoder  # a folder's or Hub id's, opened once a run
     run_cache: MutableMapping[Hashable, tuple[Any, Any]] = field(
         default_factory=dict, repr=False, compare=False
     )

@@ -54,6 +54,15 @@ class TokenMoments(NamedTuple):
     variance: list[np.ndarray]  # nats squared
 
 
+class WeightChange(NamedTuple):
+    """How far learning has moved one weight of the base, in Frobenius norms."""
+
+    name: str
+    update: float  # of the weight less the base's
+    base: float  # of the base's
+    num: int  # numbers in it
+
+
 class Fitted(NamedTuple):
     """A model that has learned, and how it went."""
 
@@ -132,6 +141,24 @@ class TellsExpectations(Protocol):
 
         -sum_v p_observer(v) log p(v), float64; `observer` is a model of the same tokenizer.
         """
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """What a model may have beside: some evaluators ask where in its space a text lies."""
+
+    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """A vector for each text, all of one length."""
+        ...
+
+
+@runtime_checkable
+class TellsChanges(Protocol):
+    """What a fitted model may have beside: one evaluator asks how far learning has moved it."""
+
+    def weight_changes(self) -> list[WeightChange]:
+        """Of every weight that differs from the base's."""
         ...
 
 

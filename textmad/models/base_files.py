@@ -17,6 +17,7 @@ from textmad.recipe import ModelSettings, SampleSettings
 from textmad.store import file_digest
 
 BUILT_IN = ("tiny-gpt2",)
+_BASE, _ENCODER = "model.base", "embedding.encoder"  # whose file it is, as messages say
 _SMALL_FILES = ["*.json", "*.model", "*.txt"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -44,19 +45,14 @@ def check_base(settings: ModelSettings, sample: SampleSettings | None = None) ->
         ModelError: no such base, nothing but pickles, remote code, files missing, an architecture
             that cannot be decoded here, or documents longer than its positions.
     """
-    folder = _folder(settings, _SMALL_FILES)
-    config = _config(folder, settings.base)
-    _refuse_remote_code(folder, settings.base)
+    folder = _folder(settings.base, settings.revision, _SMALL_FILES)
+    called = f"{_BASE}: {settings.base}"
+    config = _decoder(folder, called)
+    _refuse_remote_code(folder, called)
     if _is_local(settings.base):
-        _require_weights(folder, settings.base)
-    if not (folder / "tokenizer.json").is_file():
-        raise ModelError(
-            f"model.base: {settings.base}: no tokenizer.json in {folder}; save the tokenizer there "
-            "as a fast one: AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
-        )
-    facts = BaseFacts(
-        folder, _context(config, settings.base), config["vocab_size"], config["model_type"]
-    )
+        _require_weights(folder, called)
+    _require_tokenizer(folder, called)
+    facts = BaseFacts(folder, _context(config, called), config["vocab_size"], config["model_type"])
     if sample is not None:
         require_positions(facts.context, sample, settings.base)
     return facts
@@ -68,8 +64,26 @@ def whole_base(settings: ModelSettings) -> Path:
     Raises:
         ModelError: it cannot be fetched, or has no safetensors.
     """
-    folder = _folder(settings, [*_SMALL_FILES, "*.safetensors"])
-    _require_weights(folder, settings.base)
+    return _whole(settings.base, settings.revision, _BASE)
+
+
+def whole_encoder(name: str) -> Path:
+    """The same of an evaluator's encoder, whatever its architecture.
+
+    Raises:
+        ModelError: it cannot be fetched, lacks a file, is nothing but pickles, or wants to run its
+            own code.
+    """
+    folder, called = _whole(name, None, _ENCODER), f"{_ENCODER}: {name}"
+    _config(folder, called)
+    _refuse_remote_code(folder, called)
+    _require_tokenizer(folder, called)
+    return folder
+
+
+def _whole(name: str, revision: str | None, setting: str) -> Path:
+    folder = _folder(name, revision, [*_SMALL_FILES, "*.safetensors"], setting)
+    _require_weights(folder, f"{setting}: {name}")
     return folder
 
 
@@ -84,23 +98,22 @@ def base_digest(folder: Path) -> str:
 # --- where it is ----------------------------------------------------------------------------
 
 
-def _folder(settings: ModelSettings, patterns: list[str]) -> Path:
-    base = settings.base
-    if settings.revision is not None and _is_local(base):
+def _folder(name: str, revision: str | None, patterns: list[str], setting: str = _BASE) -> Path:
+    if revision is not None and _is_local(name):
         raise ModelError(
-            f"model.revision: {settings.revision}: has no effect on {base}, which is no Hub id; "
-            "delete it"
+            f"model.revision: {revision}: has no effect on {name}, which is no Hub id; delete it"
         )
-    if base in BUILT_IN:
-        return _built_in_folder(base)
-    if Path(base).expanduser().is_dir():
-        return Path(base).expanduser()
-    if not _HUB_ID.fullmatch(base):
+    if name in BUILT_IN:
+        return _built_in_folder(name)
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser()
+    if not _HUB_ID.fullmatch(name):
+        also = "a folder, a Hub id or module:name" if setting == _BASE else "a folder or a Hub id"
         raise ModelError(
-            f"model.base: {base}: expected {', '.join(BUILT_IN)}, a folder, a Hub id or "
-            f"module:name; there is no folder {Path(base).expanduser().absolute()}"
+            f"{setting}: {name}: expected {', '.join(BUILT_IN)}, {also}; "
+            f"there is no folder {Path(name).expanduser().absolute()}"
         )
-    return _hub_folder(settings, patterns)
+    return _hub_folder(name, revision, patterns, setting)
 
 
 def _built_in_folder(name: str) -> Path:
@@ -115,23 +128,23 @@ def _built_in_folder(name: str) -> Path:
     )
 
 
-def _hub_folder(settings: ModelSettings, patterns: list[str]) -> Path:
+def _hub_folder(name: str, revision: str | None, patterns: list[str], setting: str) -> Path:
     from huggingface_hub import constants, snapshot_download
 
     try:
         found = snapshot_download(
-            settings.base,
-            revision=settings.revision,
+            name,
+            revision=revision,
             allow_patterns=patterns,
             ignore_patterns=["*/*"],  # other formats of the same weights
         )
     except Exception as error:  # network, permission, name and cache each have their own
         why = str(error).strip().splitlines()[0] if str(error).strip() else ""
         mode = "HF_HUB_OFFLINE is set and it is not cached" if constants.HF_HUB_OFFLINE else why
-        revision = f" (revision {settings.revision})" if settings.revision else ""
+        which = f" (revision {revision})" if revision else ""
         raise ModelError(
-            f"model.base: {settings.base}: not built in ({', '.join(BUILT_IN)}), not a folder in "
-            f"{Path.cwd()}, and not to be had from the Hub{revision}: "
+            f"{setting}: {name}: not built in ({', '.join(BUILT_IN)}), not a folder in "
+            f"{Path.cwd()}, and not to be had from the Hub{which}: "
             f"{type(error).__name__}: {mode}"
         ) from error
     return Path(found)
@@ -144,62 +157,73 @@ def _is_local(base: str) -> bool:
 # --- what is in it --------------------------------------------------------------------------
 
 
-def _config(folder: Path, name: str) -> dict[str, Any]:
+def _config(folder: Path, called: str) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(
-            f"model.base: {name}: no config.json in {folder}; expected a model folder as "
+            f"{called}: no config.json in {folder}; expected a model folder as "
             "save_pretrained writes it"
         ) from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"model.base: {name}: {folder / 'config.json'}: {error}") from None
-    missing = [key for key in ("model_type", "vocab_size") if key not in config]
-    if missing or config.get("is_encoder_decoder"):
-        why = f"no {missing[0]}" if missing else "an encoder-decoder"
-        raise ModelError(
-            f"model.base: {name}: config.json: {why}; expected a decoder-only language model"
-        )
+        raise ModelError(f"{called}: {folder / 'config.json'}: {error}") from None
     return dict(config)
 
 
-def _refuse_remote_code(folder: Path, name: str) -> None:
+def _decoder(folder: Path, called: str) -> dict[str, Any]:
+    config = _config(folder, called)
+    missing = [key for key in ("model_type", "vocab_size") if key not in config]
+    if missing or config.get("is_encoder_decoder"):
+        why = f"no {missing[0]}" if missing else "an encoder-decoder"
+        raise ModelError(f"{called}: config.json: {why}; expected a decoder-only language model")
+    return config
+
+
+def _refuse_remote_code(folder: Path, called: str) -> None:
     for file in ("config.json", "tokenizer_config.json"):
         path = folder / file
         if path.is_file() and "auto_map" in json.loads(path.read_text(encoding="utf-8")):
             raise ModelError(
-                f"model.base: {name}: {file} has auto_map: the model wants to run its own code, "
+                f"{called}: {file} has auto_map: the model wants to run its own code, "
                 "which textmad never does; use a model whose architecture is part of transformers"
             )
 
 
-def _require_weights(folder: Path, name: str) -> None:
+def _require_tokenizer(folder: Path, called: str) -> None:
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelError(
+            f"{called}: no tokenizer.json in {folder}; save the tokenizer there "
+            "as a fast one: AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
+        )
+
+
+def _require_weights(folder: Path, called: str) -> None:
     if any(folder.glob("*.safetensors")):
         return
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles:
         raise ModelError(
-            f"model.base: {name}: {folder} has its weights as pickles only ({pickles[0]}), which "
+            f"{called}: {folder} has its weights as pickles only ({pickles[0]}), which "
             "can run code when opened; save them as safetensors (save_pretrained does)"
         )
-    raise ModelError(f"model.base: {name}: no *.safetensors in {folder}")
+    raise ModelError(f"{called}: no *.safetensors in {folder}")
 
 
-def _context(config: dict[str, Any], name: str) -> int:
+def _context(config: dict[str, Any], called: str) -> int:
     strange = set(config.get("layer_types") or ()) - _FULL_ATTENTION
     if strange:
         raise ModelError(
-            f"model.base: {name}: layers of type {', '.join(sorted(strange))} have no key-value "
+            f"{called}: layers of type {', '.join(sorted(strange))} have no key-value "
             "cache; expected attention layers only"
         )
     positions = config.get("max_position_embeddings") or config.get("n_positions")
     if not isinstance(positions, int):
         raise ModelError(
-            f"model.base: {name}: config.json says neither max_position_embeddings nor n_positions"
+            f"{called}: config.json says neither max_position_embeddings nor n_positions"
         )
     if config.get("attn_logit_softcapping"):
         raise ModelError(
-            f"model.base: {name}: config.json: attn_logit_softcapping: sampling here knows plain "
+            f"{called}: config.json: attn_logit_softcapping: sampling here knows plain "
             "softmax attention only; expected a model without it"
         )
     # Inside its window sliding attention is full attention, so the window bounds the context.

@@ -18,11 +18,14 @@ from textmad.models import (
     Fitted,
     TokenMoments,
     TokenScores,
+    WeightChange,
     lora,
     no_advance,
     processes,
 )
+from textmad.models.changes import weight_changes
 from textmad.models.decoding import sample_documents
+from textmad.models.embedding import mean_states
 from textmad.models.loading import Base, open_base, open_network, without_bars
 from textmad.models.moments import cross_entropy, token_moments
 from textmad.models.sampling_network import for_sampling
@@ -264,6 +267,16 @@ class CausalLM:
         """Mean nats under this model of what `observer` would draw at each target token."""
         rows = self._rows(texts)
         return cross_entropy(self._network, observer._network, rows, self.context)
+
+    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The mean of the last hidden states at each text's tokens, `(hidden size,)` float64."""
+        return mean_states(self._network, self._rows(texts), self.context)
+
+    def weight_changes(self) -> list[WeightChange]:
+        """How far what was learned has moved the weights, module by module; none for the base."""
+        if self._network is self._base.network:
+            return []
+        return weight_changes(self._base.network, self._network)
 
     # --- sampling ---------------------------------------------------------------------------
 

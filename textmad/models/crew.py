@@ -19,7 +19,7 @@ import numpy as np
 from textmad.errors import ModelError, RunError, TextmadError
 from textmad.models import LanguageModel, processes
 
-SHARED = ("token_nll", "token_scores", "token_moments", "cross_entropy")
+SHARED = ("token_nll", "token_scores", "token_moments", "cross_entropy", "embed")
 """The methods that are dealt out, where a model has them.
 
 Their first argument is texts, and they give a list with an entry a text, or a NamedTuple of such

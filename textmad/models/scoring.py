@@ -89,10 +89,8 @@ def of_each_token(
         networks: that `numbers_of` has read a batch; their logits share the memory.
     """
     vocabulary = sum(network.config.vocab_size for network in networks)
-    pieces = [w for number, row in enumerate(rows) for w in windows(row, context, number)]
     found: list[dict[int, np.ndarray]] = [{} for _ in rows]  # by where a window's tokens begin
-    for side_by_side in _batches(pieces, vocabulary):
-        batch = _batch(side_by_side, networks[0].device)
+    for side_by_side, batch in batches(rows, context, vocabulary, networks[0].device):
         values = numbers_of(batch).cpu().numpy()
         scored = (batch.wanted != -100).cpu().numpy()
         for place, window in enumerate(side_by_side):
@@ -100,8 +98,19 @@ def of_each_token(
     return [np.concatenate([parts[at] for at in sorted(parts)], axis=1) for parts in found]
 
 
-def _batches(pieces: list[Window], vocabulary: int) -> Iterator[list[Window]]:
-    """Windows of similar length together, as many as keep the logits within bounds."""
+def batches(
+    rows: Sequence[Row], context: int, vocabulary: int, device: torch.device
+) -> Iterator[tuple[list[Window], Batch]]:
+    """All windows of the rows, those of similar length together.
+
+    As many at once as keep the logits of `vocabulary` tokens within bounds.
+    """
+    pieces = [w for number, row in enumerate(rows) for w in windows(row, context, number)]
+    for side_by_side in _alike(pieces, vocabulary):
+        yield side_by_side, _batch(side_by_side, device)
+
+
+def _alike(pieces: list[Window], vocabulary: int) -> Iterator[list[Window]]:
     batch: list[Window] = []
     for window in sorted(pieces, key=lambda window: -len(window.ids)):
         longest = len(batch[0].ids) if batch else len(window.ids)
