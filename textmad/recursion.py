@@ -537,15 +537,12 @@ class Recursion:
             rng=stream(self.recipe.seed, "evaluate", generation),
             candidates=candidates,
             crawled=self.run.crawl(generation) if self.crawls(generation) else documents.empty(),
-            curve=self._curve(generation),
+            curve=store.read_json(self.folder.stage("model", generation) / "training.json")[
+                "curve"
+            ],
             open_encoder=self._open_encoder,
             run_cache=self._run_cache,
         )
-
-    def _curve(self, generation: int) -> list[dict[str, float]]:
-        path = self.folder.stage("model", generation) / "training.json"
-        curve: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))["curve"]
-        return curve
 
     @cached_property
     def _compared_human(self) -> _ComparedHuman:

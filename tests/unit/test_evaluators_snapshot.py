@@ -1,4 +1,4 @@
-"""The three evaluators on a whole snapshot, with a model small enough to know by heart."""
+"""The evaluators of text on a whole snapshot, with a model small enough to know by heart."""
 
 import math
 from collections import Counter
@@ -9,7 +9,17 @@ import pytest
 
 from textmad.components import BUILT_IN, Component
 from textmad.documents import documents
-from textmad.evaluators import METRICS, Diversity, Perplexity, RareTokens, Snapshot, measure
+from textmad.evaluators import (
+    METRICS,
+    Diversity,
+    NgramGap,
+    Perplexity,
+    RareTokens,
+    SelfBleu,
+    Snapshot,
+    TextPerplexity,
+    measure,
+)
 from textmad.models import TokenScores
 from textmad.seeds import stream
 
@@ -40,6 +50,9 @@ class Unigram:
 
 ZIPF = [1.0, *(1 / rank for rank in range(1, 41))]
 UNIFORM = [1.0] * len(TYPES)
+
+
+EVALUATORS = [Perplexity(), Diversity(), RareTokens(), TextPerplexity(), NgramGap(), SelfBleu()]
 
 
 def written(num: int, name: str, shares=ZIPF) -> list[str]:
@@ -80,7 +93,7 @@ def values(evaluator, snapshot):
     return {(m.metric, m.split, m.bin): m for m in found}
 
 
-@pytest.mark.parametrize("evaluator", [Perplexity(), Diversity(), RareTokens()])
+@pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_every_metric_is_known_and_every_split_has_the_same_ones(evaluator, snapshot):
     found = values(evaluator, snapshot)
     assert {metric for metric, _, _ in found} <= METRICS.keys()
@@ -97,7 +110,7 @@ def test_no_metric_of_the_table_is_left_unmeasured(snapshot):
     assert measured == METRICS.keys()
 
 
-@pytest.mark.parametrize("evaluator", [Perplexity(), Diversity(), RareTokens()])
+@pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_a_missing_split_is_nan_with_a_note_and_leaves_the_others_alone(evaluator, snapshot):
     whole = values(evaluator, snapshot)
     rest = {name: texts for name, texts in snapshot.texts.items() if name != "kept"}
@@ -127,6 +140,28 @@ def test_the_base_model_scores_every_kind_of_text(snapshot):
     found = values(Perplexity(), snapshot)
     for split in ("held_out", "drawn", "kept", "human"):
         assert found["base_perplexity", split, ""].value == pytest.approx(len(TYPES))
+
+
+def test_the_spread_of_perplexity_is_of_documents_and_scores_no_text_again(snapshot):
+    # Under Zipf's weights a text's perplexity is that of its own words and its end.
+    told = replace(snapshot, base=Unigram(ZIPF), run_cache={})
+    values(Perplexity(), told)
+    found = values(TextPerplexity(), told)
+    assert {told.base.num_scored[text] for text in told.texts["drawn"]} == {1}
+    shares = dict(zip(TYPES, told.base.shares, strict=True))
+    nats = [
+        -sum(math.log(shares[w]) for w in [*text.split(), TYPES[END]]) / (len(text.split()) + 1)
+        for text in told.texts["drawn"]
+    ]
+    assert found["text_perplexity", "drawn", "median"].value == pytest.approx(
+        math.exp((sorted(nats)[24] + sorted(nats)[25]) / 2)
+    )
+    # The 99th percentile of 50 lies at rank 0.99 * 49 = 48.51, between the two largest.
+    low, high = sorted(nats)[-2:]
+    assert found["text_perplexity", "drawn", "99%"].value == pytest.approx(
+        math.exp(low + 0.51 * (high - low))
+    )
+    assert found["text_perplexity", "human", "1%"].n == 50
 
 
 def test_the_subset_bounds_the_held_out_tokens(snapshot):

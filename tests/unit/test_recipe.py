@@ -206,6 +206,19 @@ BAD = {
     "evaluate.0.votes": ("net", f"net: expected {SETTINGS}"),
     "evaluate.0.guards": ("random", f"random: expected {SETTINGS}"),
     "evaluate.0.discriminator": ("100", f"100: expected {SETTINGS}"),
+    "evaluate.0.text_perplexity": ("0.5", f"0.5: expected {SETTINGS}"),
+    "evaluate.0.ngram_gap": ("3", f"3: expected {SETTINGS}"),
+    "evaluate.0.self_bleu": ("4", f"4: expected {SETTINGS}"),
+    "evaluate.0.self_bleu.documents": ("1", "1: expected at least 2"),
+    "evaluate.0.memorisation": ("13", f"13: expected {SETTINGS}"),
+    "evaluate.0.memorisation.ngram_words": ("[8, 8]", "8: is given twice; delete one"),
+    "evaluate.0.embedding": ("gpt2", f"gpt2: expected {SETTINGS}"),
+    "evaluate.0.embedding.documents": ("1", "1: expected at least 2"),
+    "evaluate.0.embedding.neighbours": ("0", "0: expected at least 1"),
+    "evaluate.0.embedding.encoder": ("3", "3: expected text"),
+    "evaluate.0.adapter": ("0.05", f"0.05: expected {SETTINGS}"),
+    "evaluate.0.adapter.least_move": ("-1", "-1: expected at least 0"),
+    "evaluate.0.adapter.held_out_tokens": ("0", "0: expected at least 1"),
 }
 BAD |= {  # its crowd is that of upvotes
     path.replace("upvotes", "discriminator.votes"): bad

@@ -38,7 +38,7 @@ class Adapter:
 
     def __post_init__(self) -> None:
         if not 0 <= self.least_move < math.inf:
-            raise ValueError(f"least_move: {self.least_move}: expected at least 0")
+            raise ValueError(f"least_move: {self.least_move:g}: expected at least 0")
         at_least("held_out_tokens", self.held_out_tokens, 1)
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
@@ -53,7 +53,8 @@ class Adapter:
             [np.abs(own - base) for own, base in zip(scores.nll, before, strict=True)]
         )
         num = sum(map(len, before))
-        warning = self._warning(moved)
+        # Generation 0 has learned human text alone, of which nothing collapses.
+        warning = self._warning(moved) if snapshot.generation else ""
         if warning:
             where = f"generation {snapshot.generation}: {warning}"
             snapshot.once_a_run("adapter warned", lambda: _log.warning("%s", where))

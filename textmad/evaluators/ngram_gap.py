@@ -91,5 +91,7 @@ class NgramGap:
         found: list[Measurement] = []
         for split in COMPARED:
             gaps = ngram_gap(snapshot.texts.get(split, ()), reference, num_words)
+            if split not in snapshot.texts:
+                gaps = [replace(gap, note=f"too few {split} documents") for gap in gaps]
             found += [replace(gap, split=split) for gap in gaps]
         return found
