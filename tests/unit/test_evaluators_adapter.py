@@ -39,9 +39,14 @@ class Shifted(ToyModel):
         return [WeightChange("a", 3.0, 30.0, 5), WeightChange("b", 4.0, 40.0, 7)]
 
 
+@pytest.fixture(scope="module")
+def whole():
+    return testing._snapshot()
+
+
 @pytest.fixture
-def snapshot():
-    return replace(testing._snapshot(), model=Shifted(7))
+def snapshot(whole):
+    return replace(whole, model=Shifted(7), run_cache={})
 
 
 def measured(evaluator, snapshot):

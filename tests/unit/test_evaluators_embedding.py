@@ -98,9 +98,14 @@ def test_the_vendi_score_counts_different_points():
 # --- the evaluator --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def snapshot():
+@pytest.fixture(scope="module")
+def whole():
     return testing._snapshot()  # 60 documents of each split, 40 held out
+
+
+@pytest.fixture
+def snapshot(whole):
+    return replace(whole, run_cache={})
 
 
 def measured(evaluator, snapshot):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -10,10 +11,12 @@ from textmad.documents import documents
 from textmad.evaluators import Memorisation
 from textmad.testing import check_evaluator
 
+_whole = cache(testing._snapshot)
+
 
 def snapshot_of(drawn, training, origins, held_out=("x y z",), num_words=100):
     return replace(
-        testing._snapshot(),
+        _whole(),
         texts={"drawn": drawn},
         training=documents({"text": training, "origin": origins}),
         held_out=documents({"text": list(held_out), "tokens": [4] * len(held_out)}),

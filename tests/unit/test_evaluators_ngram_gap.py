@@ -13,6 +13,11 @@ from textmad.evaluators.ngram_gap import jensen_shannon_bits, ngram_gap
 from textmad.testing import check_evaluator
 
 
+@pytest.fixture(scope="module")
+def snapshot():
+    return testing._snapshot()
+
+
 def values(found):
     return [m.value for m in found]
 
@@ -67,8 +72,7 @@ def test_a_text_without_a_pair_has_no_gap_of_pairs():
     assert two.note == "no document of 2 words"
 
 
-def test_text_is_held_against_as_many_words_of_held_out_text():
-    snapshot = testing._snapshot()
+def test_text_is_held_against_as_many_words_of_held_out_text(snapshot):
     # Its 40 held-out documents hold about 1,000 words, so 400 of them are read, and of 10 all.
     whole = NgramGap()(snapshot)
     assert {m.n for m in whole if m.metric == "ngram_gap_1"} == {400}
@@ -77,8 +81,7 @@ def test_text_is_held_against_as_many_words_of_held_out_text():
     assert {m.n for m in NgramGap()(few) if m.metric == "ngram_gap_1"} == {num_words} != {400}
 
 
-def test_other_human_text_is_nearer_than_text_with_a_tenth_of_its_words_replaced():
-    snapshot = testing._snapshot()
+def test_other_human_text_is_nearer_than_text_with_a_tenth_of_its_words_replaced(snapshot):
     odd = [" ".join(w if i % 10 else "zzz" for i, w in enumerate(text.split())) for text in
            snapshot.texts["human"]]  # fmt: skip
     found = NgramGap()(replace(snapshot, texts=snapshot.texts | {"drawn": odd}))

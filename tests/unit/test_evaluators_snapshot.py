@@ -22,6 +22,7 @@ from textmad.evaluators import (
 )
 from textmad.models import TokenScores
 from textmad.seeds import stream
+from textmad.testing import check_evaluator
 
 END = 0
 TYPES = ["<end>", *(f"w{i}" for i in range(40))]
@@ -162,6 +163,7 @@ def test_the_spread_of_perplexity_is_of_documents_and_scores_no_text_again(snaps
         math.exp(low + 0.51 * (high - low))
     )
     assert found["text_perplexity", "human", "1%"].n == 50
+    check_evaluator(TextPerplexity())
 
 
 def test_the_subset_bounds_the_held_out_tokens(snapshot):
