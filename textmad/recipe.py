@@ -283,6 +283,10 @@ class Recipe(Settings):
         """Whether it learns from human text alone, as the corpus has it."""
         return self.mix.model_tokens == 0 and self.crawl is None
 
+    def crawls(self, generation: int) -> bool:
+        """Whether this generation's human text is crawled."""
+        return self.crawl is not None and generation > 0
+
     def replace(self, **changes: Any) -> Recipe:
         """A copy with `changes` (groups may be partial mappings), validated again.
 

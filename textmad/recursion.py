@@ -8,12 +8,11 @@ whoever wonders about a result can open the file it came from.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property, partial
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,34 +20,24 @@ import pyarrow.parquet as pq
 import torch
 
 from textmad import documents, mixture, store
-from textmad.components import TWIN, component_name
+from textmad.components import component_name
 from textmad.corpus import Corpus, corpus_digest, open_corpus
-from textmad.crawl import Crawl, gather, taken_for_human, with_label
-from textmad.curation.protocol import Context, apply_filters, no_classifier
+from textmad.crawl import gather, taken_for_human, with_label
+from textmad.curation.protocol import apply_filters
 from textmad.curation.taste import own_scorer_sources
-from textmad.errors import CorpusError, CurationError, RunError
-from textmad.evaluators import Embedding, Snapshot, count_words, measure
-from textmad.models import Drawn, Fitted, LanguageModel, expecting, open_model, processes
-from textmad.models.base_files import base_digest, whole_encoder
+from textmad.drawing import as_documents, human_prompts
+from textmad.errors import RunError
+from textmad.evaluators import measure
+from textmad.models import Drawn, Fitted, LanguageModel, open_model, processes
 from textmad.models.crew import Crew
-from textmad.models.encoder import Encoder, open_encoder
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
 from textmad.seeds import stream, torch_seed
+from textmad.stages import Stages
+from textmad.views import Records, Views, encoder_digests
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-T = TypeVar("T")
-
-Records = dict[str, Mapping[str, Any]]
-"""What filters report beside their verdicts, by name."""
-
-_log = logging.getLogger(__name__)
-
-# Of the human documents that fill the evaluators' sample this much is compared, by document and by
-# word, so that text in longer documents, or with fewer words to as many tokens, still fills it.
-_COMPARED_SHARE = 2 / 3
 
 
 def run(
@@ -80,7 +69,7 @@ def run(
     with _begun(recipe, Path(out), progress, num_processes, overrides, shared) as loop:
         loop.corpus()
         for generation in range(recipe.generations + 1):
-            if loop.crawls(generation):
+            if recipe.crawls(generation):
                 loop.crawl(generation)
             loop.mix(generation)
             loop.fit(generation)
@@ -89,14 +78,6 @@ def run(
             loop.evaluate(generation)
         loop.finish()
     return store.Run(out)
-
-
-class _ComparedHuman(NamedTuple):
-    """Human training text as large as the evaluators' sample, and how much of it is compared."""
-
-    texts: Sequence[str]
-    num_documents: int
-    num_words: int
 
 
 class Recursion:
@@ -109,24 +90,20 @@ class Recursion:
         progress: Progress,
         shared: store.SharedStages | None = None,
     ) -> None:
-        self.recipe, self.folder, self.progress, self.shared = recipe, folder, progress, shared
+        self.recipe, self.folder, self.progress = recipe, folder, progress
         self.base = open_model(recipe.model, recipe.sample)
         self.evaluators = [(c.name, c.build("evaluator")) for c in recipe.evaluate]
         self.filters = [(c.name, c.build("filter")) for c in recipe.curate]
         guards = recipe.crawl.guard if recipe.crawl else ()
         self.guards = [(c.name, c.build("filter")) for c in guards]
+        self.run = store.Run(folder.path)  # what is committed so far
+        # Of what the base consists of and, where it is the user's own, of its code.
+        self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
+        self.encoder_digests = encoder_digests([part for _, part in self.evaluators])
         self._fitted: tuple[int, LanguageModel] | None = None
-        self._crew = Crew(lambda name: self.base if name is None else self.model(name))
-        self._shared_base = self._crew.shared(None)
-        self.encoder_digests = _encoder_digests([part for _, part in self.evaluators])
-        self._encoders: dict[str, Encoder] = {}
-        self._run_cache: dict[Any, Any] = {}
-        self._warned: set[str] = set()
-
-    @cached_property
-    def run(self) -> store.Run:
-        """What is committed so far."""
-        return store.Run(self.folder.path)
+        crew = Crew(lambda name: self.base if name is None else self.model(name))
+        self._views = Views(recipe, self.run, self.base, crew)
+        self._stages = Stages(folder, recipe.seed, self.base_digests, crew, progress, shared)
 
     def corpus(self) -> None:
         """Human text in: cleaned, split into the training pool and held-out."""
@@ -146,7 +123,7 @@ class Recursion:
             documents.write_parquet(corpus.held_out, folder / "held_out.parquet")
             _write_json(corpus.report, folder / "corpus.json")
 
-        self._stage(
+        self._stages.keep(
             "corpus",
             None,
             {
@@ -158,10 +135,6 @@ class Recursion:
             accept=lambda folder: check(documents.read_parquet(folder / "human.parquet")),
         )
 
-    def crawls(self, generation: int) -> bool:
-        """Whether this generation's human text is crawled."""
-        return self.recipe.crawl is not None and generation > 0
-
     def crawl(self, generation: int) -> None:
         """Human text as it is found once models write: some is theirs, and guards look for it."""
         records: Records = {}
@@ -169,7 +142,7 @@ class Recursion:
         def compute() -> Dataset:
             kept = self.run.kept(generation - 1)
             found = gather(self.recipe, generation, self.run.human, kept, self._count_tokens)
-            context = partial(self._guard_context, generation, found, records)
+            context = partial(self._views.of_guard, generation, found, records)
             judged = apply_filters(found.shown, self.guards, context, every_score=True)
             return found.revealed(judged)
 
@@ -179,13 +152,13 @@ class Recursion:
         inputs = {
             "crawl": self.recipe.dump()["crawl"],
             "mix": self.recipe.mix.model_dump(),
-            "corpus": self._digest("corpus"),
+            "corpus": self._stages.digest("corpus"),
             "cleaning": self.recipe.corpus.model_dump(),  # posted text goes through it too
-            "model": self._digest("model", generation - 1),
-            "curate": [self._digest("curate", earlier) for earlier in range(generation)],
-            "earlier": [self._digest("crawl", earlier) for earlier in range(1, generation)],
+            "model": self._stages.digest("model", generation - 1),
+            "curate": [self._stages.digest("curate", earlier) for earlier in range(generation)],
+            "earlier": [self._stages.digest("crawl", earlier) for earlier in range(1, generation)],
         }
-        self._stage(
+        self._stages.keep(
             "crawl",
             generation,
             inputs,
@@ -201,7 +174,7 @@ class Recursion:
         def compute() -> mixture.Mixture:
             kept = [self.run.kept(earlier) for earlier in range(generation)]
             crawled = None
-            if self.crawls(generation):
+            if self.recipe.crawls(generation):
                 crawled = taken_for_human(self.recipe.mix, generation, self.run.crawl(generation))
                 kept = [with_label(texts, self.run.crawl(g + 1)) for g, texts in enumerate(kept)]
             return mixture.mix(
@@ -212,14 +185,14 @@ class Recursion:
             documents.write_parquet(mixed.documents, folder / "training.parquet")
             _write_json(mixed.counts(), folder / "mix.json")
 
-        inputs = {"mix": self.recipe.mix.model_dump(), "corpus": self._digest("corpus")}
+        inputs = {"mix": self.recipe.mix.model_dump(), "corpus": self._stages.digest("corpus")}
         if generation == 0:  # human text only: how later generations mix makes no difference
             inputs["mix"] = {"human_tokens": mixture.training_tokens(self.recipe.mix, 0)}
         learned_from = range(generation) if self.recipe.mix.model_tokens else ()
-        inputs["curate"] = [self._digest("curate", earlier) for earlier in learned_from]
-        if self.crawls(generation):
-            inputs["crawl"] = [self._digest("crawl", g) for g in range(1, generation + 1)]
-        self._stage("mix", generation, inputs, compute, write)
+        inputs["curate"] = [self._stages.digest("curate", earlier) for earlier in learned_from]
+        if self.recipe.crawls(generation):
+            inputs["crawl"] = [self._stages.digest("crawl", g) for g in range(1, generation + 1)]
+        self._stages.keep("mix", generation, inputs, compute, write)
 
     def fit(self, generation: int) -> None:
         """The base, or the previous generation's model, learns the training set."""
@@ -241,18 +214,18 @@ class Recursion:
         inputs = {
             "model": self.recipe.model.model_dump(exclude={"start_from"}),  # see `previous`
             "train": self.recipe.train.model_dump(),
-            "mix": self._digest("mix", generation),
-            "previous": None if previous is None else self._digest("model", previous),
+            "mix": self._stages.digest("mix", generation),
+            "previous": None if previous is None else self._stages.digest("model", previous),
         }
         mixed = mixture.training_tokens(self.recipe.mix, generation)
         total = round(mixed * self.recipe.train.epochs)
-        self._stage("model", generation, inputs, compute, write, total=total)
+        self._stages.keep("model", generation, inputs, compute, write, total=total)
 
     def sample(self, generation: int) -> None:
         """The model writes: candidates."""
         settings = self.recipe.sample
         num_tokens = mixture.model_tokens_drawn(self.recipe.mix, settings, self.recipe.crawl)
-        prompts = self._prompts() if settings.prompt == "human" else None
+        prompts = self._prompts()
 
         def compute() -> list[Drawn]:
             return self.model(generation).sample(
@@ -264,44 +237,34 @@ class Recursion:
             )
 
         def write(drawn: list[Drawn], folder: Path) -> None:
-            candidates = self._as_documents(drawn, generation, prompts)
+            candidates = as_documents(drawn, generation, self.base.name, prompts)
             documents.write_parquet(candidates, folder / "candidates.parquet")
 
         inputs = {
             "sample": settings.model_dump(exclude={"oversample", "min_tokens"}),  # see `num_tokens`
             "num_tokens": num_tokens,
             "author": self.base.name,
-            "model": self._digest("model", generation),
-            "corpus": self._digest("corpus") if prompts else None,
+            "model": self._stages.digest("model", generation),
+            "corpus": self._stages.digest("corpus") if prompts else None,
         }
-        self._stage("sample", generation, inputs, compute, write, total=num_tokens)
+        self._stages.keep("sample", generation, inputs, compute, write, total=num_tokens)
 
     def curate(self, generation: int) -> None:
         """Filters in order: every candidate with its verdict, kept or not."""
         records: Records = {}
-
-        def context(place: int, name: str) -> Context:
-            return Context(
-                generation=generation,
-                # A twin's filter votes as it would without its twin.
-                rng=stream(self.recipe.seed, "curate", generation, place, name.removeprefix(TWIN)),
-                human=self.run.human,
-                earlier=self.run.candidates,
-                **self._models_say(generation),
-                record=partial(self._record, records),
-            )
+        context = partial(self._views.of_filter, generation, records)
 
         def write(candidates: Dataset, folder: Path) -> None:
             _write_judged(candidates, records, folder)
 
         inputs = {
             "curate": [component.dump() for component in self.recipe.curate],
-            "model": self._digest("model", generation),
-            "sample": self._digest("sample", generation),
-            "earlier": [self._digest("curate", earlier) for earlier in range(generation)],
-            "corpus": self._digest("corpus"),
+            "model": self._stages.digest("model", generation),
+            "sample": self._stages.digest("sample", generation),
+            "earlier": [self._stages.digest("curate", earlier) for earlier in range(generation)],
+            "corpus": self._stages.digest("corpus"),
         }
-        self._stage(
+        self._stages.keep(
             "curate",
             generation,
             inputs,
@@ -315,7 +278,7 @@ class Recursion:
         """The model on held-out human text; drawn and kept text beside as much human text."""
 
         def compute() -> pa.Table:
-            snapshot = self._snapshot(generation)
+            snapshot = self._views.of_evaluator(generation)
             rows = [
                 {"generation": generation, "evaluator": name, **vars(measurement)}
                 for name, evaluator in self.evaluators
@@ -326,14 +289,17 @@ class Recursion:
         inputs = {
             "evaluate": [component.dump() for component in self.recipe.evaluate],
             "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
-            "corpus": self._digest("corpus"),
-            **{stage: self._digest(stage, generation) for stage in ("mix", "model", "curate")},
+            "corpus": self._stages.digest("corpus"),
+            **{
+                stage: self._stages.digest(stage, generation)
+                for stage in ("mix", "model", "curate")
+            },
         }
         if self.encoder_digests:
             inputs["encoders"] = self.encoder_digests
-        if self.crawls(generation):
-            inputs["crawl"] = self._digest("crawl", generation)
-        self._stage(
+        if self.recipe.crawls(generation):
+            inputs["crawl"] = self._stages.digest("crawl", generation)
+        self._stages.keep(
             "evaluate",
             generation,
             inputs,
@@ -358,105 +324,6 @@ class Recursion:
 
     # --- what the stages are made of --------------------------------------------------------
 
-    def _stage(
-        self,
-        name: str,
-        generation: int | None,
-        inputs: Mapping[str, Any],
-        compute: Callable[[], T],
-        write: Callable[[T, Path], None],
-        *,
-        total: int | None = None,
-        main_only: bool = False,
-        own_code: Mapping[str, str] | None = None,
-        accept: Callable[[Path], None] = lambda folder: None,
-    ) -> None:
-        """Compute and commit a stage, unless it is there from the same inputs.
-
-        Where only the user's own filters or evaluators were changed since (mended, most often),
-        it is computed again, and has to come out the same. What another run of a study has
-        committed from the same inputs is taken over, if `accept` does not object.
-        """
-        folder, title = self.folder.stage(name, generation), self.folder.name(name, generation)
-        inputs = {
-            **inputs,
-            "seed": None if name == "corpus" else self.recipe.seed,  # one split for all seeds
-            "generation": generation,
-            "base": self.base_digests,
-            "code": store.code_version(),
-            "versions": store.versions(),
-            "own_code": own_code or {},
-        }
-        there = store.committed(folder)
-        made_by = inputs["own_code"] if there is None else there.inputs["own_code"]
-        store.committed(folder, {**inputs, "own_code": made_by})  # all else is as it was
-        processes.barrier()  # nobody writes before everybody has looked
-        if there is not None and made_by == inputs["own_code"]:
-            return
-        claim = self.shared.claim if self.shared is not None and there is None else _alone
-        with claim(folder, title, inputs, accept) as taken_over:
-            if taken_over:
-                return
-            with self.progress.stage(generation, name, total, "tokens"):
-                with self._crew.at_work() if main_only else nullcontext():
-                    if not main_only or processes.is_main():
-                        value = compute()
-                if processes.is_main():
-                    commit = store.commit if there is None else store.confirm
-                    commit(folder, title, inputs, lambda place: write(value, place))
-        processes.barrier()
-
-    def _digest(self, stage: str, generation: int | None = None) -> str:
-        manifest = store.committed(self.folder.stage(stage, generation))
-        assert manifest is not None, f"{stage} of generation {generation} comes later"
-        return manifest.digest
-
-    def _guard_context(
-        self, generation: int, found: Crawl, records: Records, place: int, name: str
-    ) -> Context:
-        """What a guard may know: nothing by which a crawled document could be looked up."""
-
-        def labelled(earlier: int) -> Dataset:
-            is_latest = earlier == generation - 1
-            crawled = found.revealed(found.shown) if is_latest else self.run.crawl(earlier + 1)
-            return with_label(self.run.candidates(earlier), crawled)
-
-        return Context(
-            generation=generation,
-            rng=stream(self.recipe.seed, "guard", generation, place, name.removeprefix(TWIN)),
-            human=self.run.training(0),  # gathered before a model wrote, and never crawled
-            earlier=labelled,
-            as_posted=found.as_posted,
-            record=partial(self._record, records),
-            **self._models_say(generation - 1),
-        )
-
-    def _models_say(self, generation: int) -> dict[str, Any]:
-        """What a filter may ask the base and a generation's model, as a context has it."""
-        model, base = self._crew.shared(generation), self._shared_base
-        return {
-            "token_nll": model.token_nll,
-            "base_token_nll": base.token_nll,
-            "fit_classifier": getattr(self.base, "fit_classifier", no_classifier),
-            "base_token_moments": lambda texts: expecting(base).token_moments(texts),
-            "cross_entropy": lambda texts: expecting(model).cross_entropy(texts, base),
-            "encode": self.base.encode,
-            "vocabulary_size": self.base.vocabulary_size,
-        }
-
-    def _record(self, records: Records, name: str, facts: Mapping[str, Any]) -> None:
-        """Take what a filter reports beside its verdicts; a warning is given once."""
-        try:
-            records[name] = json.loads(json.dumps(facts))
-        except (TypeError, ValueError) as error:
-            raise CurationError(
-                f"record {name}: cannot be written as JSON ({error}); give text, numbers, lists "
-                "and mappings of them"
-            ) from error
-        if (warning := facts.get("warning")) and warning not in self._warned:
-            self._warned.add(warning)
-            _log.warning("%s", warning)
-
     def _drawn(self, generation: int) -> Dataset:
         folder = self.folder.stage("sample", generation)
         return documents.read_parquet(folder / "candidates.parquet")
@@ -464,100 +331,14 @@ class Recursion:
     def _continues(self, generation: int) -> bool:
         return self.recipe.model.start_from == "previous" and generation > 0
 
-    @cached_property
-    def base_digests(self) -> dict[str, str]:
-        """Of what the base consists of and, where it is the user's own, of its code."""
-        return {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
-
-    def _open_encoder(self, name: str) -> Encoder:
-        if name not in self._encoders:
-            self._encoders[name] = open_encoder(name)
-        return self._encoders[name]
-
     def _count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(ids) for ids in self.base.encode(texts)], np.int32)
 
-    def _prompts(self) -> Callable[[int], str]:
-        """Slot i's prompt in every generation: the beginning of a human training document."""
-        length = self.recipe.sample.prompt_tokens
-        human = self.run.human
-        tokens = documents.token_counts(human)
-        long_enough = np.flatnonzero(tokens > length + 1)
-        if len(long_enough) == 0:
-            raise CorpusError(
-                f"sample.prompt_tokens: no human document is longer than {length} tokens; "
-                "lower it, or raise corpus.min_words"
-            )
-
-        def prompt(index: int) -> str:
-            rng = stream(self.recipe.seed, "prompt", index)
-            text = human[int(rng.choice(long_enough))]["text"]
-            return self.base.beginning(text, length)
-
-        return prompt
-
-    def _as_documents(
-        self, drawn: list[Drawn], generation: int, prompts: Callable[[int], str] | None
-    ) -> Dataset:
-        num = len(drawn)
-        return documents.documents(
-            {
-                "id": [f"g{generation}-{index}" for index in range(num)],
-                "text": [document.text for document in drawn],
-                "prompt": [prompts(index) if prompts else "" for index in range(num)],
-                "origin": [documents.MODEL] * num,
-                "generation": [generation] * num,
-                "author": [self.base.name] * num,
-                "finished": [document.finished for document in drawn],
-                "tokens": [document.tokens for document in drawn],
-            }
-        )
-
-    def _snapshot(self, generation: int) -> Snapshot:
-        """This generation for the evaluators: as many documents of each kind of text."""
-        candidates = self.run.candidates(generation)
-        drawn = documents.take(candidates, self._random_order(candidates, "drawn", generation))
-        # Kept text in the order of drawn text: where nothing is rejected the two are the same.
-        kept = documents.take(drawn, np.flatnonzero(drawn["kept"]))
-        human = self._compared_human
-        # A list of its own: what an evaluator does to it must not reach the next generation.
-        splits = {"human": list(human.texts), "drawn": drawn["text"][:], "kept": kept["text"][:]}
-        return Snapshot(
-            generation=generation,
-            model=self._crew.shared(generation),
-            base=self._shared_base,
-            held_out=self.run.held_out,
-            human=self.run.human,
-            training=self.run.training(generation),
-            texts={
-                name: texts for name, texts in splits.items() if len(texts) >= human.num_documents
-            },
-            num_documents=human.num_documents,
-            num_words=human.num_words,
-            rng=stream(self.recipe.seed, "evaluate", generation),
-            candidates=candidates,
-            crawled=self.run.crawl(generation) if self.crawls(generation) else documents.empty(),
-            curve=store.read_json(self.folder.stage("model", generation) / "training.json")[
-                "curve"
-            ],
-            open_encoder=self._open_encoder,
-            run_cache=self._run_cache,
-        )
-
-    @cached_property
-    def _compared_human(self) -> _ComparedHuman:
-        """The same human text beside every generation's."""
-        human = self.run.human
-        order = self._random_order(human, "human")
-        tokens = np.cumsum(documents.token_counts(human)[order])
-        compared_tokens = mixture.compared_tokens(self.recipe.mix, self.recipe.sample)
-        filling = int(np.searchsorted(tokens, compared_tokens)) + 1
-        num_documents = max(1, int(filling * _COMPARED_SHARE))
-        texts = documents.take(human, order[:filling])["text"][:]
-        return _ComparedHuman(texts, num_documents, count_words(texts[:num_documents]))
-
-    def _random_order(self, corpus: Dataset, *names: str | int) -> np.ndarray:
-        return stream(self.recipe.seed, "compare", *names).permutation(len(corpus))
+    def _prompts(self) -> Callable[[int], str] | None:
+        sample = self.recipe.sample
+        if sample.prompt == "none":
+            return None
+        return human_prompts(self.base, self.run.human, sample.prompt_tokens, self.recipe.seed)
 
 
 @contextmanager
@@ -592,11 +373,6 @@ def _begun(
         yield loop
 
 
-def _alone(*_: Any) -> AbstractContextManager[bool]:
-    """The claim of a run that shares with none: nothing is taken over."""
-    return nullcontext(False)
-
-
 def _own_code(components: Sequence[tuple[str, Any]]) -> dict[str, str]:
     """Digests of the source of those components, and their scorers, that are the user's own."""
     found = {}
@@ -607,12 +383,6 @@ def _own_code(components: Sequence[tuple[str, Any]]) -> dict[str, str]:
         if (scorer := getattr(part, "scorer", None)) is not None:
             found |= own_scorer_sources(scorer)
     return found
-
-
-def _encoder_digests(evaluators: Sequence[Any]) -> dict[str, str]:
-    """Of the files of each encoder that an evaluator asks for, which have to be there."""
-    named = [part.encoder for part in evaluators if isinstance(part, Embedding)]
-    return {name: base_digest(whole_encoder(name)) for name in named if name is not None}
 
 
 def _write_judged(judged: Dataset, records: Records, folder: Path) -> None:
