@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textmad import curation as filters
-    from textmad import evaluators, stats, testing
+    from textmad import evaluators, stats, testing, thresholds
+    from textmad.alarms import early_warning
     from textmad.curation import learned_votes
     from textmad.curation.protocol import Context, Verdicts
     from textmad.errors import (
@@ -55,6 +56,7 @@ __all__ = [
     "TextmadError",
     "Verdicts",
     "compare",
+    "early_warning",
     "evaluators",
     "filters",
     "learned_votes",
@@ -65,11 +67,13 @@ __all__ = [
     "stats",
     "study",
     "testing",
+    "thresholds",
     "write_comparison",
     "write_report",
 ]
 
 _HOMES = {
+    "early_warning": "textmad.alarms",
     "Context": "textmad.curation.protocol",
     "Verdicts": "textmad.curation.protocol",
     "Measurement": "textmad.evaluators.protocol",
@@ -93,6 +97,7 @@ _MODULES = {
     "learned_votes": "textmad.curation.learned_votes",
     "stats": "textmad.stats",
     "testing": "textmad.testing",
+    "thresholds": "textmad.thresholds",
 }
 
 

@@ -81,6 +81,8 @@ def _lines(item: Any, group: type[BaseModel]) -> list[str]:
     if item["type"] == "extra_forbidden":
         hint = suggestion(str(item["loc"][-1]), _siblings(item["loc"], group))
         return [f"{path}: unknown setting{hint}"]
+    if item["type"] == "missing":
+        return [f"{path}: is missing"]
     if item["type"] == "value_error":
         return [joined(path, line) for line in str(item["ctx"]["error"]).splitlines()]
     return [f"{path}: {shown(item['input'])}: expected {_expected(item)}"]

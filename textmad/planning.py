@@ -178,8 +178,20 @@ class StudyPlan:
                 f"disk   at most about {disk / 1e6:,.0f} MB",
                 f"time   about {self.seconds / 60:.1f} minutes one after another on this machine; "
                 f"sharing generation 0 saves {self.shared_seconds * num_seeds / 60:.1f} or more",
+                *self._searched(),
             ]
         )
+
+    def _searched(self) -> list[str]:
+        """What the search for a threshold may come to beside that."""
+        search = self.study.search
+        if search is None:
+            return []
+        more = search.settings.arms - len(search.settings.between)
+        families = "" if len(search.families) == 1 else f" in each of {len(search.families)} kinds"
+        return [
+            f"more   up to {more} arms{families}, placed between shares as the figures of these say"
+        ]
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,11 @@ class MixSettings(Settings):
                 self._refuse_change(side, f"while {side}_tokens is 0; raise {side}_tokens")
         return self
 
+    @property
+    def model_share(self) -> float:
+        """The share of a generation's training tokens that a model wrote."""
+        return self.model_tokens / (self.human_tokens + self.model_tokens)
+
 
 class WatermarkSettings(Settings):
     """A mark in drawn text that its key finds again, as transformers makes it."""

@@ -33,7 +33,7 @@ LAYERS = (
     {"faults", "watermarks"},
     {"drawing"},
     {"documents", "seeds", "progress", "near_copies"},
-    {"near_duplicates", "hashes", "rarity", "stats", "words"},
+    {"alarms", "near_duplicates", "hashes", "rarity", "stats", "thresholds", "words"},
     {"errors"},
     {"__init__"},  # `import textmad` for the version: it imports nothing by itself
 )

@@ -1,4 +1,6 @@
-"""Every built-in metric: which way is better, in which unit, under which label."""
+"""Every built-in metric: which way is better, in which unit, under which label, what is a move."""
+
+import math
 
 from textmad.evaluators.protocol import Metric
 
@@ -86,3 +88,26 @@ METRICS: dict[str, Metric] = {
         Metric("prediction_moved", "human", "nats/token", "Predictions moved from the base's"),
     )
 }
+
+NOTICEABLE = 0.02  # share; a smaller move of perplexity is called nothing
+# Of drawn text. The rate of rare tokens rests on few counts, perplexity under the base on some very
+# unlikely tokens.
+_NOTICEABLE = {"rare_rate": 0.05, "base_perplexity": 0.05}
+
+
+def noticeable(metric: str) -> float:
+    """The share of its reference by which a metric has to move to be called moved."""
+    return _NOTICEABLE.get(metric, NOTICEABLE)
+
+
+def bounds(metric: str, tolerance: float) -> tuple[float, float]:
+    """Where harm begins, below and above: to be better than the control is none.
+
+    >>> bounds("perplexity", 1.5), bounds("distinct_2", 0.1)
+    ((-inf, 1.5), (-0.1, 0.1))
+    """
+    known = METRICS.get(metric)
+    direction = known.direction if known else ""
+    low = -math.inf if direction == "lower" else -tolerance
+    high = math.inf if direction == "higher" else tolerance
+    return low, high

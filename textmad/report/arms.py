@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class Arms:
     arms: tuple[Arm, ...]
     last: int  # the last generation that every run has
     notes: tuple[str, ...]
+    tolerances: Mapping[str, float] = field(default_factory=dict)  # METRIC/SPLIT of a threshold
 
     @property
     def control(self) -> Arm:
@@ -78,7 +79,8 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
             whose runs differ in more than the seed, runs that were measured differently, or no
             control.
     """
-    arms, notes = _open([Path(folder) for folder in folders])
+    paths = [Path(folder) for folder in folders]
+    arms, notes = _open(paths)
     first = _control(arms, control)
     others = [arm for arm in arms if arm is not first]
     for arm in others:
@@ -90,7 +92,7 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
             )
     ordered = (first, *others)
     last = min(run.generations[-1] for arm in arms for run in arm.runs.values())
-    return Arms(ordered, last, (*notes, *_cautions(ordered, last)))
+    return Arms(ordered, last, (*notes, *_cautions(ordered, last)), _tolerances(paths[0]))
 
 
 def _open(paths: Sequence[Path]) -> tuple[list[Arm], list[str]]:
@@ -135,6 +137,13 @@ def _of_study(folder: Path) -> list[tuple[str, Path]]:
             f"{folder / STUDY}: is no study's record: expected the one that `textmad study` "
             "writes into its --out; a study that is still to be run has nothing to compare"
         ) from None
+
+
+def _tolerances(folder: Path) -> dict[str, float]:
+    """Of the metric that a study seeks the threshold of; none where it seeks none."""
+    record = read_settings(folder / STUDY) if (folder / STUDY).is_file() else {}
+    sought = record.get("threshold")
+    return {str(sought["metric"]): float(sought["tolerance"])} if sought else {}
 
 
 def _is_there(run: Path) -> bool:

@@ -19,10 +19,11 @@ import numpy as np
 
 from textmad import stats
 from textmad.errors import RunError
-from textmad.evaluators.metrics import METRICS
+from textmad.evaluators.metrics import METRICS, bounds, noticeable
+from textmad.report.alarming import warnings
 from textmad.report.arms import Arms, gather_arms
 from textmad.report.comparison import Against, Comparison, Curve, Key, Row
-from textmad.report.verdict import noticeable
+from textmad.report.shares import Paired, families, thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,8 @@ def compare(
             for any part; by default the few that tell apart the ways to go mad, and all of the
             user's own evaluators.
         tolerance: share of the control's value by which a metric may be worse without harm; by
-            default what the report calls a move, 2 % (of `rare_rate` and `base_perplexity` 5 %).
+            default what the report calls a move, 2 % (of `rare_rate` and `base_perplexity` 5 %),
+            and for the metric of a study's threshold what that says.
 
     Raises:
         RunError: see `gather_arms`; no such metric; a tolerance that is not positive.
@@ -87,21 +89,18 @@ def set_against(
     values: pd.DataFrame, arms: Arms, metrics: Sequence[str] = (), tolerance: float | None = None
 ) -> Comparison:
     """The comparison of measured values; `values` as `measured` gives them."""
-    keys = chosen_keys(values, metrics)
+    keys = chosen_keys(values, metrics, tuple(arms.tolerances))
     wide = values.pivot(
         index=[*Key._fields, "arm", "seed"], columns="generation", values="value"
     ).sort_index()
+    paired = [_paired(wide, key, arms, tolerance) for key in keys]
     rows, curves = [], []
-    for key in keys:
-        share = noticeable(key.metric) if tolerance is None else tolerance
-        control = _of_arm(wide, key, arms.control.name)
+    for each in paired:
+        key = each.key
         for arm in arms.arms:
-            numbers = _of_arm(wide, key, arm.name)
-            over_seeds = _over_seeds(numbers)
+            over_seeds = _over_seeds(_of_arm(wide, key, arm.name))
             reference = _human(key, _of_arm(wide, key._replace(split="human"), arm.name))
-            against = None
-            if arm is not arms.control:
-                against = _against(key, numbers, control, arms.last, share)
+            against = None if arm is arms.control else _against(each, arm.name, arms.last)
             rows.append(Row(key, arm.name, over_seeds.get(arms.last), reference, against))
             curves.append(Curve(key, arm.name, over_seeds))
     return Comparison(
@@ -112,11 +111,15 @@ def set_against(
         curves=tuple(curves),
         notes=(*arms.notes, *_absent(values[values["generation"] == arms.last], keys)),
         settings=arms.differing(),
+        thresholds=tuple(thresholds(paired, families(arms), arms.last)),
+        warnings=tuple(warnings(paired, arms.last)),
     )
 
 
-def chosen_keys(values: pd.DataFrame, metrics: Sequence[str]) -> list[Key]:
-    """What is asked for, in that order, or the default.
+def chosen_keys(
+    values: pd.DataFrame, metrics: Sequence[str], searched: Sequence[str] = ()
+) -> list[Key]:
+    """What is asked for, in that order, or the default and what a study's threshold is of.
 
     Raises:
         RunError: a name matches nothing that was measured.
@@ -126,7 +129,8 @@ def chosen_keys(values: pd.DataFrame, metrics: Sequence[str]) -> list[Key]:
              if key.split != "human"]  # fmt: skip
     if not metrics:
         default = [key for wanted in DEFAULT for key in there if key[1:] == (*wanted, "")]
-        return default + [key for key in there if key.metric not in METRICS]
+        own = [key for key in there if key.metric not in METRICS or key.short in searched]
+        return list(dict.fromkeys(default + own))
     chosen: dict[Key, None] = {}
     for pattern in metrics:
         found = [key for key in there if any(fnmatchcase(name, pattern) for name in key.names())]
@@ -168,18 +172,28 @@ def _human(key: Key, reference: pd.DataFrame) -> float | None:
     return float(np.nanmean(numbers))
 
 
-def _against(
-    key: Key, arm: pd.DataFrame, control: pd.DataFrame, last: int, share: float
-) -> Against | None:
+def _paired(wide: pd.DataFrame, key: Key, arms: Arms, tolerance: float | None) -> Paired:
+    """One metric of all arms, seed by seed."""
+    control = _of_arm(wide, key, arms.control.name)
+    differences = {
+        arm.name: (_of_arm(wide, key, arm.name) - control).replace([np.inf, -np.inf], np.nan)
+        for arm in arms.arms[1:]
+    }
+    if tolerance is None:
+        tolerance = arms.tolerances.get(key.short, noticeable(key.metric))
+    return Paired(key, tolerance, control, differences)
+
+
+def _against(paired: Paired, arm: str, last: int) -> Against | None:
     """None where no seed has a number in both."""
-    every = (arm - control).replace([np.inf, -np.inf], np.nan)  # by seed; NaN without a pair
+    every = paired.differences[arm]
     at_last = _finite(every, last)
     if not len(at_last):
         return None
     seeds, generations = at_last.index, list(map(int, every.columns))
-    tolerance = share * abs(float(control.loc[seeds, last].mean()))
-    bounds = _harm(key.direction, tolerance)
-    found = stats.paired_difference(arm.loc[seeds, last], control.loc[seeds, last])
+    tolerance = paired.share * abs(float(paired.control.loc[seeds, last].mean()))
+    inside = bounds(paired.key.metric, tolerance)
+    found = stats.paired_difference(at_last, np.zeros(len(at_last)))
     paths = every.loc[seeds].to_numpy()
     whole = len(generations) > 1 and np.isfinite(paths).all()
     return Against(
@@ -187,17 +201,10 @@ def _against(
         p=found.p,
         sign_flips=stats.sign_flips(at_last),
         tolerance=tolerance,
-        no_harm=stats.equivalence(at_last, bounds),
+        no_harm=stats.equivalence(at_last, inside),
         slope=stats.slope(generations, paths) if whole else None,
-        collapse=stats.time_to_collapse(generations, paths, bounds),
+        collapse=stats.time_to_collapse(generations, paths, inside),
     )
-
-
-def _harm(direction: str, tolerance: float) -> tuple[float, float]:
-    """Where no harm begins and ends: to be better than the control is none."""
-    low = -math.inf if direction == "lower" else -tolerance
-    high = math.inf if direction == "higher" else tolerance
-    return low, high
 
 
 def _adjusted(rows: Sequence[Row]) -> list[Row]:

@@ -14,6 +14,9 @@ from textmad.evaluators.metrics import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from textmad.report.alarming import Warned
+    from textmad.report.shares import Threshold
+
 LEVEL = 0.05
 
 
@@ -34,6 +37,11 @@ class Key(NamedTuple):
         short = [] if self.bin else [self.metric, f"{self.metric}/{self.split}"]
         full = f"{self.metric}/{self.split}/{self.bin}"
         return [*short, full, f"{self.evaluator}/{full}"]
+
+    @property
+    def short(self) -> str:
+        """METRIC/SPLIT, and the bin where there is one."""
+        return "/".join(filter(None, self[1:]))
 
     @property
     def direction(self) -> str:
@@ -103,7 +111,8 @@ class Comparison:
     """Arms against a control.
 
     `settings` are those in which not all arms agree, by arm; `notes` what has to be said of the
-    comparison as a whole.
+    comparison as a whole. `thresholds` are there where arms differ in their share of model text,
+    `warnings` where there are two seeds.
     """
 
     control: str
@@ -113,6 +122,8 @@ class Comparison:
     curves: tuple[Curve, ...]
     notes: tuple[str, ...]
     settings: Mapping[str, Mapping[str, str]]
+    thresholds: tuple[Threshold, ...]
+    warnings: tuple[Warned, ...]
 
     @cached_property
     def table(self) -> pd.DataFrame:

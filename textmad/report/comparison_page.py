@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textmad.report import comparison_plots
+from textmad.report.alarm_words import alarm_sentences, alarm_table
 from textmad.report.comparison import Comparison
 from textmad.report.comparison_words import difference_table, generation_table, verdict_sentences
 from textmad.report.page import template
+from textmad.report.share_plots import threshold_curves
+from textmad.report.share_words import share_sentences, share_table
 from textmad.report.tables import Table, show, to_markdown
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 # What LaTeX has no letter for in every font.
 _LATEX = {"−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
           "–": "--", "<": "$<$", ">": "$>$"}  # fmt: skip
+
+SHARES, WARNING = "Critical share", "Early warning"
 
 
 def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
@@ -43,22 +48,33 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print both tables and the verdict to stdout."""
+    """Print the tables and what they say to stdout."""
     for table in (difference_table(comparison), generation_table(comparison)):
         show(table)
         print()
     for sentence in verdict_sentences(comparison):
         print(sentence)
+    for _, sentences, table in _sequels(comparison):
+        print()
+        show(table)
+        print()
+        for sentence in sentences:
+            print(sentence)
 
 
 def to_page_markdown(comparison: Comparison) -> str:
-    """Verdict, both tables, and what the arms are."""
+    """Verdict, tables, and what the arms are."""
     arms = "\n".join(f"- **{name}**: {what}" for name, what in described(comparison).items())
     parts = [
         f"# {title(comparison)}",
         *verdict_sentences(comparison),
         to_markdown(difference_table(comparison)),
         to_markdown(generation_table(comparison)),
+        *(
+            part
+            for heading, sentences, table in _sequels(comparison)
+            for part in (f"## {heading}", *sentences, to_markdown(table))
+        ),
         f"## Arms\n\n{arms}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -94,6 +110,10 @@ def to_html(comparison: Comparison) -> str:
         figures=comparison_plots.curves(comparison),
         forest=comparison_plots.forest(comparison),
         tables=[difference_table(comparison), generation_table(comparison)],
+        sequels=[
+            (heading, sentences, table, threshold_curves(comparison) if heading == SHARES else [])
+            for heading, sentences, table in _sequels(comparison)
+        ],
         arms=described(comparison),
     )
 
@@ -112,6 +132,16 @@ def described(comparison: Comparison) -> dict[str, str]:
         settings = ", ".join(f"{path} {v}" for path, v in comparison.settings[name].items())
         several = "seeds" if len(seeds) > 1 else "seed"
         found[name] = f"{several} {', '.join(map(str, seeds))}; {settings}"
+    return found
+
+
+def _sequels(comparison: Comparison) -> list[tuple[str, list[str], Table]]:
+    """What is said only where there is something to say: heading, sentences, table."""
+    found = []
+    if comparison.thresholds:
+        found.append((SHARES, share_sentences(comparison), share_table(comparison)))
+    if comparison.warnings:
+        found.append((WARNING, alarm_sentences(comparison), alarm_table(comparison)))
     return found
 
 

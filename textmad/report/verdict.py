@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from textmad.evaluators.metrics import NOTICEABLE, noticeable
 from textmad.report.series import Series, series
 from textmad.report.tables import show_number, show_percent, show_signed
 
@@ -20,19 +21,10 @@ if TYPE_CHECKING:
 
 Outcome = Literal["noise", "narrowing", "worse", "better", "nothing", "unknown"]
 
-NOTICEABLE = 0.02  # share; a smaller move of perplexity is called nothing
-# Of drawn text. The rate of rare tokens rests on few counts, perplexity under the base on some very
-# unlikely tokens.
-_NOTICEABLE = {"distinct_2": 0.02, "rare_rate": 0.05, "base_perplexity": 0.05}
 CAUTION = (
     "One run is one seed: these figures carry no interval, so hold them against a control and "
     "other seeds before believing a small change."
 )
-
-
-def noticeable(metric: str) -> float:
-    """The share of its reference by which a metric has to move to be called moved."""
-    return _NOTICEABLE.get(metric, NOTICEABLE)
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ def verdict(metrics: pd.DataFrame) -> Verdict:
         found = "No generation" if last < 0 else "Only generation 0"
         return Verdict("unknown", (f"{found} is measured: there is nothing to compare yet.",))
     perplexity = series(metrics, "perplexity", "held_out")
-    texts = {metric: series(metrics, metric, "drawn") for metric in _NOTICEABLE}
+    texts = {metric: series(metrics, metric, "drawn") for metric in _NAMES}
     sides = {metric: _side(text, noticeable(metric)) for metric, text in texts.items()}
     outcome = _outcome(perplexity.relative_change, set(sides.values()) - {None})
     moved = [_went(texts[metric]) for metric, side in sides.items() if side in ("above", "below")]

@@ -8,6 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from textmad.recipe import Recipe
 from textmad.store import stage_key
+from textmad.studies.settings import ControlSettings, ThresholdSettings
+
+BASE = "base"  # the name of an only arm that has none
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,25 @@ class PlannedRun(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Search:
+    """A critical share that is sought: of each family of arms that differ in their share alone."""
+
+    settings: ThresholdSettings
+    controls: ControlSettings
+    families: tuple[Arm, ...]  # with the budgets that the shares are of
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data, with the tolerance resolved."""
+        return {**self.settings.model_dump(mode="json"), "tolerance": self.settings.allowed}
+
+
+@dataclass(frozen=True)
 class Study:
-    """Arms x seeds."""
+    """Arms x seeds; with a `search` more arms are placed as the figures of these say."""
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
+    search: Search | None = None
 
     def runs(self) -> list[PlannedRun]:
         """All runs in their order: seed by seed, so that early on there is something to compare."""
@@ -70,7 +87,8 @@ class Study:
                 "of": list(arm.of),
                 "recipe": recipe,
             }
-        return {"seeds": list(self.seeds), "arms": arms}
+        search = {"threshold": self.search.dump()} if self.search else {}
+        return {"seeds": list(self.seeds), **search, "arms": arms}
 
 
 def recipe_key(recipe: Recipe) -> str:

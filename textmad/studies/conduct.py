@@ -13,8 +13,9 @@ from textmad.errors import RunError, TextmadError
 from textmad.progress import Progress, SilentProgress
 from textmad.studies.arms import Study
 from textmad.studies.engines import in_pool, in_this_process
-from textmad.studies.folder import RUNS, RunState, begun, states
+from textmad.studies.folder import RUNS, RunState, begun, states, write_record
 from textmad.studies.parsing import load_study, parse_study
+from textmad.studies.threshold import grown
 
 
 def study(
@@ -56,25 +57,31 @@ def study(
         raise RunError(f"jobs: {jobs}: expected at least 1")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError("a study's runs have one process each: start it without a launcher")
-    out, runs = Path(out), plan.runs()
+    out = Path(out)
+    plan = grown(plan, out)
     errors: dict[str, TextmadError] = {}
     with begun(plan, out, _threads_each(jobs)) as threads:
-        if jobs == 1:
-            ended = in_this_process(runs, out, threads, progress or SilentProgress(), tell)
-        else:
-            ended = in_pool(runs, out, threads, jobs, tell)
+        seen: set[str] = set()
         try:
-            with closing(ended):
-                for run, error in ended:
-                    if error is not None:
-                        errors[run.name] = error
-                        tell(f"failed: {run.title}: {error}")
+            while runs := [run for run in plan.runs() if run.name not in seen]:
+                if jobs == 1:
+                    ended = in_this_process(runs, out, threads, progress or SilentProgress(), tell)
+                else:
+                    ended = in_pool(runs, out, threads, jobs, tell)
+                with closing(ended):
+                    for run, error in ended:
+                        seen.add(run.name)
+                        if error is not None:
+                            errors[run.name] = error
+                            tell(f"failed: {run.title}: {error}")
+                plan = grown(plan, out, tell)
+                write_record(plan, out, threads)
         finally:
             at_end(states(plan, out, errors))
     if errors:
-        raise _together(errors, len(runs))
+        raise _together(errors, len(plan.runs()))
     return {
-        arm.name: [store.Run(out / RUNS / run.name) for run in runs if run.arm == arm.name]
+        arm.name: [store.Run(out / RUNS / run.name) for run in plan.runs() if run.arm == arm.name]
         for arm in plan.arms
     }
 

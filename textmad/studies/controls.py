@@ -13,10 +13,19 @@ from textmad.studies.arms import Arm, recipe_key
 from textmad.studies.settings import ControlSettings
 
 
-def with_controls(arms: Sequence[Arm], asked: ControlSettings) -> list[Arm]:
-    """The arms and, after them, the controls that are not among them already."""
+def with_controls(
+    arms: Sequence[Arm], asked: ControlSettings, *, as_much_human: bool = False
+) -> list[Arm]:
+    """The arms and, after them, the controls that are not among them already.
+
+    Human text alone is as much as all text of an arm or, `as_much_human`, as its human text.
+    """
     arms = list(arms)
-    human = [(arm, _human_only(arm.recipe, asked.human)) for arm in arms if asked.human != "none"]
+    human = [
+        (arm, _human_only(arm.recipe, asked.human, as_much_human))
+        for arm in arms
+        if asked.human != "none"
+    ]
     found: dict[str, Arm] = {}
     for arm, recipe in human:
         if recipe is not None:
@@ -28,7 +37,7 @@ def with_controls(arms: Sequence[Arm], asked: ControlSettings) -> list[Arm]:
         arms = _beside(arms, replace(control, name=name))
     for arm in list(arms) if asked.twins else []:
         if arm.control is None:
-            for twin in _twins(arm):
+            for twin in twins(arm):
                 arms = _beside(arms, twin)
     return arms
 
@@ -43,14 +52,14 @@ def _beside(arms: list[Arm], control: Arm) -> list[Arm]:
     return [*arms, control]
 
 
-def _human_only(recipe: Recipe, human: str) -> Recipe | None:
+def _human_only(recipe: Recipe, human: str, as_much_human: bool) -> Recipe | None:
     """As many tokens of human text, as many generations, compared on as much text."""
     mix, sample = recipe.mix, recipe.sample
     if recipe.is_human_only:
         return None
     data = recipe.dump()
     data["mix"] = {
-        "human_tokens": mix.human_tokens + mix.model_tokens,
+        "human_tokens": mix.human_tokens + (0 if as_much_human else mix.model_tokens),
         "model_tokens": 0,
         "human": mix.human if human == "recipe" else human,
     }
@@ -59,7 +68,7 @@ def _human_only(recipe: Recipe, human: str) -> Recipe | None:
     return parse_recipe(data, where="human only")
 
 
-def _twins(arm: Arm) -> list[Arm]:
+def twins(arm: Arm) -> list[Arm]:
     """For each filter that is not at random itself: the arm with its random twin in its place."""
     recipe = arm.recipe
     guards = recipe.crawl.guard if recipe.crawl else ()

@@ -66,9 +66,14 @@ def begun(study: Study, path: Path, cpu_threads: int) -> Iterator[int]:
         _refuse_other_code(path, [recipe.parent for recipe in there])
         if there:
             cpu_threads = int(read_settings(path / STUDY)["cpu_threads"])
-        record = {"cpu_threads": cpu_threads, **study.dump()}
-        store.write_atomically(path / STUDY, to_yaml(record).encode())
+        write_record(study, path, cpu_threads)
         yield cpu_threads
+
+
+def write_record(study: Study, path: Path, cpu_threads: int) -> None:
+    """Write study.yaml: what the study is now."""
+    record = {"cpu_threads": cpu_threads, **study.dump()}
+    store.write_atomically(path / STUDY, to_yaml(record).encode())
 
 
 def states(study: Study, path: Path, errors: Mapping[str, TextmadError]) -> list[RunState]:

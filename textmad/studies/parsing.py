@@ -11,9 +11,10 @@ from textmad.errors import RecipeError
 from textmad.faults import joined, shown
 from textmad.mixture import compared_tokens
 from textmad.recipe import parse_recipe
-from textmad.studies.arms import Arm, Study, recipe_key
+from textmad.studies.arms import BASE, Arm, Study, recipe_key
 from textmad.studies.controls import with_controls
 from textmad.studies.settings import StudySettings, patch, points, read_study, refusal
+from textmad.studies.threshold import begin_search, laid_out
 from textmad.yaml_text import lay_over, read_settings
 
 _LONGEST_NAME = 100
@@ -56,14 +57,21 @@ def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
         arms, more = _patched(settings, folder)
     except RecipeError as error:
         raise refusal(where, [*faults, f"recipe: {error}"]) from None
+    search = None
+    if not faults and not more and settings.threshold is not None:
+        try:
+            search = begin_search(arms, settings.controls, settings.threshold)
+            arms = list(laid_out(search, settings.seeds).arms)
+        except RecipeError as error:
+            more = str(error).splitlines()
     if not faults and not more:
         more = [*_same_recipe(arms), *_same_folder(arms), *_compared_unequally(arms)]
-    if not faults and not more:
+    if not faults and not more and search is None:
         arms = with_controls(arms, settings.controls)
         more = _same_folder(arms)
     if faults or more:
         raise refusal(where, [*faults, *more])
-    return Study(tuple(arms), settings.seeds)
+    return Study(tuple(arms), settings.seeds, search)
 
 
 # --- patches and axes -----------------------------------------------------------------------
@@ -88,7 +96,7 @@ def _patched(settings: StudySettings, folder: Path) -> tuple[list[Arm], list[str
             continue
         in_arm = {**dict.fromkeys(_faults(data), f"arms.{name}"), **in_base}
         for point in grid:
-            arm_name = " ".join([*filter(None, [name]), *_point_names(point)]) or "base"
+            arm_name = " ".join([*filter(None, [name]), *_point_names(point)]) or BASE
             cell = deepcopy(data)
             try:
                 for path, value in point.items():

@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from textmad.errors import RecipeError
+from textmad.evaluators.metrics import noticeable
 from textmad.faults import fault_lines, shown
-from textmad.recipe import Count, Recipe, Settings
+from textmad.recipe import Count, Number, Positive, Recipe, Settings, Whole
 from textmad.yaml_text import lay_over, read_settings
+
+Part = Annotated[Number, Field(gt=0, le=1)]
 
 
 class ControlSettings(Settings):
@@ -19,6 +22,38 @@ class ControlSettings(Settings):
 
     human: Literal["recipe", "fixed", "fresh", "none"] = "recipe"  # human text only; none: no arm
     twins: bool = True  # of each filter
+
+
+class ThresholdSettings(Settings):
+    """How the critical share of model text is sought, instead of run on an even grid."""
+
+    share: Literal["replaced", "added"]  # of human text by model text; or to the human text
+    metric: str = "perplexity/held_out"  # METRIC/SPLIT or METRIC/SPLIT/BIN
+    tolerance: Positive | None = None  # share of the control's value; null: as `compare` has it
+    between: Annotated[tuple[Part, Part], Field(strict=False)] = (0.1, 0.9)  # where it begins
+    arms: Annotated[Whole, Field(ge=3)] = 6  # at most, the two it begins with among them
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        low, high = self.between
+        if low >= high:
+            raise ValueError(f"between: {list(self.between)}: expected the smaller share first")
+        if self.share == "added" and high == 1:
+            raise ValueError(
+                "between: 1.0: expected less than 1 where share is added: human text remains"
+            )
+        if len(self.metric.split("/")) not in (2, 3):
+            raise ValueError(
+                f"metric: {self.metric}: expected METRIC/SPLIT or METRIC/SPLIT/BIN, such as "
+                "perplexity/held_out"
+            )
+        return self
+
+    @property
+    def allowed(self) -> float:
+        """The tolerance as a share of the control's value."""
+        given = self.tolerance
+        return noticeable(self.metric.split("/")[0]) if given is None else given
 
 
 def _controls(value: Any) -> Any:
@@ -52,10 +87,16 @@ class StudySettings(Settings):
     arms: Annotated[dict[str, dict[str, Any]], BeforeValidator(_arms)] = Field({})
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field({})
     controls: Annotated[ControlSettings, BeforeValidator(_controls)] = ControlSettings()
+    threshold: ThresholdSettings | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        faults = [*_seed_list_faults(self.seeds), *_axis_faults(self.axes), *_patched_seeds(self)]
+        faults = [
+            *_seed_list_faults(self.seeds),
+            *_axis_faults(self.axes),
+            *_patched_seeds(self),
+            *_threshold_faults(self),
+        ]
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -168,3 +209,21 @@ def _patched_seeds(settings: StudySettings) -> list[str]:
     places = [f"arms.{name}" for name, changes in settings.arms.items() if "seed" in changes]
     places += [f"axes.{key}" for key in settings.axes if "seed" in axis_paths(key)]
     return [f"{place}: seed: is the business of seeds; delete it here" for place in places]
+
+
+def _threshold_faults(settings: StudySettings) -> list[str]:
+    """What a search for a threshold needs of the rest."""
+    if settings.threshold is None:
+        return []
+    faults = []
+    if len(settings.seeds) == 1:
+        faults.append("threshold: one seed gives no interval; give at least 2 in seeds")
+    if settings.controls.human == "none":
+        faults.append("threshold: is set against human text alone; do not leave out that control")
+    moved = [path for key in settings.axes for path in axis_paths(key)]
+    faults += [
+        f"axes: {path}: is the business of threshold; delete it here"
+        for path in ("mix.human_tokens", "mix.model_tokens")
+        if path in moved
+    ]
+    return faults

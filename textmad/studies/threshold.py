@@ -1,0 +1,221 @@
+"""The search for a critical share: arms placed one after another where they tell most.
+
+Each family begins with two shares of model text. When all its runs and those of its control are
+finished, a curve is fitted to their differences at the last generation (`textmad.thresholds`), and
+the next arm is placed where it leaves the tolerance. So placements follow from committed metrics
+and the study file alone. An arm that has been begun stays, also where seeds come in later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from textmad import store
+from textmad.components import BUILT_IN
+from textmad.errors import RecipeError, RunError
+from textmad.evaluators.metrics import METRICS, bounds
+from textmad.faults import suggestion
+from textmad.recipe import parse_recipe
+from textmad.store.folder import RECIPE
+from textmad.studies.arms import BASE, Arm, PlannedRun, Search, Study
+from textmad.studies.controls import twins, with_controls
+from textmad.studies.folder import RUNS
+from textmad.studies.settings import ControlSettings, ThresholdSettings
+from textmad.thresholds import CriticalShare, critical_share, next_share
+
+Shares = Mapping[str, Sequence[float]]  # by the family's name
+
+
+def begin_search(
+    arms: Sequence[Arm], controls: ControlSettings, settings: ThresholdSettings
+) -> Search:
+    """The search in each of the arms, and in the random twins of their filters.
+
+    Raises:
+        RecipeError: a search that makes no sense in an arm, a fault a line.
+    """
+    faults = dict.fromkeys(fault for arm in arms for fault in _faults(arm, settings))
+    if faults:
+        raise RecipeError("\n".join(faults))
+    if len(arms) == 1 and arms[0].name == BASE:
+        arms = [replace(arms[0], name="")]  # share=0.1 says enough
+    chance = [
+        replace(twin, name=twin.name.strip())
+        for arm in arms
+        for twin in (twins(arm) if controls.twins else [])
+    ]
+    kinds = {arm.recipe.mix.human for arm in arms}
+    # An arm without human text no longer knows which kind it had.
+    human = kinds.pop() if controls.human == "recipe" and len(kinds) == 1 else controls.human
+    return Search(settings, ControlSettings(human=human, twins=False), (*arms, *chance))
+
+
+def laid_out(search: Search, seeds: Sequence[int], shares: Shares | None = None) -> Study:
+    """The study with arms at these shares of each family; by default those it begins with.
+
+    Raises:
+        RecipeError: the recipe of an arm is refused.
+    """
+    at = shares or {family.name: search.settings.between for family in search.families}
+    arms = [
+        _at_share(family, share, search.settings.share)
+        for family in search.families
+        for share in sorted(at[family.name])
+    ]
+    names = {arm.name for arm in arms}
+    arms = [replace(arm, of=tuple(name for name in arm.of if name in names)) for arm in arms]
+    added = search.settings.share == "added"
+    return Study(
+        tuple(with_controls(arms, search.controls, as_much_human=added)), tuple(seeds), search
+    )
+
+
+def grown(study: Study, path: Path, tell: Callable[[str], None] = lambda line: None) -> Study:
+    """The study with the arms that have been begun in its folder, and those that come next.
+
+    Raises:
+        RunError: the metric of the threshold is not among those measured.
+    """
+    if study.search is None:
+        return study
+    shares = {}
+    for family in study.search.families:
+        there = _begun(family, study.search.settings, path)
+        if len(there) < study.search.settings.arms:
+            at = {each.name: there for each in study.search.families}  # others do not matter here
+            found = _found(laid_out(study.search, study.seeds, at), family, there, path)
+            share = None if found is None else next_share(there, found.estimate)
+            if found is not None and share is not None:
+                there = [*there, share]
+                tell(f"{_named(family.name, share)} comes next: {_so_far(found)}")
+        shares[family.name] = there
+    return laid_out(study.search, study.seeds, shares)
+
+
+def _at_share(family: Arm, share: float, meaning: str) -> Arm:
+    """The family's recipe with this share of model text, to a token."""
+    mix = family.recipe.mix
+    if meaning == "added":
+        budgets = {"model_tokens": round(mix.human_tokens * share / (1 - share))}
+    else:
+        total = mix.human_tokens + mix.model_tokens
+        budgets = {"model_tokens": round(total * share)}
+        budgets["human_tokens"] = total - budgets["model_tokens"]
+    data = family.recipe.dump()
+    data["mix"] |= budgets
+    for side in ("human", "model"):  # how to choose among nothing cannot be set
+        if data["mix"][f"{side}_tokens"] == 0:
+            del data["mix"][side]
+    name = _named(family.name, share)
+    of = tuple(_named(other, share) for other in family.of)
+    return replace(family, name=name, recipe=parse_recipe(data, where=name), of=of)
+
+
+def _named(family: str, share: float) -> str:
+    return " ".join(filter(None, [family, f"share={share:g}"]))
+
+
+def _so_far(found: CriticalShare) -> str:
+    if math.isinf(found.estimate):
+        return "no share that was run leaves the tolerance"
+    low, high = (f"{share:.2f}" if math.isfinite(share) else "none" for share in found[1:3])
+    return f"the tolerance is left at {found.estimate:.2f} so far (95 % interval {low} to {high})"
+
+
+# --- what is there --------------------------------------------------------------------------
+
+
+def _begun(family: Arm, settings: ThresholdSettings, path: Path) -> list[float]:
+    """The family's shares that have a run in the folder, and those that it begins with."""
+    shares = set(settings.between)
+    for recipe in path.glob(f"{RUNS}/*share=*/seed-*/{RECIPE}"):
+        folder = recipe.parts[-3]
+        try:
+            share = float(folder.rpartition("share=")[2])
+        except ValueError:
+            continue
+        if replace(family, name=_named(family.name, share)).folder == folder:
+            shares.add(share)
+    return sorted(shares)
+
+
+def _found(study: Study, family: Arm, shares: Sequence[float], path: Path) -> CriticalShare | None:
+    """What the finished runs say; None where some are not finished, or have no two pairs."""
+    assert study.search is not None
+    settings = study.search.settings
+    names = [_named(family.name, share) for share in shares]
+    control = next(arm for arm in study.arms if arm.control == "human" and names[0] in arm.of)
+    runs = {(run.arm, run.seed): run for run in study.runs()}
+    rows = [
+        [_value(path, runs[arm, seed], settings.metric) for arm in (control.name, *names)]
+        for seed in study.seeds
+    ]
+    if any(value is None for row in rows for value in row):
+        return None
+    values = np.array(rows, dtype=float)
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(values) < 2:
+        return None
+    tolerance = settings.allowed * abs(float(values[:, 0].mean()))
+    differences = values[:, 1:] - values[:, :1]
+    return critical_share(shares, differences, bounds(settings.metric.split("/")[0], tolerance))
+
+
+def _value(path: Path, planned: PlannedRun, metric: str) -> float | None:
+    """The metric at the last generation; None of a run that is not finished.
+
+    Raises:
+        RunError: it was not measured.
+    """
+    folder, last = path / RUNS / planned.name, planned.recipe.generations
+    if not (folder / RECIPE).is_file():
+        return None
+    run = store.Run(folder)
+    if run.generations != list(range(last + 1)):
+        return None
+    name, split, bin = (*metric.split("/"), "")[:3]
+    table = run.metrics_table.filter(pc.field("generation") == last)
+    own = (pc.field("metric") == name) & (pc.field("split") == split) & (pc.field("bin") == bin)
+    found = table.filter(own)["value"].to_pylist()
+    if len(found) != 1:
+        there = zip(*(table[column].to_pylist() for column in ("metric", "split")), strict=True)
+        known = ", ".join(dict.fromkeys("/".join(each) for each in there))
+        counted = "is measured by several evaluators" if found else "is not measured"
+        raise RunError(f"threshold.metric: {metric}: {counted} in {folder}; there are: {known}")
+    return float(found[0])
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+def _faults(arm: Arm, settings: ThresholdSettings) -> list[str]:
+    """What makes no sense in this arm."""
+    recipe, where = arm.recipe, "" if arm.name == BASE else f" in {arm.name}"
+    faults = []
+    if settings.share == "added" and not recipe.mix.human_tokens:
+        faults.append(
+            f"threshold.share: added: mix.human_tokens is 0{where}: there is nothing to add to; "
+            "raise it, or take share: replaced"
+        )
+    if recipe.mix.model == "all":
+        faults.append(
+            f"threshold: mix.model: all{where}: the training set grows, so that no share stays; "
+            "take latest or pool"
+        )
+    if recipe.crawl is not None:
+        faults.append(
+            f"threshold: crawl{where}: human text that may be a model's has no known share; delete "
+            "crawl, or run axes over crawl.contamination"
+        )
+    own = [each.name for each in recipe.evaluate if each.name not in BUILT_IN["evaluator"]]
+    name = settings.metric.split("/")[0]
+    if not own and name not in METRICS:
+        hint = suggestion(name, METRICS)
+        faults.append(f"threshold.metric: {name}: is measured by no built-in evaluator{hint}")
+    return faults
