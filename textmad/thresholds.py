@@ -214,8 +214,8 @@ def _noise(d: Values) -> float:
     if len(d) < 2:
         return floor
     rest = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()
-    squares = float((rest**2).sum()) / ((len(d) - 1) * (d.shape[1] - 1))
-    return max(squares / len(d), floor)
+    squares, free = float((rest**2).sum()), (len(d) - 1) * (len(d[0]) - 1)
+    return max(squares / free / len(d), floor)
 
 
 def _wiener(a: Values, b: Values) -> Values:

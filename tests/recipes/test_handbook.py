@@ -14,6 +14,7 @@ from textmad.components import BUILT_IN, import_name
 from textmad.evaluators import METRICS
 from textmad.recipe import Recipe
 from textmad.report.tables import ARROWS
+from textmad.studies.settings import ThresholdSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -61,6 +62,13 @@ def test_the_page_of_the_recipe_names_every_setting_with_its_default():
     assert documented == {path: as_yaml(v) for path, v in defaults.items()} | components
 
 
+def test_the_page_of_studies_names_every_setting_of_a_threshold_with_its_default():
+    defaults = settings_of(ThresholdSettings(share="added"), "threshold.")
+    del defaults["threshold.share"]  # the page says that it is required
+    documented = {path: yaml.safe_load(value) for path, value in rows("study.md").items()}
+    assert documented == {path: as_yaml(value) for path, value in defaults.items()}
+
+
 def fields_of(maker: type, path: str) -> dict[str, Any]:
     """Every setting of a component by its dotted path; a group has none of its own.
 
@@ -103,6 +111,8 @@ def test_the_page_of_metrics_gives_every_metric_its_direction():
         ("write-a-filter.md", "tm.testing.check_"),
         ("metrics.md", "tm.testing.check_"),
         ("compare.md", "tm.stats."),
+        ("threshold.md", "tm.thresholds."),
+        ("early-warning.md", "tm.early_warning("),
     ],
 )
 def test_the_examples_of_the_handbook_run_and_keep_the_contract(page: str, calls: str):

@@ -136,9 +136,10 @@ def test_the_critical_share_is_where_the_difference_leaves_the_tolerance():
 def test_the_words_say_share_interval_and_that_no_help_is_shown():
     found = set_against(table(STEEP), arms(TWO), tolerance=0.4)
     assert share_sentences(found) == [
-        "model text replacing human text, Perplexity, held-out: stays within the tolerance of "
+        "Model text replacing human text, Perplexity, held-out: stays within the tolerance of "
         "40.00 up to a model share of 0.40 (95 % interval 0.32 to 0.53, 3 seeds). No harm is shown "
-        "up to 0.34. That a small share helps is not shown: 0.20, +20.0 (95 % interval +15.0 to +25.0)."
+        "up to 0.34. That a small share helps is not shown: 0.20, +20.0 (95 % interval +15.0 to "
+        "+25.0)."
     ]
     (line,) = share_table(found).lines
     assert line == (
@@ -184,7 +185,7 @@ def test_the_page_draws_the_curve_with_its_band_the_tolerance_and_the_points():
     ElementTree.fromstring(svg)
     assert "PolyCollection" in svg
     text = to_page_markdown(found)
-    assert "## Critical share\n\nmodel text replacing human text, Perplexity" in text
+    assert "## Critical share\n\nModel text replacing human text, Perplexity" in text
     assert "## Early warning\n\nshare=0.2: early warning at generation 1 by Perplexity" in text
 
 

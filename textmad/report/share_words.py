@@ -52,7 +52,8 @@ def share_table(comparison: Comparison) -> Table:
         f"the difference to {comparison.control} at generation {comparison.generation} leaves the "
         "tolerance, on a curve fitted to all shares. no harm up to: there the 90 % band of the "
         "curve lies inside the tolerance. helping: shares shown to be better than none (p < 0.05, "
-        "adjusted for the shares). >: beyond the largest share run.",
+        "adjusted for the shares). >: beyond the largest share run. Each interval stands for "
+        "itself.",
     )
     return Table(header, tuple(lines), notes)
 
@@ -70,8 +71,9 @@ def _interval(each: Threshold) -> str:
 
 def _of(each: Threshold) -> list[str]:
     found = each.found
-    family = f"{each.family}, " if each.family else ""
-    subject = f"{family}{_MEANINGS[each.meaning]}, {each.key.label}"
+    meaning = _MEANINGS[each.meaning]
+    opening = f"{each.family}, {meaning}" if each.family else meaning.capitalize()
+    subject = f"{opening}, {each.key.label}"
     within = f"within the tolerance of {show_number(each.tolerance)}"
     if math.isinf(found.estimate):
         said = f"{subject}: stays {within} up to the largest share run, {each.shares[-1]:.2f}"
