@@ -78,8 +78,10 @@ def critical_share(
     x, d = _checked(shares, differences)
     grid = np.linspace(0.0, x[-1], _STEPS + 1)
     curves, stray = _smoothed(x, d, grid)
-    band = _band(grid, curves, stray, confidence)
-    sure = _band(grid, curves, stray, 1 - 2 * (1 - confidence))
+    astray = float(special.ndtri((1 + confidence) / 2)) * stray
+    band = _band(grid, curves, astray, confidence)
+    # How far the curve strays is no matter of chance between seeds, and stays as it is.
+    sure = _band(grid, curves, astray, 1 - 2 * (1 - confidence))
     low = high = harmless = math.nan
     if len(d) > 1:
         low = _first(grid, (band.high >= bounds[1]) | (band.low <= bounds[0]))
@@ -237,14 +239,13 @@ def _strength(kernel: Values, line: Values, mean: Values, noise: float) -> float
     return float(tried[int(unlikely.argmin())])
 
 
-def _band(grid: Values, curves: Values, stray: Values, confidence: float) -> Band:
+def _band(grid: Values, curves: Values, astray: Values, confidence: float) -> Band:
     mean, n = curves.mean(axis=0), len(curves)
     if n < 2:
         nothing = np.full_like(mean, math.nan)
         return Band(grid, mean, nothing, nothing)
     error = curves.std(axis=0, ddof=1) / math.sqrt(n)
-    tail = (1 + confidence) / 2
-    reach = np.hypot(special.stdtrit(n - 1, tail) * error, special.ndtri(tail) * stray)
+    reach = np.hypot(special.stdtrit(n - 1, (1 + confidence) / 2) * error, astray)
     return Band(grid, mean, mean - reach, mean + reach)
 
 
