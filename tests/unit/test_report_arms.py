@@ -99,8 +99,8 @@ def test_the_same_filter_twice_has_settings_of_two_places():
 
 def test_the_only_arm_without_model_text_is_the_control_and_stands_first(write):
     found = gather_arms([write("p"), write("h", HUMAN)])
-    assert found.control.name == HUMAN_ONLY
-    assert found.arms[0] is found.control
+    assert found.control == HUMAN_ONLY
+    assert found.arms[0].name == found.control
 
 
 def test_an_arm_whose_human_text_is_crawled_is_no_control(write):
@@ -113,7 +113,7 @@ def test_an_arm_whose_human_text_is_crawled_is_no_control(write):
 
 def test_the_control_can_be_named_by_one_of_its_folders(write):
     folders = [write("p"), write("h", HUMAN)]
-    assert gather_arms(folders, control=str(folders[0])).control.name == "human_tokens=0"
+    assert gather_arms(folders, control=str(folders[0])).control == "human_tokens=0"
 
 
 def test_a_control_that_is_no_arm_is_refused_with_the_names_there_are(write):
@@ -143,7 +143,10 @@ def study(write, tmp_path):
             write(f"s/runs/human-only/seed-{seed}", HUMAN, seed)
             write(f"s/runs/voted/seed-{seed}", last_of_voted if seed else VOTED, seed)
         arms = {"voted": "voted", "human only": "human-only", "late": "late"}
-        record = {"seeds": [0, 1], "arms": {name: {"folder": f} for name, f in arms.items()}}
+        record = {
+            "seeds": [0, 1],
+            "arms": {n: {"folder": f, "control": None, "of": []} for n, f in arms.items()},
+        }
         (tmp_path / "s/study.yaml").write_text(yaml.safe_dump(record, sort_keys=False))
         return tmp_path / "s"
 
@@ -156,6 +159,74 @@ def test_a_study_names_its_arms_and_what_has_not_begun_is_said(study):
     assert found.notes[0].startswith("Left out, without a complete generation: ")
     assert "runs/late/seed-0" in found.notes[0]
     assert "runs/late/seed-1" in found.notes[0]
+
+
+@pytest.fixture
+def ranks(write, tmp_path):
+    """A study of two ranks, each with human text alone and a twin; {arm: (control, of)} of all."""
+    kinds = {
+        "low": (None, []),
+        "high": (None, []),
+        "human only": ("human", ["low"]),
+        "human only of high": ("human", ["high"]),
+        "low twin": ("twin", ["low"]),
+        "high twin": ("twin", ["high"]),
+    }
+
+    def make(begun=tuple(kinds), more=()):
+        planned = kinds | dict(more)
+        for place, name in enumerate(begun):
+            recipe = HUMAN if name.startswith("human") else PURE
+            rank = {"model": {"lora": {"rank": place + 1}}}
+            write(f"s/runs/{name}/seed-0", recipe.replace(**rank))
+        record = {
+            "seeds": [0],
+            "arms": {n: {"folder": n, "control": c, "of": o} for n, (c, o) in planned.items()},
+        }
+        (tmp_path / "s/study.yaml").write_text(yaml.safe_dump(record, sort_keys=False))
+        return [tmp_path / "s"]
+
+    return make
+
+
+def by_control(found):
+    return {name: control.name for name, control in found.controls.items()}
+
+
+def test_where_a_study_has_several_human_only_arms_each_arm_has_its_own(ranks):
+    found = gather_arms(ranks())
+    assert by_control(found) == {
+        "low": "human only",
+        "high": "human only of high",
+        "low twin": "human only",  # as the arm whose twin it is
+        "high twin": "human only of high",
+    }
+    assert found.control == "its human only"
+    assert list(names(found))[:2] == ["human only", "human only of high"]
+
+
+def test_each_arm_can_be_set_against_its_twin(ranks):
+    found = gather_arms(ranks(), control="twin")
+    assert by_control(found) == {"low": "low twin", "high": "high twin"}
+    assert found.control == "its twin"
+
+
+def test_an_arm_named_like_a_kind_is_the_arm(ranks):
+    found = gather_arms(ranks(begun=("low", "twin"), more={"twin": (None, [])}), control="twin")
+    assert by_control(found) == {"low": "twin"}
+
+
+def test_an_arm_with_several_twins_needs_the_name_of_one(ranks):
+    folders = ranks(begun=("low", "low twin", "b"), more={"b": ("twin", ["low"])})
+    with pytest.raises(RunError, match="low has several of the kind twin, low twin and b: "):
+        gather_arms(folders, control="twin")
+
+
+def test_a_kind_that_has_not_begun_or_loose_runs_do_not_have_is_refused(ranks, write):
+    with pytest.raises(RunError, match="control: twin: no arm of this study has begun with a"):
+        gather_arms(ranks(begun=("low", "human only")), control="twin")
+    with pytest.raises(RunError, match="control: twin: is no arm and no run of one"):
+        gather_arms([write("p"), write("h", HUMAN)], control="twin")
 
 
 def test_an_arm_of_a_study_whose_runs_are_of_two_recipes_is_refused(study):

@@ -1,6 +1,7 @@
 """The numbers of a comparison: paired by seed, adjusted over the table, said in words."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 import textmad as tm
 from textmad import stats
 from textmad.errors import RunError
+from textmad.report.arm_control import Own
 from textmad.report.arms import Arm, Arms
 from textmad.report.comparing import compare, set_against
 from textmad.report.comparison_words import (
@@ -78,6 +80,19 @@ def test_the_control_is_set_against_nothing():
     row = one_row(set_against(frame(CONTROL, WORSE), arms("voted")), "control")
     assert row.against is None
     assert row.value.estimate == 110
+
+
+def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
+    both = replace(
+        arms("voted", "other"), own=Own("its twin", {"voted": "control", "other": "voted"})
+    )
+    found = set_against(frame(CONTROL, WORSE, rows("other", [50, 1], [50, 1], [50, 1])), both)
+    assert one_row(found).against.difference.estimate == pytest.approx(12)  # 11, 12, 13
+    other = one_row(found, "other")
+    assert other.against.difference.estimate == pytest.approx(1 - 122)  # less 111, 122, 133
+    assert other.against.tolerance == pytest.approx(0.02 * 122)
+    assert one_row(found, "control").against is None
+    assert list(found.table["control"]) == ["control", "control", "voted"]
 
 
 def test_p_is_adjusted_for_all_questions_of_the_table():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from textmad.errors import RunError
 from textmad.mixture import compared_tokens
 from textmad.recipe import Recipe
+from textmad.report.arm_control import Own, choose_control
 from textmad.report.arm_names import component, differing_paths, flat_settings, short_names
 from textmad.store import Run
 from textmad.store.folder import RECIPE
@@ -45,17 +46,25 @@ class Arm:
 
 @dataclass(frozen=True)
 class Arms:
-    """What is compared: the control first, then the others, and what has to be said of them."""
+    """What is compared: controls first, then the others, and what has to be said of them."""
 
     arms: tuple[Arm, ...]
     last: int  # the last generation that every run has
     notes: tuple[str, ...]
     tolerances: Mapping[str, float] = field(default_factory=dict)  # METRIC/SPLIT of a threshold
+    own: Own | None = None  # None: the first arm is the control of all others
 
     @property
-    def control(self) -> Arm:
-        """The arm that all others are set against."""
-        return self.arms[0]
+    def control(self) -> str:
+        """What the arms are set against, as a reader calls it."""
+        return self.own.called if self.own else self.arms[0].name
+
+    @cached_property
+    def controls(self) -> dict[str, Arm]:
+        """Of each arm that is set against one, by its name, its control."""
+        by_name = {arm.name: arm for arm in self.arms}
+        names = self.own.of if self.own else dict.fromkeys(list(by_name)[1:], self.arms[0].name)
+        return {arm: by_name[control] for arm, control in names.items()}
 
     def differing(self) -> dict[str, dict[str, str]]:
         """Of each arm, by its name, the settings in which not all arms agree."""
@@ -71,8 +80,7 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
 
     Args:
         folders: a study's folder, or run folders.
-        control: the name of an arm, or one of its run folders; by default the only arm that
-            learns from human text alone.
+        control: see `choose_control`.
 
     Raises:
         RunError: no such folders, fewer than two arms, a seed twice in an arm, an arm of a study
@@ -81,18 +89,15 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
     """
     paths = [Path(folder) for folder in folders]
     arms, notes = _open(paths)
-    first = _control(arms, control)
-    others = [arm for arm in arms if arm is not first]
-    for arm in others:
-        if not set(arm.runs) & set(first.runs):
-            raise RunError(
-                f"{arm.name} (seed {_list(arm.runs)}) has no seed in common with the control "
-                f"{first.name} (seed {_list(first.runs)}): expected pairs; run the control with "
-                "the same seeds"
-            )
-    ordered = (first, *others)
+    record = read_settings(paths[0] / STUDY) if (paths[0] / STUDY).is_file() else {}
+    chosen = choose_control(arms, control, record)
+    first = {chosen} if isinstance(chosen, str) else set(chosen.of.values())
+    ordered = sorted(arms, key=lambda arm: arm.name not in first)
     last = min(run.generations[-1] for arm in arms for run in arm.runs.values())
-    return Arms(ordered, last, (*notes, *_cautions(ordered, last)), _tolerances(paths[0]))
+    own = None if isinstance(chosen, str) else chosen
+    found = Arms(tuple(ordered), last, tuple(notes), _tolerances(record), own)
+    _refuse_without_pairs(found.controls, arms)
+    return replace(found, notes=(*notes, *_cautions(found)))
 
 
 def _open(paths: Sequence[Path]) -> tuple[list[Arm], list[str]]:
@@ -139,9 +144,8 @@ def _of_study(folder: Path) -> list[tuple[str, Path]]:
         ) from None
 
 
-def _tolerances(folder: Path) -> dict[str, float]:
+def _tolerances(record: Mapping[str, Any]) -> dict[str, float]:
     """Of the metric that a study seeks the threshold of; none where it seeks none."""
-    record = read_settings(folder / STUDY) if (folder / STUDY).is_file() else {}
     sought = record.get("threshold")
     return {str(sought["metric"]): float(sought["tolerance"])} if sought else {}
 
@@ -192,21 +196,15 @@ def _by_seed(runs: Iterable[Run]) -> dict[int, Run]:
     return dict(sorted(found.items()))
 
 
-def _control(arms: Sequence[Arm], asked: str | None) -> Arm:
-    names = "; ".join(arm.name for arm in arms)
-    if asked is not None:
-        for arm in arms:
-            places = {run.path.resolve() for run in arm.runs.values()}
-            if arm.name == asked or Path(asked).resolve() in places:
-                return arm
-        raise RunError(f"control: {asked}: is no arm and no run of one; the arms: {names}")
-    human = [arm for arm in arms if arm.recipe.is_human_only]
-    if len(human) == 1:
-        return human[0]
-    found = "no arm learns" if not human else f"{len(human)} arms learn"
-    raise RunError(
-        f"control: {found} from human text alone: expected the name of one; the arms: {names}"
-    )
+def _refuse_without_pairs(controls: Mapping[str, Arm], arms: Sequence[Arm]) -> None:
+    for arm in arms:
+        control = controls.get(arm.name)
+        if control is not None and not set(arm.runs) & set(control.runs):
+            raise RunError(
+                f"{arm.name} (seed {_list(arm.runs)}) has no seed in common with the control "
+                f"{control.name} (seed {_list(control.runs)}): expected pairs; run the control "
+                "with the same seeds"
+            )
 
 
 # --- what has to be said --------------------------------------------------------------------
@@ -227,7 +225,8 @@ def _refuse_other_evaluators(runs: Sequence[Run]) -> None:
                     )
 
 
-def _cautions(arms: Sequence[Arm], last: int) -> list[str]:
+def _cautions(found: Arms) -> list[str]:
+    arms, last = found.arms, found.last
     runs = [run for arm in arms for run in arm.runs.values()]
     notes = []
     unfinished = [
@@ -239,8 +238,8 @@ def _cautions(arms: Sequence[Arm], last: int) -> list[str]:
         notes.append(f"Not finished: {'; '.join(unfinished)}.")
     if any(run.generations[-1] > last for run in runs):
         notes.append(f"Compared at generation {last}, the last that every run has.")
-    control = arms[0]
-    for arm in arms[1:]:
+    for arm in arms:
+        control = found.controls.get(arm.name, arm)
         single = sorted(set(arm.runs) ^ set(control.runs))
         if single:
             notes.append(f"In no difference of {arm.name}, without a pair: seed {_list(single)}.")

@@ -54,8 +54,9 @@ def compare(
     Args:
         folders: a study's folder, or run folders; runs that differ in the seed alone are
             replicates of one arm.
-        control: the name of an arm, or one of its run folders; by default the only arm that
-            learns from human text alone.
+        control: the name of an arm, or one of its run folders; in a study `human` or `twin`, the
+            control of that kind which each arm has; by default the only arm that learns from
+            human text alone and, where a study has several, each arm's own.
         metrics: METRIC, METRIC/SPLIT or METRIC/SPLIT/BIN as metrics.parquet names them, with `*`
             for any part; by default the few that tell apart the ways to go mad, and all of the
             user's own evaluators.
@@ -100,11 +101,12 @@ def set_against(
         for arm in arms.arms:
             over_seeds = _over_seeds(_of_arm(wide, key, arm.name))
             reference = _human(key, _of_arm(wide, key._replace(split="human"), arm.name))
-            against = None if arm is arms.control else _against(each, arm.name, arms.last)
+            against = _against(each, arm.name, arms.last) if arm.name in arms.controls else None
             rows.append(Row(key, arm.name, over_seeds.get(arms.last), reference, against))
             curves.append(Curve(key, arm.name, over_seeds))
     return Comparison(
-        control=arms.control.name,
+        control=arms.control,
+        controls={name: control.name for name, control in arms.controls.items()},
         seeds={arm.name: tuple(arm.runs) for arm in arms.arms},
         generation=arms.last,
         rows=tuple(_adjusted(rows)),
@@ -174,14 +176,14 @@ def _human(key: Key, reference: pd.DataFrame) -> float | None:
 
 def _paired(wide: pd.DataFrame, key: Key, arms: Arms, tolerance: float | None) -> Paired:
     """One metric of all arms, seed by seed."""
-    control = _of_arm(wide, key, arms.control.name)
+    controls = {name: _of_arm(wide, key, arm.name) for name, arm in arms.controls.items()}
     differences = {
-        arm.name: (_of_arm(wide, key, arm.name) - control).replace([np.inf, -np.inf], np.nan)
-        for arm in arms.arms[1:]
+        name: (_of_arm(wide, key, name) - control).replace([np.inf, -np.inf], np.nan)
+        for name, control in controls.items()
     }
     if tolerance is None:
         tolerance = arms.tolerances.get(key.short, noticeable(key.metric))
-    return Paired(key, tolerance, control, differences)
+    return Paired(key, tolerance, controls, differences)
 
 
 def _against(paired: Paired, arm: str, last: int) -> Against | None:
@@ -191,7 +193,7 @@ def _against(paired: Paired, arm: str, last: int) -> Against | None:
     if not len(at_last):
         return None
     seeds, generations = at_last.index, list(map(int, every.columns))
-    tolerance = paired.share * abs(float(paired.control.loc[seeds, last].mean()))
+    tolerance = paired.tolerance(arm, seeds, last)
     inside = bounds(paired.key.metric, tolerance)
     found = stats.paired_difference(at_last, np.zeros(len(at_last)))
     paths = every.loc[seeds].to_numpy()

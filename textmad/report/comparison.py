@@ -94,7 +94,7 @@ class Row:
     arm: str
     value: stats.Interval | None  # over the arm's seeds; None where none has a number
     human: float | None  # the same metric of human text of the same size
-    against: Against | None  # None for the control, and where no pair has numbers
+    against: Against | None  # None for a control, and where no pair has numbers
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms against a control.
+    """Arms against a control, or each against its own.
 
+    `control` is what it is called, `controls` its name by that of each arm set against it.
     `settings` are those in which not all arms agree, by arm; `notes` what has to be said of the
     comparison as a whole. `thresholds` are there where arms differ in their share of model text,
     `warnings` where there are two seeds.
     """
 
     control: str
+    controls: Mapping[str, str]
     seeds: Mapping[str, tuple[int, ...]]
     generation: int
     rows: tuple[Row, ...]
@@ -154,7 +156,7 @@ def _flat(comparison: Comparison, row: Row) -> dict[str, object]:
         **row.key._asdict(),
         "direction": row.key.direction,
         "arm": row.arm,
-        "control": comparison.control,
+        "control": comparison.controls.get(row.arm, row.arm),
         "generation": comparison.generation,
         "seeds": value.n,
         "value": value.estimate,

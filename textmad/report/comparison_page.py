@@ -120,7 +120,7 @@ def to_html(comparison: Comparison) -> str:
 
 def title(comparison: Comparison) -> str:
     """Which arms against which control."""
-    others = [arm for arm in comparison.seeds if arm != comparison.control]
+    others = [arm for arm in comparison.seeds if arm in comparison.controls]
     named = ", ".join(others) if len(others) <= 3 else f"{len(others)} arms"
     return f"{named} against {comparison.control}"
 

@@ -40,7 +40,7 @@ def forest(comparison: Comparison) -> plots.Figure:
     from matplotlib.figure import Figure as Canvas
 
     keys, colors = _keys(comparison), _colors(comparison)
-    arms = [arm for arm in comparison.seeds if arm != comparison.control]
+    arms = [arm for arm in comparison.seeds if arm in comparison.controls]
     columns = min(len(keys), 2)
     rows = -(-len(keys) // columns)
     with rc_context(plots.STYLE):
@@ -94,6 +94,8 @@ def _keys(comparison: Comparison) -> list[Key]:
 
 
 def _colors(comparison: Comparison) -> dict[str, str]:
-    """Grey for the control; with more arms than colours these come again, told apart by label."""
-    others = (arm for arm in comparison.seeds if arm != comparison.control)
-    return {comparison.control: plots.GREY} | dict(zip(others, cycle(_COLORS), strict=False))
+    """Grey for controls; with more arms than colours these come again, told apart by label."""
+    colors = cycle(_COLORS)
+    return {
+        arm: next(colors) if arm in comparison.controls else plots.GREY for arm in comparison.seeds
+    }

@@ -19,7 +19,7 @@ from textmad.report.tables import (
 
 def verdict_sentences(comparison: Comparison) -> list[str]:
     """One paragraph an arm, then what all of it rests on."""
-    arms = [arm for arm in comparison.seeds if arm != comparison.control]
+    arms = [arm for arm in comparison.seeds if arm in comparison.controls]
     return [*(_of_arm(comparison, arm) for arm in arms), _rests_on(comparison)]
 
 
@@ -29,7 +29,7 @@ def difference_table(comparison: Comparison) -> Table:
     header = ("metric", "arm", "", generation, "difference", "p", "sign flips", "human")
     lines = []
     for row in comparison.rows:
-        cells = [MISSING] * 3 if row.arm != comparison.control else [""] * 3
+        cells = [MISSING] * 3 if row.arm in comparison.controls else [""] * 3
         if row.against is not None:
             flips = row.against.sign_flips.p
             cells = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -41,12 +41,16 @@ class Family:
 
 @dataclass(frozen=True)
 class Paired:
-    """One metric: the control's values and every arm's differences to it, (seeds, generations)."""
+    """One metric, by arm: its control's values and the differences, (seeds, generations)."""
 
     key: Key
     share: float  # of the control's value: the tolerance
-    control: pd.DataFrame
-    differences: Mapping[str, pd.DataFrame]  # by arm; NaN where a pair has no numbers
+    controls: Mapping[str, pd.DataFrame]
+    differences: Mapping[str, pd.DataFrame]  # NaN where a pair has no numbers
+
+    def tolerance(self, arm: str, seeds: Any, generation: int) -> float:
+        """In the metric's unit."""
+        return self.share * abs(float(self.controls[arm].loc[seeds, generation].mean()))
 
 
 @dataclass(frozen=True)
@@ -74,18 +78,17 @@ class Threshold:
 
 def families(arms: Arms) -> list[Family]:
     """The families among the arms that are set against the control, in the order of the arms."""
-    human = arms.control.recipe.mix
-    if human.model_tokens:
-        return []
-    alike: dict[tuple[Meaning, frozenset[tuple[str, str]]], list[Arm]] = {}
-    for arm in arms.arms[1:]:
-        mix = arm.recipe.mix
-        meaning = _meaning(mix, human)
+    alike: dict[tuple[Meaning, str, frozenset[tuple[str, str]]], list[Arm]] = {}
+    for arm in arms.arms:
+        if arm.name not in arms.controls:
+            continue
+        mix, control = arm.recipe.mix, arms.controls[arm.name]
+        meaning = _meaning(mix, control.recipe.mix)
         if meaning and mix.model != "all" and arm.recipe.crawl is None:
             rest = frozenset(each for each in arm.settings.items() if each[0] not in _BUDGETS)
-            alike.setdefault((meaning, rest), []).append(arm)
+            alike.setdefault((meaning, control.name, rest), []).append(arm)
     found = []
-    for (meaning, _), members in alike.items():
+    for (meaning, *_), members in alike.items():
         shares = {arm.name: arm.recipe.mix.model_share for arm in members}
         # `mix.human` may differ where there is no human text, and only there.
         drawn = {arm.recipe.mix.human for arm in members if arm.recipe.mix.human_tokens}
@@ -110,7 +113,7 @@ def _threshold(paired: Paired, family: Family, last: int) -> Threshold | None:
         return None
     values = np.column_stack([columns[arm].loc[seeds].to_numpy() for arm in there])
     shares = [family.shares[arm] for arm in there]
-    tolerance = paired.share * abs(float(paired.control.loc[seeds, last].mean()))
+    tolerance = paired.tolerance(there[0], seeds, last)  # the control is the same in a family
     plain = [stats.paired_difference(column, np.zeros(len(seeds))) for column in values.T]
     adjusted = stats.adjust([each.p for each in plain])
     return Threshold(
@@ -127,7 +130,7 @@ def _threshold(paired: Paired, family: Family, last: int) -> Threshold | None:
 
 
 def _meaning(mix: MixSettings, human: MixSettings) -> Meaning | None:
-    if not mix.model_tokens:
+    if human.model_tokens or not mix.model_tokens:
         return None
     if mix.human_tokens + mix.model_tokens == human.human_tokens:
         return "replaced"

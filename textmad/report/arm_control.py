@@ -1,0 +1,77 @@
+"""Which arm the others are set against, or which one each of a study's arms has for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from textmad.errors import RunError
+
+if TYPE_CHECKING:
+    from textmad.report.arms import Arm
+
+# Words for the kinds of controls that a study puts beside its arms.
+KINDS = ("human", "twin")
+
+
+class Own(NamedTuple):
+    """A control for each arm."""
+
+    called: str
+    of: Mapping[str, str]  # the control's name by the arm's
+
+
+def choose_control(arms: Sequence[Arm], asked: str | None, record: Mapping[str, Any]) -> str | Own:
+    """The name of the control of all other arms, or each one's own.
+
+    Args:
+        arms: those that have begun.
+        asked: the name of an arm; one of its run folders; `human` or `twin`, which in a study is
+            the control of that kind that each arm has; None is the only arm that learns from
+            human text alone and, where a study has several, each arm's own.
+        record: study.yaml of a study's folder; empty for loose runs.
+
+    Raises:
+        RunError: there is no such arm, or no control of this kind, or several.
+    """
+    names = "; ".join(arm.name for arm in arms)
+    for arm in arms:
+        places = {run.path.resolve() for run in arm.runs.values()}
+        if asked is not None and (arm.name == asked or Path(asked).resolve() in places):
+            return arm.name
+    if asked in KINDS and record:
+        return _own(asked, arms, record["arms"])
+    if asked is not None:
+        raise RunError(f"control: {asked}: is no arm and no run of one; the arms: {names}")
+    human = [arm.name for arm in arms if arm.recipe.is_human_only]
+    if len(human) == 1:
+        return human[0]
+    if human and record:
+        return _own("human", arms, record["arms"])
+    found = "no arm learns" if not human else f"{len(human)} arms learn"
+    raise RunError(
+        f"control: {found} from human text alone: expected the name of one; the arms: {names}"
+    )
+
+
+def _own(kind: str, arms: Sequence[Arm], planned: Mapping[str, Any]) -> Own:
+    begun = {arm.name for arm in arms}
+    of: dict[str, str] = {}
+    for control, arm in planned.items():
+        for name in arm["of"] if arm["control"] == kind and control in begun else ():
+            if of.setdefault(name, control) != control:
+                raise RunError(
+                    f"control: {name} has several of the kind {kind}, {of[name]} and {control}: "
+                    "expected the name of one"
+                )
+    if kind == "human":  # a filter's twin learns from as much text as its arm
+        twins = {name: arm["of"] for name, arm in planned.items() if arm["control"] == "twin"}
+        of |= {name: of[first] for name, (first, *_) in twins.items() if first in of}
+    of = {name: control for name, control in of.items() if name in begun}
+    if not of:
+        raise RunError(
+            f"control: {kind}: no arm of this study has begun with a control of this kind beside "
+            f"it; the arms: {'; '.join(sorted(begun))}"
+        )
+    return Own(f"its {'human only' if kind == 'human' else kind}", of)
