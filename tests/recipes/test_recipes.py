@@ -18,6 +18,16 @@ LAUNCH = sorted((FOLDER / "accelerate").glob("*.yaml"))
 STUDIES = sorted(path for path in {*FOLDER.rglob("*.yaml")} - {*LAUNCH} if is_study(path))
 RECIPES = sorted({*FOLDER.rglob("*.yaml")} - {*LAUNCH, *STUDIES})
 PAGES = sorted({*RECIPES, *STUDIES, *FOLDER.rglob("*.md"), ROOT / "README.md"})
+CROWD = (
+    "votes-vs-random",
+    "noisy-crowd",
+    "bots",
+    "author-and-crowd",
+    "discriminator",
+    "detector-guard",
+    "watermark-guard",
+    "rescue-the-rare",
+)
 LOOPS = ("fully-synthetic", "augmentation", "fresh-data", "accumulate", "accumulate-subsample")
 
 
@@ -95,8 +105,21 @@ def test_the_command_in_a_recipe_runs_that_recipe(path: Path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=name_of)
 def test_the_command_in_a_study_runs_that_study(path: Path):
-    command = rf"textmad study recipes/{re.escape(name_of(path))} --out runs/[a-z-]+"
+    command = rf"textmad study recipes/{re.escape(name_of(path))} --out runs/[a-z-]+( --jobs 2)?"
     assert re.fullmatch(command, header(path)["Run"])
+
+
+@pytest.mark.parametrize("folder", CROWD)
+def test_a_study_of_the_crowd_has_three_seeds_and_human_text_alone_beside_it(folder: str):
+    study = tm.load_study(FOLDER / folder / "study.yaml")
+    assert study.seeds == (0, 1, 2)
+    human = [arm.recipe for arm in study.arms if arm.recipe.is_human_only]
+    assert len(human) == 1
+    others = [arm.recipe for arm in study.arms if not arm.recipe.is_human_only]
+    for recipe in others:
+        mix = recipe.mix
+        assert mix.human_tokens + mix.model_tokens == human[0].mix.human_tokens
+        assert compared_tokens(recipe) == compared_tokens(human[0])
 
 
 def test_the_quickstart_study_is_the_three_recipes_under_three_seeds():
