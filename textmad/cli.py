@@ -40,6 +40,12 @@ class Fetchable(StrEnum):
     SMOLLM2 = "smollm2"
 
 
+class Scheduler(StrEnum):
+    """A cluster's scheduler that `textmad study` writes a script for."""
+
+    SLURM = "slurm"
+
+
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, in YAML.")]
 
 
@@ -105,18 +111,32 @@ def study(
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Runs side by side, a process each.")
     ] = 1,
+    emit: Annotated[
+        Scheduler | None,
+        typer.Option(help="Run nothing: print an array script of the runs that are left."),
+    ] = None,
 ) -> None:
     """Run the arms and seeds of a study with their controls, or go on where it was interrupted."""
     from textmad import studies
     from textmad.progress import make_progress
     from textmad.studies.table import summary
 
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if emit is not None:
+        if jobs > 1:
+            raise RecipeError(f"--jobs {jobs}: a script has a task for each run; leave it out")
+        script, runs = studies.emit_slurm(studies.load_study(study), out, tell)
+        print(script, end="")
+        tell(f"{len(runs)} runs are left to the script, which is for sbatch")
+        return
     studies.study(
         studies.load_study(study),
         out,
         jobs=jobs,
         progress=make_progress(),
-        tell=lambda line: print(line, file=sys.stderr, flush=True),
+        tell=tell,
         at_end=lambda runs: print(summary(runs, out), flush=True),
     )
 

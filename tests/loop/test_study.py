@@ -1,6 +1,7 @@
 """A study computes what its runs share once, goes on where it stopped, and outlives a bad arm."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ import yaml
 
 import textmad as tm
 from textmad import cli, recursion, store
-from textmad.studies import RunState, parse_study, saved, states
+from textmad.studies import RunState, emit_slurm, parse_study, saved, states
+from textmad.studies.slurm import recorded_job
 
 # Records of the sessions, not of the result.
 SESSIONS = {".lock", "provenance.json"}
@@ -181,7 +183,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
 def test_a_finished_study_is_verified_on_its_threads_and_not_computed_again(
     plan: dict[str, Any], copied: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("textmad.studies.conduct._threads_each", lambda jobs: 2)
+    monkeypatch.setattr("textmad.studies.conduct.threads_each", lambda jobs: 2)
     before, records = contents(copied), store.stage_records(copied)
     runs = tm.study(plan, copied)
     assert contents(copied) == before
@@ -394,3 +396,79 @@ def test_a_worker_takes_job_after_job_and_ends_with_the_process_that_started_it(
     assert [answer["kind"] for answer in answers] == ["CorpusError", "CorpusError"]
     worker.stdin.close()  # as the kernel does when that process is killed
     assert worker.wait(timeout=60) == 143
+
+
+# --- Slurm ----------------------------------------------------------------------------------
+
+
+def test_the_tasks_of_the_script_compute_what_the_study_does_and_it_sums_them_up(
+    plan: dict[str, Any],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr("textmad.studies.slurm.threads_each", lambda jobs: 1)
+    path, out = tmp_path / "study.yaml", tmp_path / "a study"
+    path.write_text(
+        yaml.safe_dump({**plan, "recipe": plan["recipe"].dump(), "controls": {"human": "none"}})
+    )
+    command = ["study", str(path), "--out", str(out)]
+    cli.app([*command, "--emit", "slurm"], standalone_mode=False)
+    script = capsys.readouterr().out
+    assert script.startswith("#!/bin/bash\n")
+    assert {"#SBATCH --array=0-1", "#SBATCH --cpus-per-task=1"} <= set(script.splitlines())
+    assert f"#SBATCH --output='{out}/logs/slurm-%A_%a.log'" in script.splitlines()
+    tasks = [
+        subprocess.Popen(
+            ["bash", "-c", script],
+            env={**os.environ, "SLURM_ARRAY_TASK_ID": str(task), "SLURM_CPUS_PER_TASK": "1"},
+            cwd="/",  # the script goes where the study was begun
+        )
+        for task in range(2)
+    ]
+    assert [task.wait(timeout=120) for task in tasks] == [0, 0]
+    records = store.stage_records(out)
+    computed = [record.key for record in records if record.source is None]
+    assert len(set(computed)) == len(computed) < len(records)  # one waited for the other
+    cli.app(command, standalone_mode=False)
+    assert store.stage_records(out) == records
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[:3] for row in rows if "3" in row] == [
+        [arm, "3", "finished"] for arm in ("plain", "picky")
+    ]
+    for arm in ("plain", "picky"):
+        assert contents(out / f"runs/{arm}/seed-3") == contents(finished / f"runs/{arm}/seed-3")
+
+
+def test_a_script_has_the_runs_that_are_not_finished(plan: dict[str, Any], copied: Path):
+    with pytest.raises(tm.RunError, match="all runs are finished: leave out --emit to sum them up"):
+        emit_slurm(parse_study(plan, "", Path()), copied)
+    shutil.rmtree(copied / "runs/picky/seed-3/gen-01/evaluate")
+    script, runs = emit_slurm(parse_study(plan, "", Path()), copied)
+    assert [state.run.name for state in runs] == ["picky/seed-3"]
+    assert "\nruns=(\n  picky/seed-3\n)\n" in script
+    assert "#SBATCH --array=0-0\n" in script
+
+
+def test_a_task_with_other_threads_or_without_a_run_is_refused(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
+    with pytest.raises(tm.RunError) as refused:
+        recorded_job(finished, "plain/seed-3")
+    assert str(refused.value) == (
+        f"{finished}: SLURM_CPUS_PER_TASK: 4: the study was begun with 1 CPU threads a run: set "
+        "#SBATCH --cpus-per-task=1, or delete its runs and emit it again under OMP_NUM_THREADS=4"
+    )
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    with pytest.raises(tm.RunError, match="has no run plain/seed-4: emit the script again"):
+        recorded_job(finished, "plain/seed-4")
+
+
+def test_a_script_has_no_jobs(plan: dict[str, Any], tmp_path: Path):
+    with pytest.raises(tm.RecipeError, match="--jobs 2: a script has a task for each run"):
+        cli.app(
+            ["study", "none.yaml", "--out", str(tmp_path), "--jobs", "2", "--emit", "slurm"],
+            standalone_mode=False,
+        )

@@ -7,6 +7,7 @@ from textmad.studies.arms import Arm, PlannedRun, Study
 from textmad.studies.conduct import study
 from textmad.studies.folder import RunState, Saved, saved, states
 from textmad.studies.parsing import is_study, load_study, parse_study
+from textmad.studies.slurm import emit_slurm
 
 __all__ = [
     "Arm",
@@ -14,6 +15,7 @@ __all__ = [
     "RunState",
     "Saved",
     "Study",
+    "emit_slurm",
     "is_study",
     "load_study",
     "parse_study",

@@ -12,7 +12,7 @@ from textmad import store
 from textmad.errors import RunError, TextmadError
 from textmad.progress import Progress, SilentProgress
 from textmad.studies.arms import Study
-from textmad.studies.engines import in_pool, in_this_process
+from textmad.studies.engines import in_pool, in_this_process, threads_each
 from textmad.studies.folder import RUNS, RunState, begun, states, write_record
 from textmad.studies.parsing import load_study, parse_study
 from textmad.studies.threshold import grown
@@ -60,7 +60,7 @@ def study(
     out = Path(out)
     plan = grown(plan, out)
     errors: dict[str, TextmadError] = {}
-    with begun(plan, out, _threads_each(jobs)) as threads:
+    with begun(plan, out, threads_each(jobs)) as threads:
         seen: set[str] = set()
         try:
             while runs := [run for run in plan.runs() if run.name not in seen]:
@@ -90,19 +90,6 @@ def _read(plan: str | Path | Mapping[str, Any]) -> Study:
     if isinstance(plan, Mapping):
         return parse_study(plan, "study()", Path())
     return load_study(plan)
-
-
-def _threads_each(jobs: int) -> int:
-    """CPU threads of each run: an equal share, and with a single job what torch takes."""
-    if jobs == 1:
-        import torch
-
-        return torch.get_num_threads()
-    usable = getattr(os, "sched_getaffinity", None)  # macOS has none
-    cores = len(usable(0)) if usable else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    share = max(1, cores // jobs)
-    return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
 
 
 def _together(errors: Mapping[str, TextmadError], num_runs: int) -> TextmadError:

@@ -73,6 +73,19 @@ def compute(job: Job, progress: Progress) -> TextmadError | None:
     return None
 
 
+def threads_each(jobs: int) -> int:
+    """CPU threads of each run: an equal share, and with a single job what torch takes."""
+    if jobs == 1:
+        import torch
+
+        return torch.get_num_threads()
+    usable = getattr(os, "sched_getaffinity", None)  # macOS has none
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, cores // jobs)
+    return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
+
+
 def in_this_process(
     runs: Sequence[PlannedRun], path: Path, cpu_threads: int, progress: Progress, tell: Tell
 ) -> Generator[Ended, None, None]:
@@ -142,11 +155,16 @@ def environment(place: int, cpu_threads: int, gpus: Sequence[str]) -> dict[str, 
     variables = {
         **os.environ,
         "OMP_NUM_THREADS": str(cpu_threads),
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # it finds what is found here
+        "PYTHONPATH": search_path(),
     }
     if gpus:
         variables["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
     return variables
+
+
+def search_path() -> str:
+    """PYTHONPATH under which another process finds all that is found here."""
+    return os.pathsep.join(filter(None, sys.path))
 
 
 def _start(job: Job, place: int, gpus: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -1,7 +1,8 @@
-"""A process of the local pool: `python -m textmad.studies.worker`, which is not for people.
+"""A process that computes runs of a study: `python -m textmad.studies.worker`, not for people.
 
-It reads jobs from stdin, a line of JSON each, and answers each with a line on stdout: `{}`, or the
-kind and the message of the error that the run ended in.
+Of the local pool, it reads jobs from stdin, a line of JSON each, and answers each with a line on
+stdout: `{}`, or the kind and the message of the error that the run ended in. As a Slurm task it is
+given the study's folder and the name of its one run, and its exit code is the error's.
 """
 
 from __future__ import annotations
@@ -9,14 +10,37 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
+from pathlib import Path
 from queue import SimpleQueue
 
+from textmad.errors import TextmadError
 from textmad.progress import PlainProgress
 from textmad.studies.engines import Job, compute
+from textmad.studies.slurm import recorded_job
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
+    """One run, or one after another from stdin."""
+    if arguments:
+        sys.exit(_task(Path(arguments[0]), arguments[1]))
+    _answer_jobs()
+
+
+def _task(path: Path, name: str) -> int:
+    """Compute the run of this name; the exit code."""
+    try:
+        error = compute(recorded_job(path, name), PlainProgress())
+    except TextmadError as refused:
+        error = refused
+    if error is None:
+        return 0
+    print(f"textmad: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _answer_jobs() -> None:
     """A worker's whole life, which ends with stdin."""
     answer_to = os.dup(1)
     jobs: SimpleQueue[bytes] = SimpleQueue()
@@ -46,4 +70,4 @@ def _write_to_log(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
