@@ -23,7 +23,7 @@ demo: $(VENV)/.installed  ## Run the quickstart's first three generations, unsel
 test: $(VENV)/.installed  ## Run the test suite
 	$(BIN)/pytest -n auto --dist loadfile -m 'not slow'
 
-test-slow: $(VENV)/.installed  ## Run the tests that take minutes each
+test-slow: $(VENV)/.installed  ## Run the tests that take minutes each, and those on a real Ray
 	$(BIN)/pytest -m slow
 
 check: $(VENV)/.installed  ## Lint, format check, types

@@ -40,6 +40,13 @@ class Fetchable(StrEnum):
     SMOLLM2 = "smollm2"
 
 
+class Engine(StrEnum):
+    """Where `textmad study` computes its runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Scheduler(StrEnum):
     """A cluster's scheduler that `textmad study` writes a script for."""
 
@@ -111,6 +118,11 @@ def study(
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Runs side by side, a process each.")
     ] = 1,
+    engine: Annotated[Engine, typer.Option(help="Where the runs are computed.")] = Engine.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Of a Ray cluster, or auto; else one is started."),
+    ] = None,
     emit: Annotated[
         Scheduler | None,
         typer.Option(help="Run nothing: print an array script of the runs that are left."),
@@ -125,8 +137,13 @@ def study(
         print(line, file=sys.stderr, flush=True)
 
     if emit is not None:
-        if jobs > 1:
-            raise RecipeError(f"--jobs {jobs}: a script has a task for each run; leave it out")
+        for option, is_given in (
+            (f"--jobs {jobs}", jobs > 1),
+            (f"--engine {engine}", engine != Engine.LOCAL),
+            (f"--address {address}", address is not None),
+        ):
+            if is_given:
+                raise RecipeError(f"{option}: a script has a task for each run; leave it out")
         script, runs = studies.emit_slurm(studies.load_study(study), out, tell)
         print(script, end="")
         tell(f"{len(runs)} runs are left to the script, which is for sbatch")
@@ -135,6 +152,8 @@ def study(
         studies.load_study(study),
         out,
         jobs=jobs,
+        engine=engine.value,
+        address=address,
         progress=make_progress(),
         tell=tell,
         at_end=lambda runs: print(summary(runs, out), flush=True),

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,7 @@ import yaml
 import textmad as tm
 from textmad import cli, recursion, store
 from textmad.studies import RunState, emit_slurm, parse_study, saved, states
+from textmad.studies.on_ray import refuse_strange_node
 from textmad.studies.slurm import recorded_job
 
 # Records of the sessions, not of the result.
@@ -466,9 +469,102 @@ def test_a_task_with_other_threads_or_without_a_run_is_refused(
         recorded_job(finished, "plain/seed-4")
 
 
-def test_a_script_has_no_jobs(plan: dict[str, Any], tmp_path: Path):
+def test_a_script_has_no_jobs_and_no_engine(tmp_path: Path):
     with pytest.raises(tm.RecipeError, match="--jobs 2: a script has a task for each run"):
         cli.app(
             ["study", "none.yaml", "--out", str(tmp_path), "--jobs", "2", "--emit", "slurm"],
             standalone_mode=False,
         )
+    for option in (["--engine", "ray"], ["--address", "auto"]):
+        with pytest.raises(tm.RecipeError, match=f"{' '.join(option)}: a script has a task"):
+            cli.app(
+                ["study", "none.yaml", "--out", str(tmp_path), *option, "--emit", "slurm"],
+                standalone_mode=False,
+            )
+
+
+# --- Ray ------------------------------------------------------------------------------------
+
+
+def test_ray_has_an_address_no_jobs_and_its_package(
+    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(tm.RecipeError, match="address: auto: is for Ray: add engine ray"):
+        tm.study(plan, tmp_path, address="auto")
+    with pytest.raises(tm.RecipeError, match="engine: dask: expected local or ray"):
+        tm.study(plan, tmp_path, engine="dask")
+    with pytest.raises(tm.RecipeError, match="jobs: 2: Ray runs as many as it has room for"):
+        tm.study(plan, tmp_path, engine="ray", jobs=2)
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(tm.RunError, match=r"engine ray: .*pip install 'textmad\[ray\]'"):
+        tm.study(plan, tmp_path, engine="ray")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow  # Ray's start and its processes' imports take half a minute of two cores
+def test_ray_shares_stages_and_tells_how_each_run_ended(
+    plan: dict[str, Any], finished: Path, tmp_path: Path, write_filters: Callable[[str], str]
+):
+    ray = pytest.importorskip("ray")
+    module = write_filters("failing_on_ray")
+    bad = {"gone": {"curate": [f"{module}:stops"]}, "bad": {"curate": [f"{module}:judge"]}}
+    arms = {"plain": {}, **bad, "picky": PICKY}
+    out, told = tmp_path / "out", list[str]()
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(tm.TextmadError) as failed:
+        tm.study({**plan, "arms": arms, "controls": False}, out, engine="ray", tell=told.append)
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert not ray.is_initialized()
+    assert {"done: plain, seed 3", "done: picky, seed 3"} < set(told)
+    message = str(failed.value)
+    assert message.startswith("2 of 4 runs failed; the same command tries them again\n")
+    assert f"bad/seed-3: filter {module}:judge, generation 1: raised ValueError" in message
+    assert "gone/seed-3: WorkerCrashedError: " in message
+    assert f"what it said is in {out}/logs/gone/seed-3.log" in message
+    records = store.stage_records(out)
+    computed = [record.key for record in records if record.source is None]
+    assert len(set(computed)) == len(computed) < len(records)
+    for arm in ("plain", "picky"):
+        assert contents(out / f"runs/{arm}/seed-3") == contents(finished / f"runs/{arm}/seed-3")
+        said = (out / f"logs/{arm}/seed-3.log").read_text().splitlines()
+        assert said[-1].startswith("gen 01  evaluate")
+
+
+@pytest.mark.slow  # as above
+def test_a_study_stopped_on_a_ray_cluster_goes_on_there(
+    plan: dict[str, Any], finished: Path, tmp_path: Path
+):
+    ray = pytest.importorskip("ray")
+    path, out = tmp_path / "study.yaml", tmp_path / "out"
+    settings = {**plan, "recipe": plan["recipe"].dump(), "controls": {"human": "fresh"}}
+    path.write_text(yaml.safe_dump(settings))
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        address = ray.get_runtime_context().gcs_address
+        command = [sys.executable, "-m", "textmad", "study", str(path), "--out", str(out)]
+        command += ["--engine", "ray", "--address", address]
+        begun = subprocess.Popen(command, cwd=Path(tm.__file__).parents[1])
+        while not (out / "runs/plain/seed-3/gen-00/model").exists():
+            assert begun.poll() is None
+            time.sleep(0.05)
+        begun.send_signal(signal.SIGTERM)
+        assert begun.wait(timeout=60) == 143
+        assert not (out / "runs/human-only").exists()  # nothing that waited has begun
+        tm.study(settings, out, engine="ray")  # this process is connected
+        with pytest.raises(tm.RunError, match=f"{address}: this process is connected to Ray"):
+            tm.study(settings, out, engine="ray", address=address)
+    finally:
+        ray.shutdown()
+    for arm in ("plain", "picky", "human-only"):
+        assert contents(out / f"runs/{arm}/seed-3") == contents(finished / f"runs/{arm}/seed-3")
+
+
+def test_what_a_node_lacks_is_told_before_it_computes(finished: Path, tmp_path: Path):
+    origins = {"code": "0ther", "versions": store.versions()}
+    here = Path.cwd()
+    with pytest.raises(tm.RunError, match=r"has no .*/nowhere: all nodes need the same folders"):
+        refuse_strange_node(tmp_path / "nowhere", finished, origins)
+    with pytest.raises(tm.RunError, match=f"has no {tmp_path}/study.yaml: all nodes need"):
+        refuse_strange_node(here, tmp_path, origins)
+    with pytest.raises(tm.RunError, match=r"has other code or libraries .*\n  code: 0ther there"):
+        refuse_strange_node(here, finished, origins)

@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from textmad import store
-from textmad.errors import RunError, TextmadError
+from textmad.errors import RecipeError, RunError, TextmadError
 from textmad.progress import Progress, SilentProgress
 from textmad.studies.arms import Study
 from textmad.studies.engines import in_pool, in_this_process, threads_each
 from textmad.studies.folder import RUNS, RunState, begun, states, write_record
+from textmad.studies.on_ray import on_ray, refuse_without_ray, threads_of_a_task
 from textmad.studies.parsing import load_study, parse_study
 from textmad.studies.threshold import grown
 
@@ -23,6 +24,8 @@ def study(
     out: str | Path,
     *,
     jobs: int = 1,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], None] = lambda line: None,
     at_end: Callable[[list[RunState]], None] = lambda runs: None,
@@ -40,6 +43,9 @@ def study(
         plan: a study, its file, or what would stand in that.
         out: the study's folder; created where it is missing.
         jobs: runs side by side, each in a process of its own; 1 is this process.
+        engine: "ray" has as many side by side as Ray has room for.
+        address: of a Ray cluster, or "auto"; None is a Ray on this machine for as long as the
+            study takes, or the one that this process is connected to.
         progress: told of the stages that this process computes; silent by default.
         tell: told when a run begins or ends.
         at_end: told how far every run is, also when the study is interrupted.
@@ -53,18 +59,20 @@ def study(
     """
     if not isinstance(plan, Study):
         plan = _read(plan)
-    if jobs < 1:
-        raise RunError(f"jobs: {jobs}: expected at least 1")
+    _refuse_engine(engine, address, jobs)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError("a study's runs have one process each: start it without a launcher")
     out = Path(out)
     plan = grown(plan, out)
     errors: dict[str, TextmadError] = {}
-    with begun(plan, out, threads_each(jobs)) as threads:
+    asked = threads_of_a_task() if engine == "ray" else threads_each(jobs)
+    with begun(plan, out, asked) as threads:
         seen: set[str] = set()
         try:
             while runs := [run for run in plan.runs() if run.name not in seen]:
-                if jobs == 1:
+                if engine == "ray":
+                    ended = on_ray(runs, out, threads, address, tell)
+                elif jobs == 1:
                     ended = in_this_process(runs, out, threads, progress or SilentProgress(), tell)
                 else:
                     ended = in_pool(runs, out, threads, jobs, tell)
@@ -90,6 +98,23 @@ def _read(plan: str | Path | Mapping[str, Any]) -> Study:
     if isinstance(plan, Mapping):
         return parse_study(plan, "study()", Path())
     return load_study(plan)
+
+
+def _refuse_engine(engine: str, address: str | None, jobs: int) -> None:
+    if jobs < 1:
+        raise RunError(f"jobs: {jobs}: expected at least 1")
+    if engine not in ("local", "ray"):
+        raise RecipeError(f"engine: {engine}: expected local or ray")
+    if engine != "ray":
+        if address is not None:
+            raise RecipeError(f"address: {address}: is for Ray: add engine ray, or leave it out")
+        return
+    if jobs > 1:
+        raise RecipeError(
+            f"jobs: {jobs}: Ray runs as many as it has room for: leave it out, and say by "
+            "OMP_NUM_THREADS how many CPUs each takes"
+        )
+    refuse_without_ray()
 
 
 def _together(errors: Mapping[str, TextmadError], num_runs: int) -> TextmadError:

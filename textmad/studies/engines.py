@@ -1,6 +1,7 @@
 """Where a study's runs are computed: in this process one by one, or side by side in others.
 
-An engine is given the runs in their order and yields each that ends, with its error or None.
+An engine is given the runs in their order and yields each that ends, with its error or None. That
+for a cluster is in `studies.on_ray`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
@@ -79,11 +80,41 @@ def threads_each(jobs: int) -> int:
         import torch
 
         return torch.get_num_threads()
+    share = max(1, usable_cores() // jobs)
+    return min(share, asked_threads() or share)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
     usable = getattr(os, "sched_getaffinity", None)  # macOS has none
-    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
+def asked_threads() -> int | None:
+    """What OMP_NUM_THREADS says, where it says anything."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    share = max(1, cores // jobs)
-    return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
+    return int(asked) if asked.isdecimal() and int(asked) else None
+
+
+def answer(error: TextmadError | None) -> dict[str, str]:
+    """How a run ended, as one process tells another."""
+    return {} if error is None else {"kind": type(error).__name__, "message": str(error)}
+
+
+def error_of(answer: Mapping[str, str]) -> TextmadError | None:
+    """The error that an `answer` tells of."""
+    if not answer:
+        return None
+    kind: type[TextmadError] = getattr(textmad.errors, answer["kind"])
+    return kind(answer["message"])
+
+
+def write_to_log(job: Job) -> None:
+    """Whatever this process says from here on, what filters print too."""
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        for descriptor in (1, 2):
+            os.dup2(log.fileno(), descriptor)
 
 
 def in_this_process(
@@ -152,14 +183,15 @@ def visible_gpus() -> list[str]:
 
 def environment(place: int, cpu_threads: int, gpus: Sequence[str]) -> dict[str, str]:
     """The variables of the worker at a place in the pool."""
-    variables = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(cpu_threads),
-        "PYTHONPATH": search_path(),
-    }
+    variables = {**os.environ, **pinned(cpu_threads)}
     if gpus:
         variables["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
     return variables
+
+
+def pinned(cpu_threads: int) -> dict[str, str]:
+    """The variables that every process of a study has, wherever it is."""
+    return {"OMP_NUM_THREADS": str(cpu_threads), "PYTHONPATH": search_path()}
 
 
 def search_path() -> str:
@@ -199,8 +231,4 @@ def _result(worker: _Worker) -> TextmadError | None:
         code = process.wait()
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return TextmadError(f"its process was ended {how}; what it said is in {worker.job.log}")
-    answer = json.loads(line)
-    if not answer:
-        return None
-    kind: type[TextmadError] = getattr(textmad.errors, answer["kind"])
-    return kind(answer["message"])
+    return error_of(json.loads(line))

@@ -4,7 +4,7 @@ runs/quickstart/
   study.yaml     the seeds, and every arm with its resolved recipe
   runs/          <arm>/seed-<n>/: ordinary run folders
   stages.jsonl   who computed which stage, who took it over, seconds
-  logs/          <arm>/seed-<n>.log: what a run of the local pool says
+  logs/          <arm>/seed-<n>.log: what a run of the local pool or of Ray says
 """
 
 from __future__ import annotations

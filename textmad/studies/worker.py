@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 from textmad.errors import TextmadError
 from textmad.progress import PlainProgress
-from textmad.studies.engines import Job, compute
+from textmad.studies.engines import Job, answer, compute, write_to_log
 from textmad.studies.slurm import recorded_job
 
 
@@ -47,10 +47,9 @@ def _answer_jobs() -> None:
     threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
     while True:
         job = Job(**json.loads(jobs.get()))
-        _write_to_log(job)
-        error = compute(job, PlainProgress())
-        answer = {} if error is None else {"kind": type(error).__name__, "message": str(error)}
-        os.write(answer_to, json.dumps(answer).encode() + b"\n")
+        write_to_log(job)
+        ended = answer(compute(job, PlainProgress()))
+        os.write(answer_to, json.dumps(ended).encode() + b"\n")
 
 
 def _listen(jobs: SimpleQueue[bytes]) -> None:
@@ -59,14 +58,6 @@ def _listen(jobs: SimpleQueue[bytes]) -> None:
         for line in lines:
             jobs.put(line)
     os._exit(128 + signal.SIGTERM)
-
-
-def _write_to_log(job: Job) -> None:
-    """Whatever is said from here on, what filters print too."""
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
-        for descriptor in (1, 2):
-            os.dup2(log.fileno(), descriptor)
 
 
 if __name__ == "__main__":
