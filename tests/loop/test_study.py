@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -436,9 +437,9 @@ def test_the_tasks_of_the_script_compute_what_the_study_does_and_it_sums_them_up
     assert len(set(computed)) == len(computed) < len(records)  # one waited for the other
     cli.app(command, standalone_mode=False)
     assert store.stage_records(out) == records
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [row[:3] for row in rows if row[1:2] == ["3"]] == [
-        [arm, "3", "finished"] for arm in ("plain", "picky")
+    rows = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in rows if row[2:] == ["finished"]] == [
+        [arm, "3", "finished"] for arm in ("picky", "plain")  # as the file has them
     ]
     for arm in ("plain", "picky"):
         assert contents(out / f"runs/{arm}/seed-3") == contents(finished / f"runs/{arm}/seed-3")
@@ -557,6 +558,16 @@ def test_a_study_stopped_on_a_ray_cluster_goes_on_there(
         ray.shutdown()
     for arm in ("plain", "picky", "human-only"):
         assert contents(out / f"runs/{arm}/seed-3") == contents(finished / f"runs/{arm}/seed-3")
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(plan: dict[str, Any], tmp_path: Path):
+    pytest.importorskip("ray")
+    with socket.socket() as taken:  # bound, so that nobody else gets it, and not listening
+        taken.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*taken.getsockname())
+        with pytest.raises(tm.RunError, match=f"address: {address}: no Ray there: .*refused"):
+            tm.study(plan, tmp_path / "out", engine="ray", address=address)
+    assert not (tmp_path / "out/runs").exists()
 
 
 def test_what_a_node_lacks_is_told_before_it_computes(finished: Path, tmp_path: Path):

@@ -37,6 +37,7 @@ from textmad.studies.engines import (
 from textmad.studies.folder import STUDY
 
 _SHARED_MEMORY = 80 * 2**20  # bytes; Ray takes no less than 75 MiB, and we hand nothing over
+_CONNECTING = 10.0  # seconds
 _ENDING = 10.0  # seconds that the nodes have to end their tasks
 
 
@@ -128,6 +129,8 @@ def _connected(address: str | None, cpu_threads: int) -> Iterator[None]:
             raise RunError(f"address: {address}: this process is connected to Ray; leave it out")
         yield
         return
+    if address is not None:
+        _refuse_silence(address)
     own = {
         "num_cpus": max(usable_cores(), cpu_threads),  # a study may have more threads than we cores
         "object_store_memory": _SHARED_MEMORY,
@@ -148,6 +151,17 @@ def _connected(address: str | None, cpu_threads: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Say at once where nothing listens; Ray asks again for seven minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():  # "auto", or nothing that Ray takes
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECTING).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(f"address: {address}: no Ray there: {error}") from error
 
 
 @contextmanager
