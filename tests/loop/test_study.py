@@ -439,7 +439,8 @@ def test_the_tasks_of_the_script_compute_what_the_study_does_and_it_sums_them_up
     assert store.stage_records(out) == records
     rows = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
     assert [row for row in rows if row[2:] == ["finished"]] == [
-        [arm, "3", "finished"] for arm in ("picky", "plain")  # as the file has them
+        [arm, "3", "finished"]
+        for arm in ("picky", "plain")  # as the file has them
     ]
     for arm in ("plain", "picky"):
         assert contents(out / f"runs/{arm}/seed-3") == contents(finished / f"runs/{arm}/seed-3")
