@@ -1,0 +1,111 @@
+"""What is measured of a text, against one half of the human reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from textmad.detection import Known, Models, auc, human_likeness
+from textmad.errors import CurationError
+from textmad.evaluators.diversity import diversity
+from textmad.evaluators.lexical import share_found
+from textmad.evaluators.ngram_gap import ngram_gap
+from textmad.evaluators.protocol import Measurement
+from textmad.evaluators.rare_tokens import rare_tokens
+from textmad.evaluators.self_bleu import self_bleu
+from textmad.near_copies import NearCopies
+from textmad.near_duplicates import first_copies
+from textmad.words import Vocabulary, Words, code_words, ngrams, type_counts
+
+NEAR = 0.8  # Jaccard similarity of word pairs, as recipes have it
+OVERLAP_WORDS = (8, 13)
+SELF_BLEU_DOCUMENTS = 1000
+DETECTOR_DOCUMENTS = 2000
+
+
+class Yardstick:
+    """Measures texts against human ones, which say what is rare, common, and copied.
+
+    Args:
+        human: one half of the reference, in a random order.
+        detector: train a classifier on each text as well.
+    """
+
+    def __init__(self, human: Sequence[str], *, detector: bool = False) -> None:
+        self._human, self._detector = list(human), detector
+        self._vocabulary = Vocabulary()
+        self._counts = type_counts(self._human, self._vocabulary)
+        self._words = code_words(self._human, vocabulary=self._vocabulary)
+        self._known = {text.strip() for text in self._human}
+        self._copies = NearCopies(self._human, NEAR)
+
+    @property
+    def num_words(self) -> int:
+        """Of the human text: no more can be compared."""
+        return len(self._words.codes)
+
+    def measure(self, texts: Sequence[str], num_words: int) -> list[Measurement]:
+        """Everything, by document on all `texts`, by word on the first `num_words` of them."""
+        words = code_words(texts, vocabulary=self._vocabulary)
+        cut = Words(words.codes[:num_words], words.documents[:num_words])
+        num = len(texts)
+        found = [
+            Measurement("document_words", len(words.codes) / num, n=num),
+            *diversity(texts, num_words, num_documents=num),
+            Measurement("near_repeated_share", _near_repeated(texts), n=num),
+            *self_bleu(texts[:SELF_BLEU_DOCUMENTS]),
+            *rare_tokens(cut.codes, self._counts),
+            *ngram_gap(texts, self._human, num_words),
+            *self._overlaps(cut, num),
+            Measurement(
+                "copied_documents", sum(t.strip() in self._known for t in texts) / num, n=num
+            ),
+            Measurement("near_copied_documents", self._copies.among(texts).sum() / num, n=num),
+        ]
+        return [*found, self._detected(texts)] if self._detector else found
+
+    def _overlaps(self, own: Words, num: int) -> list[Measurement]:
+        both = Words(
+            np.concatenate([own.codes, self._words.codes]),
+            np.concatenate([own.documents, self._words.documents + num]),
+        )
+        asked = np.arange(num + len(self._human)) < num
+        found = []
+        for n in OVERLAP_WORDS:
+            grams = ngrams(both, n)
+            num_grams = int(np.searchsorted(grams.documents, num))
+            value = share_found(grams, asked, ~asked)
+            note = "" if num_grams else f"no document of {n} words"
+            found.append(Measurement("overlap", value, bin=f"{n} words", n=num_grams, note=note))
+        return found
+
+    def _detected(self, texts: Sequence[str]) -> Measurement:
+        """How well a classifier tells the texts from as many of the human ones; see `detection`."""
+        num = min(len(texts), len(self._human), DETECTOR_DOCUMENTS)
+        human, other = self._human[:num], list(texts[:num])
+        try:
+            both = human_likeness("trained", [*human, *other], _NO_MODELS, Known(human, other))
+        except CurationError:
+            return Measurement("detection_auc", math.nan, n=2 * num, note="too few texts")
+        return Measurement("detection_auc", auc(both[:num], both[num:]), n=2 * num)
+
+
+class Sizes(NamedTuple):
+    """What texts are compared on: equally many documents, and equally many of their words."""
+
+    documents: int
+    words: int
+
+
+def _near_repeated(texts: Sequence[str]) -> float:
+    return float(np.mean(first_copies(texts, NEAR) != np.arange(len(texts))))
+
+
+def _unasked(texts: Sequence[str]) -> list[np.ndarray]:
+    raise AssertionError("the trained detector asks no model")
+
+
+_NO_MODELS = Models(_unasked, _unasked, _unasked)  # type: ignore[arg-type]
