@@ -8,27 +8,21 @@ is from itself, and only what lies outside of that can be called a difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from textmad.auditing.ceiling import Ceiling, ceiling
-from textmad.auditing.findings import MEASURED, Audit, Row
+from textmad.auditing.comparing import Part, by_size, compared, halved
+from textmad.auditing.findings import Audit, Row
 from textmad.auditing.page import print_audit, write_audit
 from textmad.auditing.sources import Format, Source, read_source, rows_by_group
-from textmad.auditing.yardstick import Sizes, Yardstick
 from textmad.errors import CorpusError
-from textmad.evaluators.protocol import Measurement
-from textmad.seeds import stream
 from textmad.stats import adjust
-from textmad.words import count_words
 
 __all__ = ["Audit", "Ceiling", "Row", "audit", "ceiling", "print_audit", "write_audit"]
 
-SAMPLES = 20  # of the reference's other half
 MOST_GROUPS = 20
 
 
@@ -74,28 +68,17 @@ def audit(
     for source in sources:
         _check_size(source, min_documents)
     notes = [_left_out(source) for source in (human, *sources)]
-    parts = {"file": {s.name: _everywhere(sources, place) for place, s in enumerate(sources)}}
+    parts = [Part("file", s.name, [(s, np.arange(len(s.documents)))]) for s in sources]
     if group is not None:
-        parts["group"], note = _groups(sources, group, min_documents)
+        groups, note = _groups(sources, group, min_documents)
+        parts += groups
         notes.append(note)
-    halved = _halved(human, documents, detector, seed)
-    rows = [
-        row
-        for by, places in parts.items()
-        for row in _measured(by, places, sources, halved, documents, seed)
-    ]
+    human_halves = halved(human, documents, detector, seed)
+    rows: list[Row] = []
+    for num, some in by_size(parts, min(documents, len(human_halves.other) // 2)).items():
+        rows += compared(some, num, human_halves, seed)
+    rows.sort(key=lambda row: row.by)  # those of files first
     return Audit(human, tuple(sources), tuple(_adjusted(rows)), tuple(filter(None, notes)))
-
-
-Places = Sequence[npt.NDArray[np.int64]]  # rows in each source
-
-
-class _Halved(NamedTuple):
-    """The reference: what measures, and what is measured beside the corpora."""
-
-    human: Source
-    yardstick: Yardstick
-    other: npt.NDArray[np.int64]  # rows of the half that the yardstick has not seen
 
 
 def _check(names: Sequence[str], reference: str, documents: int, min_documents: int) -> None:
@@ -120,13 +103,6 @@ def _opened(name: str, text_column: str, group: str | None, form: Format, max_wo
     return read_source(name, column, group, form, max_words)
 
 
-def _halved(human: Source, documents: int, detector: bool, seed: int) -> _Halved:
-    num = len(human.documents)
-    order = stream(seed, "audit", "halves").permutation(num)
-    texts = human.texts(order[: num // 2][: 4 * documents])
-    return _Halved(human, Yardstick(texts, detector=detector), order[num // 2 :])
-
-
 def _check_size(source: Source, needed: int, why: str = "") -> None:
     if len(source.documents) < needed:
         raise CorpusError(
@@ -135,19 +111,10 @@ def _check_size(source: Source, needed: int, why: str = "") -> None:
         )
 
 
-def _everywhere(sources: Sequence[Source], place: int) -> list[npt.NDArray[np.int64]]:
-    return [
-        np.arange(len(source.documents) if index == place else 0)
-        for index, source in enumerate(sources)
-    ]
-
-
-def _groups(
-    sources: Sequence[Source], group: str, min_documents: int
-) -> tuple[dict[str, Places], str]:
+def _groups(sources: Sequence[Source], group: str, min_documents: int) -> tuple[list[Part], str]:
     """The largest groups that are large enough, and what is left out."""
-    found = rows_by_group(sources)
-    sizes = {name: sum(map(len, places)) for name, places in found.items()}
+    found = {name: Part("group", name, pieces) for name, pieces in rows_by_group(sources).items()}
+    sizes = {name: part.num_documents for name, part in found.items()}
     enough = [name for name in found if sizes[name] >= min_documents]
     if not enough:
         largest = f"the largest of {len(found):,} has {max(sizes.values())}" if found else "none"
@@ -167,62 +134,7 @@ def _groups(
         f"{nameless:,} documents without a group" if nameless else "",
     ]
     left_out = ", ".join(filter(None, parts))
-    return {name: found[name] for name in chosen}, left_out and f"Groups leave out {left_out}."
-
-
-def _measured(
-    by: str,
-    parts: Mapping[str, Places],
-    sources: Sequence[Source],
-    halved: _Halved,
-    documents: int,
-    seed: int,
-) -> list[Row]:
-    """Every part and samples of the reference's other half, all of the same size."""
-    human, yardstick, other = halved
-    num = min(documents, len(other) // 2, *(sum(map(len, p)) for p in parts.values()))
-    drawn = {
-        name: _drawn(sources, places, num, stream(seed, "audit", by, name))
-        for name, places in parts.items()
-    }
-    rng = stream(seed, "audit", by, "human")
-    samples = [human.texts(rng.choice(other, num, replace=False)) for _ in range(SAMPLES)]
-    lengths = [(human.name, min(yardstick.num_words, *map(count_words, samples)))]
-    lengths += [(name, count_words(texts)) for name, texts in drawn.items()]
-    for name, length in lengths:
-        if not length:
-            raise CorpusError(f"{name}: {num:,} of its documents hold no word; leave it out")
-    sizes = Sizes(num, min(length for _, length in lengths))
-    values = [yardstick.measure(sample, sizes.words) for sample in samples]
-    found = []
-    for name, texts in drawn.items():
-        measured = yardstick.measure(texts, sizes.words)
-        for m, *others in zip(measured, *values, strict=True):
-            found.append(_row(by, name, m, others, num / len(other), sizes))
-    return found
-
-
-def _drawn(
-    sources: Sequence[Source], places: Places, num: int, rng: np.random.Generator
-) -> list[str]:
-    """Texts of `num` documents in a random order, from wherever they lie."""
-    total = sum(map(len, places))
-    begins = np.cumsum([0, *map(len, places)])
-    chosen = rng.choice(total, num, replace=False)
-    texts = np.empty(num, object)
-    for source, rows, begin in zip(sources, places, begins, strict=False):
-        own = (chosen >= begin) & (chosen < begin + len(rows))
-        if own.any():
-            texts[own] = source.texts(rows[chosen[own] - begin])
-    return list(texts)
-
-
-def _row(
-    by: str, name: str, m: Measurement, others: Sequence[Measurement], share: float, sizes: Sizes
-) -> Row:
-    fine = 1 / max(m.n, 1) if MEASURED[m.metric].unit == "share" else 0.0
-    human = ceiling([other.value for other in others], share, fine)
-    return Row(by, name, m.metric, m.bin, m.value, m.n, m.note, human, sizes, human.p(m.value))
+    return [found[name] for name in chosen], left_out and f"Groups leave out {left_out}."
 
 
 def _adjusted(rows: Sequence[Row]) -> list[Row]:

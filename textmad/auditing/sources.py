@@ -92,18 +92,18 @@ def read_source(
     )
 
 
-def rows_by_group(sources: Iterable[Source]) -> dict[str, list[npt.NDArray[np.int64]]]:
-    """Each group's rows in each source, by name; rows without a group are in none."""
-    sources = list(sources)
-    found: dict[str, list[npt.NDArray[np.int64]]] = {}
-    for place, source in enumerate(sources):
+def rows_by_group(
+    sources: Iterable[Source],
+) -> dict[str, list[tuple[Source, npt.NDArray[np.int64]]]]:
+    """Each group's rows in the sources that have it, by name; those without a group are in none."""
+    found: dict[str, list[tuple[Source, npt.NDArray[np.int64]]]] = {}
+    for source in sources:
         column = as_table(source.documents)["group"].combine_chunks().dictionary_encode()
         codes = column.indices.fill_null(-1).to_numpy()
         order = np.argsort(codes, kind="stable")
         ends = np.searchsorted(codes[order], np.arange(len(column.dictionary) + 1))
         for code, name in enumerate(column.dictionary.to_pylist()):
-            nothing = [np.empty(0, np.int64) for _ in sources]
-            found.setdefault(name, nothing)[place] = order[ends[code] : ends[code + 1]]
+            found.setdefault(name, []).append((source, order[ends[code] : ends[code + 1]]))
     return dict(sorted(found.items()))
 
 

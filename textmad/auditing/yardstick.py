@@ -12,7 +12,7 @@ from textmad.detection import Known, Models, auc, human_likeness
 from textmad.errors import CurationError
 from textmad.evaluators.diversity import diversity
 from textmad.evaluators.lexical import share_found
-from textmad.evaluators.ngram_gap import ngram_gap
+from textmad.evaluators.ngram_gap import gaps_within
 from textmad.evaluators.protocol import Measurement
 from textmad.evaluators.rare_tokens import rare_tokens
 from textmad.evaluators.self_bleu import self_bleu
@@ -48,17 +48,21 @@ class Yardstick:
         return len(self._words.codes)
 
     def measure(self, texts: Sequence[str], num_words: int) -> list[Measurement]:
-        """Everything, by document on all `texts`, by word on the first `num_words` of them."""
-        words = code_words(texts, vocabulary=self._vocabulary)
-        cut = Words(words.codes[:num_words], words.documents[:num_words])
-        num = len(texts)
+        """Everything, by document on all `texts`, by word on the first `num_words` of them.
+
+        Args:
+            texts: at least one.
+            num_words: no more than `texts` hold, nor than the human ones do.
+        """
+        words, num = code_words(texts, vocabulary=self._vocabulary), len(texts)
+        cut = _first(words, num_words)
         found = [
             Measurement("document_words", len(words.codes) / num, n=num),
             *diversity(texts, num_words, num_documents=num),
             Measurement("near_repeated_share", _near_repeated(texts), n=num),
             *self_bleu(texts[:SELF_BLEU_DOCUMENTS]),
             *rare_tokens(cut.codes, self._counts),
-            *ngram_gap(texts, self._human, num_words),
+            *gaps_within(_joined(cut, _first(self._words, num_words), num), num),
             *self._overlaps(cut, num),
             Measurement(
                 "copied_documents", sum(t.strip() in self._known for t in texts) / num, n=num
@@ -68,10 +72,7 @@ class Yardstick:
         return [*found, self._detected(texts)] if self._detector else found
 
     def _overlaps(self, own: Words, num: int) -> list[Measurement]:
-        both = Words(
-            np.concatenate([own.codes, self._words.codes]),
-            np.concatenate([own.documents, self._words.documents + num]),
-        )
+        both = _joined(own, self._words, num)
         asked = np.arange(num + len(self._human)) < num
         found = []
         for n in OVERLAP_WORDS:
@@ -98,6 +99,20 @@ class Sizes(NamedTuple):
 
     documents: int
     words: int
+
+
+def _first(words: Words, num_words: int) -> Words:
+    return Words(words.codes[:num_words], words.documents[:num_words])
+
+
+def _joined(own: Words, human: Words, num_documents: int) -> Words:
+    """Two corpora as one, the first of `num_documents`, with numbers below how many words it has.
+
+    Those of a vocabulary may be above, as it knows the words of all texts that were measured.
+    """
+    codes = np.concatenate([own.codes, human.codes])
+    documents = np.concatenate([own.documents, human.documents + num_documents])
+    return Words(np.unique(codes, return_inverse=True)[1], documents)
 
 
 def _near_repeated(texts: Sequence[str]) -> float:
