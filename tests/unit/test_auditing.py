@@ -194,7 +194,21 @@ def test_samples_that_all_agree_leave_room_for_one_thing_in_n():
     assert found.p(found.high) == pytest.approx(0.05)
     exact = ceiling([12.0] * 20, 0.25)
     assert (exact.p(12.0), exact.p(12.1)) == (1.0, 0.0)
+    assert math.isnan(exact.p(math.nan))
     assert math.isnan(ceiling([1.0, math.nan], 0.25).p(1.0))
+
+
+@pytest.mark.parametrize("expected", [0.3, 3.0])
+def test_a_few_copies_by_chance_are_no_finding(expected):
+    rng, num, n = np.random.default_rng(6), 500, 500
+    counts = rng.poisson(expected, (num, 21)) / n
+    found = [ceiling(row[1:].tolist(), 0.0, one=1 / n).p(row[0]) for row in counts]
+    # A p-value below 0.002 decides where 28 figures are looked at; here 500 x 0.002 = 1.
+    assert sum(p < 0.002 for p in found) <= 1 + 3 * 1
+    # Where human text has none, k copies lie (sqrt(k + 3/8) - sqrt(3/8)) / (sqrt(1.05) / 2) out,
+    # four 2.9 and six 3.7; t with 19 degrees of freedom has 0.002 beyond 3.58.
+    nothing = ceiling([0.0] * 20, 0.0, one=1 / n)
+    assert nothing.p(4 / n) > 0.002 > nothing.p(6 / n)
 
 
 # --- sources --------------------------------------------------------------------------------
@@ -224,6 +238,15 @@ def test_a_reddit_dump_has_its_subreddits_as_groups(tmp_path):
 
 
 # --- what is written ------------------------------------------------------------------------
+
+
+def test_where_a_file_lies_does_not_matter(corpora, tmp_path):
+    figures = []
+    for path in (corpora / "same.jsonl", tmp_path / "elsewhere.jsonl"):
+        path.write_bytes((corpora / "same.jsonl").read_bytes())
+        found = tm.audit([path], corpora / "human.jsonl", documents=20, min_documents=20)
+        figures.append(found.table.drop(columns="name"))
+    pd.testing.assert_frame_equal(*figures)
 
 
 def test_the_same_audit_again_writes_the_same_bytes(corpora, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.auditing.ceiling import ceiling
-from textmad.auditing.findings import MEASURED, Row
+from textmad.auditing.findings import COUNTS, MEASURED, Row
 from textmad.auditing.sources import Source
 from textmad.auditing.yardstick import Sizes, Yardstick
 from textmad.errors import CorpusError
@@ -83,7 +83,8 @@ def compared(parts: Sequence[Part], num: int, reference: Halved, seed: int) -> l
     human, yardstick, other = reference
     rng = stream(seed, "audit", "human", num)
     samples = [human.texts(rng.choice(other, num, replace=False)) for _ in range(SAMPLES)]
-    drawn = [part.draw(num, stream(seed, "audit", part.by, part.name)) for part in parts]
+    # Not by name: a file's figures are the same wherever it lies.
+    drawn = [part.draw(num, stream(seed, "audit", "part")) for part in parts]
     lengths = [(human.name, min(yardstick.num_words, *map(count_words, samples)))]
     lengths += [(part.name, count_words(texts)) for part, texts in zip(parts, drawn, strict=True)]
     for name, length in lengths:
@@ -102,8 +103,12 @@ def compared(parts: Sequence[Part], num: int, reference: Halved, seed: int) -> l
 def _row(
     part: Part, m: Measurement, others: Sequence[Measurement], share: float, sizes: Sizes
 ) -> Row:
-    finest = 1 / max(m.n, 1) if MEASURED[m.metric].unit == "share" else 0.0
-    human = ceiling([other.value for other in others], share, finest)
+    human = ceiling(
+        [other.value for other in others],
+        share,
+        least_spread=1 / max(m.n, 1) if MEASURED[m.metric].unit == "share" else 0.0,
+        one=1 / sizes.documents if m.metric in COUNTS else 0.0,
+    )
     return Row(
         part.by, part.name, m.metric, m.bin, m.value, m.n, m.note, human, sizes, human.p(m.value)
     )

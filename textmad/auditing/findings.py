@@ -30,6 +30,16 @@ _OWN = (
     Metric("near_copied_documents", "human", "share", "Near-copies of the reference"),
 )
 MEASURED: Mapping[str, Metric] = METRICS | {metric.name: metric for metric in _OWN}
+# What a few documents make up: copies, whole or, of n-grams, in parts.
+COUNTS = frozenset(
+    (
+        "repeated_share",
+        "near_repeated_share",
+        "overlap",
+        "copied_documents",
+        "near_copied_documents",
+    )
+)
 
 
 class Row(NamedTuple):
@@ -53,13 +63,12 @@ class Row(NamedTuple):
             return ""
         if self.human.low <= self.value <= self.human.high:
             return "inside"
-        return "above" if self.value > self.human.centre else "below"
+        return "above" if self.value > self.human.mean else "below"
 
     @property
     def distance(self) -> float:
         """From the centre of human values, in their standard deviations."""
-        away = abs(self.value - self.human.centre)
-        return away / self.human.error if self.human.error else float("inf") * away
+        return self.human.distance(self.value)
 
     @property
     def differs(self) -> bool:
@@ -91,7 +100,7 @@ def _flat(row: Row) -> dict[str, object]:
         "metric": row.metric,
         "bin": row.bin,
         "value": row.value,
-        "human": row.human.centre,
+        "human": row.human.mean,
         "human_low": row.human.low,
         "human_high": row.human.high,
         "p": row.p,
