@@ -11,14 +11,14 @@ import numpy as np
 from textmad.detection import Known, Models, auc, human_likeness
 from textmad.errors import CurationError
 from textmad.evaluators.diversity import diversity
-from textmad.evaluators.lexical import share_found
 from textmad.evaluators.ngram_gap import gaps_within
 from textmad.evaluators.protocol import Measurement
 from textmad.evaluators.rare_tokens import rare_tokens
 from textmad.evaluators.self_bleu import self_bleu
+from textmad.hashes import Hashes, pair_hashes
 from textmad.near_copies import NearCopies
 from textmad.near_duplicates import first_copies
-from textmad.words import Vocabulary, Words, code_words, ngrams, type_counts
+from textmad.words import Vocabulary, Words, code_words, type_counts
 
 NEAR = 0.8  # Jaccard similarity of word pairs, as recipes have it
 OVERLAP_WORDS = (8, 13)
@@ -39,6 +39,7 @@ class Yardstick:
         self._vocabulary = Vocabulary()
         self._counts = type_counts(self._human, self._vocabulary)
         self._words = code_words(self._human, vocabulary=self._vocabulary)
+        self._grams = {n: np.unique(_gram_hashes(self._words, n)) for n in OVERLAP_WORDS}
         self._known = {text.strip() for text in self._human}
         self._copies = NearCopies(self._human, NEAR)
 
@@ -63,7 +64,7 @@ class Yardstick:
             *self_bleu(texts[:SELF_BLEU_DOCUMENTS]),
             *rare_tokens(cut.codes, self._counts),
             *gaps_within(_joined(cut, _first(self._words, num_words), num), num),
-            *self._overlaps(cut, num),
+            *(self._overlap(cut, n) for n in OVERLAP_WORDS),
             Measurement(
                 "copied_documents", sum(t.strip() in self._known for t in texts) / num, n=num
             ),
@@ -71,17 +72,14 @@ class Yardstick:
         ]
         return [*found, self._detected(texts)] if self._detector else found
 
-    def _overlaps(self, own: Words, num: int) -> list[Measurement]:
-        both = _joined(own, self._words, num)
-        asked = np.arange(num + len(self._human)) < num
-        found = []
-        for n in OVERLAP_WORDS:
-            grams = ngrams(both, n)
-            num_grams = int(np.searchsorted(grams.documents, num))
-            value = share_found(grams, asked, ~asked)
-            note = "" if num_grams else f"no document of {n} words"
-            found.append(Measurement("overlap", value, bin=f"{n} words", n=num_grams, note=note))
-        return found
+    def _overlap(self, own: Words, n: int) -> Measurement:
+        grams, known = _gram_hashes(own, n), self._grams[n]
+        if not len(grams):
+            note = f"no document of {n} words"
+            return Measurement("overlap", math.nan, bin=f"{n} words", note=note)
+        at = np.searchsorted(known, grams)
+        found = (at < len(known)) & (np.append(known, 0)[at] == grams)
+        return Measurement("overlap", found.mean(), bin=f"{n} words", n=len(grams))
 
     def _detected(self, texts: Sequence[str]) -> Measurement:
         """How well a classifier tells the texts from as many of the human ones; see `detection`."""
@@ -105,14 +103,27 @@ def _first(words: Words, num_words: int) -> Words:
     return Words(words.codes[:num_words], words.documents[:num_words])
 
 
+def _gram_hashes(words: Words, n: int) -> Hashes:
+    """64-bit hashes of all n-grams within documents: of a million, none meets another by chance."""
+    codes = words.codes.astype(np.uint64)
+    num = max(len(codes) - n + 1, 0)
+    found = codes[:num]
+    for place in range(1, n):
+        found = pair_hashes(found, codes[place : place + num])
+    inside = words.documents[:num] == words.documents[n - 1 :]
+    return np.compress(inside, found)
+
+
 def _joined(own: Words, human: Words, num_documents: int) -> Words:
     """Two corpora as one, the first of `num_documents`, with numbers below how many words it has.
 
     Those of a vocabulary may be above, as it knows the words of all texts that were measured.
     """
+    import pandas as pd
+
     codes = np.concatenate([own.codes, human.codes])
     documents = np.concatenate([own.documents, human.documents + num_documents])
-    return Words(np.unique(codes, return_inverse=True)[1], documents)
+    return Words(pd.factorize(codes)[0], documents)
 
 
 def _near_repeated(texts: Sequence[str]) -> float:
