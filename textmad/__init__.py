@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from textmad import curation as filters
     from textmad import evaluators, stats, testing, thresholds
     from textmad.alarms import early_warning
+    from textmad.auditing import audit
     from textmad.curation import learned_votes
     from textmad.curation.protocol import Context, Verdicts
     from textmad.errors import (
@@ -55,6 +56,7 @@ __all__ = [
     "Study",
     "TextmadError",
     "Verdicts",
+    "audit",
     "compare",
     "early_warning",
     "evaluators",
@@ -74,6 +76,7 @@ __all__ = [
 
 _HOMES = {
     "early_warning": "textmad.alarms",
+    "audit": "textmad.auditing",
     "Context": "textmad.curation.protocol",
     "Verdicts": "textmad.curation.protocol",
     "Measurement": "textmad.evaluators.protocol",

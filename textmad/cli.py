@@ -53,6 +53,18 @@ class Scheduler(StrEnum):
     SLURM = "slurm"
 
 
+class TextFormat(StrEnum):
+    """The formats that `corpus.format` knows."""
+
+    AUTO = "auto"
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+    TEXT = "text"
+    DATASET = "dataset"
+    REDDIT = "reddit"
+
+
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, in YAML.")]
 
 
@@ -213,6 +225,54 @@ def compare(
     if out is not None:
         for path in write_comparison(found, out):
             print(f"comparison: {path}")
+
+
+@app.command()
+def audit(
+    texts: Annotated[list[str], typer.Argument(metavar="TEXTS...", help="Files, or folders.")],
+    reference: Annotated[str, typer.Option(metavar="HUMAN", help="Human text, or chitchat.")],
+    text_column: Annotated[str, typer.Option(metavar="COLUMN", help="Where the text is.")] = "text",
+    form: Annotated[
+        TextFormat, typer.Option("--format", help="Of all files, if not by their names.")
+    ] = TextFormat.AUTO,
+    group: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Judge each of its values by itself too.")
+    ] = None,
+    documents: Annotated[int, typer.Option(metavar="N", help="Compared of each, at most.")] = 5000,
+    min_documents: Annotated[
+        int, typer.Option(metavar="N", help="Smaller groups are left out, smaller files refused.")
+    ] = 200,
+    max_words: Annotated[
+        int, typer.Option(metavar="N", help="Longer documents are left out.")
+    ] = 1000,
+    detector: Annotated[
+        bool, typer.Option("--detector", help="Train a classifier on each too; slow.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write audit.md, .csv, .parquet here.")
+    ] = None,
+) -> None:
+    """Hold a corpus against human text, without any training.
+
+    Diversity, rare words, duplicates, overlap, n-grams, beside what human text is to itself.
+    """
+    from textmad import auditing
+
+    found = auditing.audit(
+        texts,
+        reference,
+        text_column=text_column,
+        form=form.value,
+        group=group,
+        documents=documents,
+        min_documents=min_documents,
+        max_words=max_words,
+        detector=detector,
+    )
+    auditing.print_audit(found)
+    if out is not None:
+        for path in auditing.write_audit(found, out):
+            print(f"audit: {path}")
 
 
 @app.command()

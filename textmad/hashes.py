@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
+_ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 
 def hashes_of(ids: Iterable[str]) -> Hashes:
@@ -17,6 +18,21 @@ def hashes_of(ids: Iterable[str]) -> Hashes:
     [255, 3]
     """
     return np.fromiter((int(name, 16) for name in ids), np.uint64)
+
+
+def pair_hashes(first: Hashes, second: Hashes) -> Hashes:
+    """A hash of each pair of numbers, in which their order counts.
+
+    >>> found = pair_hashes(np.array([1, 1, 2], np.uint64), np.array([2, 2, 1], np.uint64))
+    >>> len(np.unique(found))
+    2
+    """
+    return _mixed(first * _ODD[0] + _mixed(second))
+
+
+def _mixed(values: Hashes) -> Hashes:
+    values = (values ^ (values >> np.uint64(32))) * _ODD[1]
+    return values ^ (values >> np.uint64(29))
 
 
 class HashSet:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from textmad.hashes import Hashes, HashSet
+from textmad.hashes import Hashes, HashSet, pair_hashes
 from textmad.near_duplicates import check_threshold, jaccard, shingles
 
 _AT_ONCE = 4096  # texts turned into shingles at once
@@ -32,7 +32,6 @@ _COUNTED_TEXTS = 2**16  # so many tell which shingles are common
 _LEVEL_BITS = 6
 _END = "\0"
 _WORD_OR_END = re.compile(rf"\w+|{_END}")
-_ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 
 class _Shingled(NamedTuple):
@@ -177,7 +176,7 @@ def _shingle_hashes(
     owners = (np.cumsum(is_end) - is_end)[~is_end]
     words = words[~is_end]
     inside = owners[1:] == owners[:-1]
-    pairs = _mixed(words[:-1] * _ODD[0] + _mixed(words[1:]))[inside]
+    pairs = pair_hashes(words[:-1], words[1:])[inside]
     # A text of one word is that word, one of none itself.
     lengths = np.bincount(owners, minlength=len(texts))
     alone = np.flatnonzero(lengths < 2)
@@ -186,11 +185,6 @@ def _shingle_hashes(
         np.concatenate([pairs, np.array(single, np.uint64)]),
         np.concatenate([owners[1:][inside], alone]),
     )
-
-
-def _mixed(values: Hashes) -> Hashes:
-    values = (values ^ (values >> np.uint64(32))) * _ODD[1]
-    return values ^ (values >> np.uint64(29))
 
 
 def _runs(texts: npt.NDArray[np.int64], num: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -20,6 +20,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"auditing"},
     {"report", "planning", "testing"},
     {"studies"},
     {"recursion", "synthetic"},

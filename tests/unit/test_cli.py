@@ -447,3 +447,45 @@ def test_a_comparison_that_cannot_be_made_is_73_and_writes_nothing(
     assert (answer.code, answer.out) == (73, "")
     assert answer.err.startswith(f"textmad: {message}")
     assert not (tmp_path / "found").exists()
+
+
+# --- audit ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def posts(tmp_path: Path) -> tuple[Path, Path]:
+    """80 human documents, and 20 others of which every second is the same."""
+    human, other = tmp_path / "human.jsonl", tmp_path / "other.jsonl"
+    texts = [f"the {i} cats sat on the {i % 7} mats by the road" for i in range(100)]
+    texts[80:] = [text if i % 2 else texts[0] for i, text in enumerate(texts[80:])]
+    for path, some in ((human, texts[:80]), (other, texts[80:])):
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in some))
+    return other, human
+
+
+def test_audit_prints_the_tables_and_the_verdict_and_writes_where_it_is_told(
+    textmad, posts, tmp_path
+):
+    other, human = posts
+    out = tmp_path / "found"
+    answer = textmad("audit", other, "--reference", human, "--min-documents=20", "--out", out)
+    assert answer.code == 0, answer.err
+    assert f"| {human} | reference |" in answer.out
+    assert f"| {other} |  |  | 20 | 9 | 45.0% |" in answer.out
+    assert "| Rare-word rate | share | " in answer.out
+    assert "figures stand outside the range of human text. Furthest out: " in answer.out
+    written = [line[7:] for line in answer.out.splitlines() if line.startswith("audit: ")]
+    assert {Path(line) for line in written} == set(out.iterdir())
+
+
+def test_a_corpus_that_is_too_small_is_3_an_option_without_effect_2_and_nothing_is_written(
+    textmad, posts, tmp_path
+):
+    other, human = posts
+    out = tmp_path / "found"
+    small = textmad("audit", other, "--reference", human, "--out", out)
+    assert (small.code, small.out) == (3, "")
+    assert small.err.startswith(f"textmad: {human}: 80 documents; at least 800 are needed")
+    options = ("--min-documents=20", "--group=x", "--out", out)
+    assert textmad("audit", "chitchat", "--reference", human, *options).code == 2
+    assert not out.exists()

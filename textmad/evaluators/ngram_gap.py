@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from textmad.evaluators.held_out import reference_texts
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot
-from textmad.words import code_words, cut_texts, ngrams_up_to_4
+from textmad.words import Words, code_words, cut_texts, ngrams_up_to_4
 
 Ints = npt.NDArray[np.int64]
 
@@ -66,9 +66,14 @@ def ngram_gap(
             Measurement(f"ngram_gap_{n}", math.nan, n=min(lengths), note=note)
             for n in range(1, LONGEST + 1)
         ]
+    return gaps_within(words, len(texts))
+
+
+def gaps_within(words: Words, num_documents: int) -> list[Measurement]:
+    """The gap between the first `num_documents` of a corpus and all the others."""
     found = []
     for n, (ids, documents) in islice(ngrams_up_to_4(words), LONGEST):
-        parts = np.split(ids, [int(np.searchsorted(documents, len(texts)))])
+        parts = np.split(ids, [int(np.searchsorted(documents, num_documents))])
         note = "" if all(map(len, parts)) else f"no document of {n} words"
         value = jensen_shannon_bits(*parts)
         found.append(Measurement(f"ngram_gap_{n}", value, n=len(parts[0]), note=note))

@@ -38,7 +38,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     contents = {
         "md": to_page_markdown(comparison).encode(),
         "csv": comparison.table.to_csv(index=False, lineterminator="\n").encode(),
-        "parquet": _parquet(comparison.table),
+        "parquet": parquet_bytes(comparison.table),
         "tex": (to_latex(difference_table(comparison)) + "\n").encode(),
         "html": to_html(comparison).encode(),
     }
@@ -145,7 +145,8 @@ def _sequels(comparison: Comparison) -> list[tuple[str, list[str], Table]]:
     return found
 
 
-def _parquet(table: pd.DataFrame) -> bytes:
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """A table as the bytes of a Parquet file, without its index."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,0 +1,321 @@
+"""An audit: what stands outside the range of human text, what does not, and what is refused."""
+
+import csv
+import doctest
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import textmad as tm
+from textmad import auditing
+from textmad.auditing import Audit, ceiling, findings, page
+from textmad.auditing.sources import read_source, rows_by_group
+from textmad.auditing.yardstick import Yardstick
+
+TYPES = 400
+ZIPF = (1 / np.arange(1, TYPES + 1)) / (1 / np.arange(1, TYPES + 1)).sum()
+FEW = {"documents": 100, "min_documents": 50}
+AUDITING = sorted(Path(auditing.__file__).parent.glob("*.py"))
+
+
+def language(rng: np.random.Generator, num: int, types: int = TYPES) -> list[str]:
+    """Documents of 12 words, by Zipf's law; fewer types leave the rare ones out."""
+    law = ZIPF[:types] / ZIPF[:types].sum()
+    return [" ".join(f"w{i}" for i in rng.choice(types, 12, p=law)) for _ in range(num)]
+
+
+def write(path: Path, texts: Sequence[str], groups: Sequence[str | None] = ()) -> Path:
+    """A JSONL file; where there are groups, in a column `board`."""
+    rows = [{"text": text} for text in texts]
+    for row, group in zip(rows, groups, strict=False):
+        row |= {"board": group}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`human` and `same` of one law; `narrow` of its 40 commonest words, each text ten times."""
+    folder, rng = tmp_path_factory.mktemp("corpora"), np.random.default_rng(0)
+    write(folder / "human.jsonl", language(rng, 600))
+    texts = language(rng, 160)
+    write(folder / "same.jsonl", texts, ["left", "right"] * 75 + ["small"] * 9 + [None])
+    write(folder / "narrow.jsonl", 10 * language(rng, 15, types=40), ["left"] * 150)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(corpora: Path) -> Audit:
+    paths = [corpora / "same.jsonl", corpora / "narrow.jsonl"]
+    return tm.audit(paths, corpora / "human.jsonl", group="board", **FEW)
+
+
+def part(found: Audit, by: str, name: str) -> pd.DataFrame:
+    """The lines of a file or group, by metric and bin."""
+    table = found.table
+    chosen = table[(table["by"] == by) & table["name"].str.endswith(name)]
+    return chosen.set_index(["metric", "bin"]).sort_index()
+
+
+# --- what is found --------------------------------------------------------------------------
+
+
+def test_text_of_the_same_law_stands_inside_and_is_not_called_equal(found):
+    lines = part(found, "file", "same.jsonl")
+    assert not lines["differs"].any()
+    assert (lines["side"] == "inside").sum() > 0.8 * len(lines)
+    (said,) = [line for line in page.verdict(found) if "same.jsonl" in line]
+    assert "no difference is shown; that is not to say that there is none" in said
+
+
+def test_text_without_the_tail_stands_outside_on_the_right_side(found):
+    lines = part(found, "file", "narrow.jsonl")
+    expected = {
+        "rare_rate": "below",
+        "surviving_rare_types": "below",
+        "unseen_mass": "above",
+        "repeated_share": "above",
+        "near_repeated_share": "above",
+        "self_bleu_4": "above",
+        "distinct_2": "below",
+        "compression_ratio": "above",
+        "ngram_gap_1": "above",
+    }
+    assert {m: lines.loc[(m, ""), "side"] for m in expected} == expected
+    assert all(lines.loc[(m, ""), "differs"] for m in expected)
+    # Its words are those of human text, and as many in a document: this must not differ.
+    assert lines.loc[("document_words", ""), "side"] == "inside"
+    assert lines.loc[("document_words", ""), "value"] == 12
+    (said,) = [line for line in page.verdict(found) if "narrow.jsonl" in line]
+    assert "Outside: " in said
+    assert "rare words (3 of 3)" in said
+    assert "not outside: length" in said
+
+
+def test_groups_are_gathered_from_all_files_and_small_ones_are_named(found):
+    table = found.table
+    assert set(table.loc[table["by"] == "group", "name"]) == {"left", "right"}
+    # 75 human-like and 150 narrow documents against 75 human-like ones: 75 of each are compared.
+    assert set(table.loc[table["by"] == "group", "documents"]) == {75}
+    assert part(found, "group", "left")["differs"].any()
+    assert not part(found, "group", "right")["differs"].any()
+    (note,) = [note for note in found.notes if note.startswith("Groups")]
+    assert note == (
+        "Groups leave out 1 groups of fewer than 50 documents, 1 documents without a group."
+    )
+    assert page.verdict(found)[-1].startswith("Of 2 groups 1 stand outside")
+
+
+def test_everything_is_compared_at_one_size(found):
+    files = found.table[found.table["by"] == "file"]
+    assert set(files["documents"]) == {100}
+    assert set(files["words"]) == {100 * 12}
+
+
+def test_p_values_allow_for_all_figures_of_the_audit(found):
+    measured = [row for row in found.rows if row.side]
+    raw = [row.human.p(row.value) for row in measured]
+    order = np.argsort(raw)
+    # Holm: the smallest by as many as there are, the next by one less, never below the last.
+    expected = np.maximum.accumulate(np.sort(raw) * (len(raw) - np.arange(len(raw))))
+    assert np.array([row.p for row in measured])[order] == pytest.approx(np.minimum(expected, 1))
+
+
+def test_repeats_are_counted_over_whole_files(found):
+    same, narrow = found.sources
+    assert (same.repeated, narrow.repeated) == (0, 150 - 15)
+    assert "| 150 | 135 | 90.0% |" in page.to_page(found)
+
+
+# --- the yardstick --------------------------------------------------------------------------
+
+
+def values(yardstick: Yardstick, texts: Sequence[str]) -> dict[tuple[str, str], float]:
+    num_words = sum(len(text.split()) for text in texts)
+    return {(m.metric, m.bin): m.value for m in yardstick.measure(texts, num_words)}
+
+
+def test_the_yardstick_itself_is_a_copy_and_a_foreign_text_shares_nothing():
+    texts = language(np.random.default_rng(3), 60)
+    yardstick = Yardstick(texts)
+    own = values(yardstick, texts)
+    other = values(yardstick, [text.replace("w", "x") for text in texts])
+    nothing = dict.fromkeys([f"ngram_gap_{n}" for n in (1, 2, 3)] + ["unseen_mass"], 0.0)
+    everything = dict.fromkeys(
+        ["copied_documents", "near_copied_documents", "surviving_rare_types"], 1.0
+    )
+    for name, value in (nothing | everything).items():
+        assert (own[name, ""], other[name, ""]) == pytest.approx((value, 1 - value)), name
+    assert (own["overlap", "8 words"], other["overlap", "8 words"]) == (1, 0)
+    assert other["rare_rate", ""] == 1  # every word is one that human text never has
+    assert math.isnan(own["overlap", "13 words"])  # documents have 12
+
+
+def test_the_detector_tells_what_can_be_told_and_nothing_else():
+    rng = np.random.default_rng(4)
+    yardstick = Yardstick(language(rng, 80), detector=True)
+    same = values(yardstick, language(rng, 80))["detection_auc", ""]
+    narrow = values(yardstick, language(rng, 80, types=40))["detection_auc", ""]
+    # The standard error of an AUC of 80 against 80 is sqrt(161 / (12 * 80 * 80)) = 0.046.
+    assert abs(same - 0.5) < 4 * 0.046
+    assert narrow > 0.9
+
+
+# --- the ceiling ----------------------------------------------------------------------------
+
+
+def test_the_examples_in_the_docstrings_hold():
+    for path in AUDITING:
+        module = __import__(f"textmad.auditing.{path.stem}", fromlist=["_"])
+        assert doctest.testmod(module).failed == 0
+
+
+def test_one_more_human_text_falls_outside_its_range_one_time_in_twenty():
+    rng, n, size, num = np.random.default_rng(5), 60, 150, 500
+    outside = 0
+    for _ in range(num):
+        half = rng.normal(size=size)
+        samples = rng.permuted(np.tile(half, (20, 1)), axis=1)[:, :n].mean(axis=1)
+        found = ceiling(samples.tolist(), n / size)
+        outside += not found.low <= rng.normal(size=n).mean() <= found.high
+    # 5 %, of which the standard error is sqrt(0.05 * 0.95 / 500) = 1 %
+    assert 0.05 - 4 * 0.01 < outside / num < 0.05 + 4 * 0.01
+
+
+def test_samples_that_all_agree_leave_room_for_one_thing_in_n():
+    found = ceiling([0.0] * 20, 0.25, least_spread=1 / 100)
+    # 1/100 x sqrt(1 + 0.25 + 0.75 / 20), times the 97.5 % point of t with 19 degrees of freedom
+    assert found.high == pytest.approx(0.01 * math.sqrt(1.2875) * 2.093024, rel=1e-6)
+    assert found.p(found.high) == pytest.approx(0.05)
+    exact = ceiling([12.0] * 20, 0.25)
+    assert (exact.p(12.0), exact.p(12.1)) == (1.0, 0.0)
+    assert math.isnan(exact.p(math.nan))
+    assert math.isnan(ceiling([1.0, math.nan], 0.25).p(1.0))
+
+
+@pytest.mark.parametrize("expected", [0.3, 3.0])
+def test_a_few_copies_by_chance_are_no_finding(expected):
+    rng, num, n = np.random.default_rng(6), 500, 500
+    counts = rng.poisson(expected, (num, 21)) / n
+    found = [ceiling(row[1:].tolist(), 0.0, one=1 / n).p(row[0]) for row in counts]
+    # A p-value below 0.002 decides where 28 figures are looked at; here 500 x 0.002 = 1.
+    assert sum(p < 0.002 for p in found) <= 1 + 3 * 1
+    # Where human text has none, k copies lie (sqrt(k + 3/8) - sqrt(3/8)) / (sqrt(1.05) / 2) out,
+    # four 2.9 and six 3.7; t with 19 degrees of freedom has 0.002 beyond 3.58.
+    nothing = ceiling([0.0] * 20, 0.0, one=1 / n)
+    assert nothing.p(4 / n) > 0.002 > nothing.p(6 / n)
+
+
+# --- sources --------------------------------------------------------------------------------
+
+
+def test_what_is_left_out_of_a_file_is_counted(tmp_path):
+    texts = ["one two", "", "   ", "one two", "a " * 30]
+    read = read_source(str(write(tmp_path / "some.jsonl", texts)), max_words=10)
+    assert (len(read.documents), read.empty, read.too_long, read.repeated) == (2, 2, 1, 1)
+
+
+def test_a_reddit_dump_has_its_subreddits_as_groups(tmp_path):
+    path = tmp_path / "dump.jsonl"
+    fields = {"link_id": "t3_1", "score": 1, "created_utc": 0}
+    lines = [{"body": f"text {i}", "subreddit": "ab"[i % 2], **fields} for i in range(5)]
+    lines.append({"body": "[deleted]", "subreddit": "a", **fields})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    read = read_source(str(path), group="subreddit", form="reddit")
+    groups = rows_by_group([read])
+    assert {name: rows.tolist() for name, [(_, rows)] in groups.items()} == {
+        "a": [0, 2, 4],
+        "b": [1, 3],
+    }
+    assert (len(read.documents), read.deleted) == (5, 1)
+    with pytest.raises(tm.RecipeError, match="--group: has no effect on a reddit source"):
+        read_source(str(path), group="author", form="reddit")
+
+
+# --- what is written ------------------------------------------------------------------------
+
+
+def test_where_a_file_lies_does_not_matter(corpora, tmp_path):
+    figures = []
+    for path in (corpora / "same.jsonl", tmp_path / "elsewhere.jsonl"):
+        path.write_bytes((corpora / "same.jsonl").read_bytes())
+        found = tm.audit([path], corpora / "human.jsonl", documents=20, min_documents=20)
+        figures.append(found.table.drop(columns="name"))
+    pd.testing.assert_frame_equal(*figures)
+
+
+def test_the_same_audit_again_writes_the_same_bytes(corpora, tmp_path):
+    pages = []
+    for _ in range(2):
+        found = tm.audit(
+            [corpora / "same.jsonl"], corpora / "human.jsonl", documents=20, min_documents=20
+        )
+        pages.append([path.read_bytes() for path in auditing.write_audit(found, tmp_path)])
+    assert pages[0] == pages[1]
+
+
+def test_the_files_hold_the_figures(found, tmp_path):
+    paths = auditing.write_audit(found, tmp_path / "found")
+    assert [path.name for path in paths] == ["audit.md", "audit.csv", "audit.parquet"]
+    pd.testing.assert_frame_equal(pd.read_parquet(paths[2]), found.table)
+    with paths[1].open() as file:
+        assert len(list(csv.DictReader(file))) == len(found.rows)
+
+
+def test_every_metric_has_a_name_for_readers(found):
+    assert {row.metric for row in found.rows} < set(findings.MEASURED)
+    assert "nan" not in page.to_page(found)
+
+
+def test_a_value_that_is_missing_says_why(found):
+    text = page.to_page(found)
+    assert "Verbatim overlap with the reference, 13 words" in text
+    assert "same.jsonl): no document of 13 words." in text
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"texts": []}, "texts: expected at least one file"),
+        ({"texts": ["same.jsonl", "same.jsonl"]}, "same.jsonl: is given twice; delete one"),
+        ({"texts": ["human.jsonl"]}, "human.jsonl: is the reference itself"),
+        ({"texts": ["none.jsonl"]}, "none.jsonl: no such file; the path is relative to"),
+        ({"texts": ["empty.jsonl"]}, "empty.jsonl: "),
+        ({"texts": ["blank.jsonl"]}, "blank.jsonl: no document is left: 60 are empty"),
+        ({"texts": ["wordless.jsonl"]}, "wordless.jsonl: 60 of its documents hold no word"),
+        ({"reference": "wordless.jsonl", "min_documents": 15}, "wordless.jsonl: .* hold no word"),
+        (
+            {"texts": ["small.jsonl"]},
+            "small.jsonl: 49 documents; at least 50 are needed. Give more",
+        ),
+        ({"min_documents": 1}, "--min-documents: 1: expected at least 2"),
+        ({"documents": 10}, "--documents: 10: expected at least --min-documents, 50"),
+        (
+            {"reference": "same.jsonl", "texts": ["human.jsonl"]},
+            "same.jsonl: 160 documents; at least 200 are needed as a reference: a half gives "
+            "samples of 50. Give more text, or lower --min-documents",
+        ),
+        ({"text_column": "body"}, "(?s)human.jsonl: .*no field 'body'.*--text-column"),
+        ({"group": "forum"}, "(?s)same.jsonl: .*no field 'forum'.*--group"),
+        ({"group": "board", "min_documents": 80}, "--group board: no group has 80 documents"),
+    ],
+)
+def test_a_corpus_that_cannot_be_audited_is_refused(
+    corpora: Path, monkeypatch, options: dict[str, object], message: str
+):
+    monkeypatch.chdir(corpora)
+    Path("empty.jsonl").touch()
+    write(Path("blank.jsonl"), [" "] * 60)
+    write(Path("wordless.jsonl"), ["!?"] * 60)
+    write(Path("small.jsonl"), ["some words"] * 49)
+    given = {"texts": ["same.jsonl"], "reference": "human.jsonl"} | FEW | {"documents": 200}
+    with pytest.raises(tm.CorpusError, match=message):
+        tm.audit(**(given | options))
