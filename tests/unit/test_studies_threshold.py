@@ -207,7 +207,7 @@ def pretended(measured_runs, monkeypatch):
             yield run, None
 
     monkeypatch.setattr(conduct, "in_this_process", compute)
-    monkeypatch.setattr(conduct, "_threads_each", lambda jobs: 1)
+    monkeypatch.setattr(conduct, "threads_each", lambda jobs: 1)
     return computed, fails
 
 
