@@ -215,26 +215,29 @@ class Suite:
             Side("plain", "benchmarks.generation:plain", settings),
             Side("ours", "benchmarks.generation:ours", settings),
         ]
+        if (num_processes := self._most_processes()) > 1:
+            sides.append(_whole_run("several", num_processes, settings))
         measured = whole_processes(sides, self.size.generation_turns)
-        yield _compared("generation", "whole process", measured, {})
+        several = measured.pop("several", None)
+        yield _compared("generation", "whole run", measured, {})
+        if several is not None:
+            measured["ours"] = several
+            yield _compared("generation", f"whole run by {num_processes} processes", measured, {})
 
     def _processes(self) -> Iterator[list[Result]]:
-        num_gpus = call("torch.cuda:device_count") if self.cuda else 0
-        num_processes = num_gpus if self.cuda else 2
+        num_processes = self._most_processes()
         if num_processes < 2:
             return  # a single GPU has nobody to share with
-        settings = {
-            **self._generation_settings(),
-            "generations": 1,
-            "cpu_threads": max(1, (os.cpu_count() or 1) // num_processes),
-        }
-        make = "benchmarks.processes:textmad_run"
+        settings = {**self._generation_settings(), "generations": 1}
         sides = [
-            Side("one process", make, {**settings, "num_processes": 1}),
-            Side("ours", make, {**settings, "num_processes": num_processes}),
+            _whole_run("one process", 1, settings, num_processes),
+            _whole_run("ours", num_processes, settings),
         ]
         measured = whole_processes(sides, self.size.generation_turns)
         yield _compared("processes", f"whole run by {num_processes}", measured, {})
+
+    def _most_processes(self) -> int:
+        return int(call("torch.cuda:device_count")) if self.cuda else 2
 
     def _generation_settings(self) -> dict[str, Any]:
         return {
@@ -272,6 +275,15 @@ class Suite:
 
 def _sampler(name: str, settings: dict[str, Any], rows: tuple[int, ...]) -> Side:
     return Side(name, f"benchmarks.sampling:{name}", {**settings, "rows": rows})
+
+
+def _whole_run(
+    name: str, num_processes: int, settings: dict[str, Any], sharing: int | None = None
+) -> Side:
+    """A run whose processes have the threads that `sharing` of them leave each."""
+    threads = max(1, (os.cpu_count() or 1) // (sharing or num_processes))
+    settings = {**settings, "num_processes": num_processes, "cpu_threads": threads}
+    return Side(name, "benchmarks.processes:textmad_run", settings)
 
 
 def _compared(

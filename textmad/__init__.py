@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TextmadError,
     )
     from textmad.evaluators.protocol import Measurement, Snapshot
+    from textmad.models.encoder import open_encoder
     from textmad.planning import make_plan
     from textmad.recipe import Recipe, load_recipe
     from textmad.recursion import run
@@ -65,6 +66,7 @@ __all__ = [
     "load_recipe",
     "load_study",
     "make_plan",
+    "open_encoder",
     "run",
     "stats",
     "study",
@@ -87,6 +89,7 @@ _HOMES = {
     "Study": "textmad.studies",
     "load_study": "textmad.studies",
     "make_plan": "textmad.planning",
+    "open_encoder": "textmad.models.encoder",
     "run": "textmad.recursion",
     "Comparison": "textmad.report",
     "compare": "textmad.report",

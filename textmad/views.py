@@ -125,6 +125,7 @@ class Views:
             "cross_entropy": lambda texts: expecting(model).cross_entropy(texts, base),
             "encode": self._base.encode,
             "vocabulary_size": self._base.vocabulary_size,
+            "open_encoder": self._open_encoder,
         }
 
     def _record(self, records: Records, name: str, facts: Mapping[str, Any]) -> None:

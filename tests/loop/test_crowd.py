@@ -89,3 +89,17 @@ def test_the_scorers_of_ones_own_are_on_record_wherever_they_stand(
         "tests_own_taste:short",
         "words(markers.txt)",
     }
+
+
+def test_a_crowd_taught_with_an_encoder_finds_it_again_by_its_name(
+    recipe: tm.Recipe, run: tm.Run, tiny_gpt2_folder: Path, tmp_path: Path
+):
+    encoder = tm.open_encoder(str(tiny_gpt2_folder))
+    taught = tm.learned_votes.fit(run.human, encoder)
+    tm.learned_votes.save(taught, tmp_path / "votes")
+    scorer = f"learned_votes({tmp_path / 'votes'})"
+    short = recipe.replace(generations=0, curate=[Upvotes(scorer, noise=0)], evaluate=[])
+    table = tm.run(short, tmp_path / "run").candidates(0).to_pandas()
+    scores = taught.score(table["text"].tolist(), encoder)
+    assert table[f"reward_{scorer}"].tolist() == scores
+    assert scores != tm.learned_votes.fit(run.human).score(table["text"].tolist())

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,6 +161,77 @@ def test_a_stored_one_gives_the_same_scores_to_the_last_bit(model, voted, tmp_pa
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     save(stored, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# --- with an encoder ------------------------------------------------------------------------
+
+
+class Marks:
+    """Sees the marks that no word holds, and a little of where a text stands among others."""
+
+    name, digest = "models/marks", "0123456789abcdef"
+
+    def embed(self, texts):
+        return [
+            np.array([text.count("!"), text.count("?"), 7.0]) + 1e-9 * place
+            for place, text in enumerate(texts)
+        ]
+
+
+@pytest.fixture(scope="module")
+def shouted():
+    """Half of the votes' variance follows exclamation marks, half the words."""
+    rng = np.random.default_rng(8)
+    texts = [text + "!" * rng.integers(4) for text in texts_of(500, rng)]
+    liked = np.array([liked_share(text.rstrip("!")) for text in texts])
+    marks = np.array([text.count("!") for text in texts])
+    return corpus((liked / liked.std() + marks / marks.std()).tolist(), texts)
+
+
+def test_an_encoder_says_what_the_words_do_not(shouted):
+    report = fit(shouted, Marks()).report
+    found = report["cross_validated"]["spearman"]
+    # Either half of a variance has a correlation of 0.7 with the whole.
+    assert found["text"] > 0.8
+    assert 0.5 < found["words"] < 0.75
+    assert found["words"] == fit(shouted).report["cross_validated"]["spearman"]["text"]
+    assert report["encoder"] == "models/marks"
+
+
+def test_with_an_encoder_too_the_order_of_texts_changes_no_bit_of_their_scores(shouted):
+    model, texts = fit(shouted, Marks()), shouted["text"][:]
+    scores = model.score(texts, Marks())
+    assert model.score(texts[::-1], Marks())[::-1] == scores
+    assert model.score([], Marks()) == []
+
+
+def test_a_stored_one_opens_its_encoder_and_takes_no_other(shouted, tmp_path):
+    model = fit(shouted, Marks())
+    save(model, tmp_path)
+    stored, texts = load(tmp_path), shouted["text"][:40]
+    assert stored.score(texts, Marks()) == model.score(texts, Marks())
+    opened = []
+
+    def open_encoder(name):
+        opened.append(name)
+        return Marks()
+
+    given = replace(context(documents({"text": []})), open_encoder=open_encoder)
+    found = scored(f"learned_votes({tmp_path})", documents({"text": texts}), given)
+    assert found.tolist() == model.score(texts, Marks())
+    assert opened == ["models/marks"]
+    changed = Marks()
+    changed.digest = "fedcba9876543210"
+    for encoder, called in (
+        (None, "no encoder"),
+        (changed, "the encoder models/marks (SHA-256 fedcba98)"),
+    ):
+        with pytest.raises(CurationError) as caught:
+            stored.score(texts, encoder)
+        assert str(caught.value) == (
+            "learned_votes: learned with the encoder models/marks (SHA-256 01234567), but asked "
+            f"to score with {called}; give the same, or learn again with scripts/learn_votes.py"
+        )
 
 
 def damaged(folder):

@@ -222,13 +222,13 @@ def test_an_encoder_sees_both_ways_and_leaves_padding_out(encoder_folder, tiny_m
 
 
 def test_an_encoder_that_is_not_safe_or_not_there_is_refused(encoder_folder, tmp_path):
-    with pytest.raises(ModelError, match=r"^embedding\.encoder: no/such/one: expected tiny-gpt2, "):
+    with pytest.raises(ModelError, match=r"^encoder: no/such/one: expected tiny-gpt2, "):
         open_encoder("no/such/one")
     (tmp_path / "pytorch_model.bin").touch()
-    with pytest.raises(ModelError, match=r"^embedding\.encoder: .* as pickles only"):
+    with pytest.raises(ModelError, match=r"^encoder: .* as pickles only"):
         open_encoder(str(tmp_path))
     for path in encoder_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "tokenizer.json").unlink()
-    with pytest.raises(ModelError, match=r"^embedding\.encoder: .*: no tokenizer\.json in "):
+    with pytest.raises(ModelError, match=r"^encoder: .*: no tokenizer\.json in "):
         open_encoder(str(tmp_path))

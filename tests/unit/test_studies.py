@@ -127,6 +127,22 @@ def test_the_human_control_may_be_told_which_text(human):
     assert names(study) == ["base", "human only"]
 
 
+def test_the_human_control_may_learn_as_much_as_the_arms_human_text_to_which_model_text_is_added():
+    arms = {
+        "a": {"mix.human_tokens": 200},
+        "b": {"mix": {"human_tokens": 200, "model_tokens": 900}},
+        "c": {"mix.human_tokens": 300},
+    }
+    study = read(arms=arms, controls={"tokens": "human"})
+    of = {arm.of: arm.recipe.mix for arm in study.arms if arm.control == "human"}
+    assert [(key, mix.human_tokens, mix.model_tokens) for key, mix in of.items()] == [
+        (("a", "b"), 200, 0),
+        (("c",), 300, 0),
+    ]
+    alone = read(arms={"a": {"mix.human_tokens": 0}}, controls={"tokens": "human"})
+    assert names(alone) == ["a"]  # nothing that it could be added to
+
+
 def test_arms_of_one_budget_share_the_human_control_and_others_have_their_own():
     shared = read(axes={"sample.temperature": [0.8, 0.9]}, arms={"a": {}})
     # What is drawn is drawn at the arm's temperature, so that the texts can be compared.

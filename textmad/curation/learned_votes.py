@@ -6,6 +6,10 @@
     model.report["cross_validated"]["auc_median"]     # {'text': 0.56, 'length': 0.51}
     tm.learned_votes.save(model, "models/votes")  # the scorer learned_votes(models/votes)
 
+Words can be joined by where a text lies in the space of a sentence encoder:
+
+    model = tm.learned_votes.fit(run.human, tm.open_encoder("models/minilm"))
+
 Text alone says little about votes: who posted, when and where counts for more. So a model is never
 without its report, which holds it against length alone on documents it has not seen.
 """
@@ -13,7 +17,7 @@ without its report, which holds it against length alone on documents it has not 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,9 +30,12 @@ from textmad.curation.lengths import log_words
 from textmad.curation.protocol import Context
 from textmad.curation.text_features import (
     NUM_FEATURES,
+    Features,
+    Space,
+    Texts,
     Weighing,
-    hashed_counts,
-    learned_weighing,
+    learned_features,
+    read,
 )
 from textmad.curation.vote_targets import VoteTargets, vote_targets
 from textmad.detection import auc
@@ -37,7 +44,8 @@ from textmad.store import file_digest
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from scipy.sparse import csr_matrix
+
+    from textmad.models.encoder import Encoder
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,43 +59,58 @@ _SHRINKAGE = 30.0
 
 @dataclass(frozen=True, eq=False)
 class LearnedVotes:
-    """A ridge regression from words to the percentile of votes.
+    """A ridge regression from words, and perhaps an encoder's vectors, to the votes' percentile.
 
     Attributes:
-        weighing: the words that it knows.
-        weights: of the regression, one a known word.
+        features: the words that it knows, and the space of the encoder's vectors.
+        weights: of the regression, one a feature.
         intercept: of the regression.
+        encoder: {"name", "sha256"} of the encoder; empty without one.
         report: what it learned from, and how well it does on documents it has not seen.
     """
 
-    weighing: Weighing
+    features: Features
     weights: Floats
     intercept: float
+    encoder: Mapping[str, str]
     report: dict[str, Any]
 
-    def score(self, texts: Sequence[str]) -> list[float]:
-        """The percentile that each text's votes are expected to have, near 0.5."""
-        return self._of_counts(hashed_counts(texts)).tolist() if texts else []
+    def score(self, texts: Sequence[str], encoder: Encoder | None = None) -> list[float]:
+        """The percentile that each text's votes are expected to have, near 0.5.
 
-    def _of_counts(self, counts: csr_matrix) -> Floats:
-        scores: Floats = self.weighing.rows(counts) @ self.weights + self.intercept
+        Raises:
+            CurationError: `encoder` is not the one that it learned with.
+        """
+        self._require(encoder)
+        return self._of(read(texts, encoder)).tolist() if texts else []
+
+    def _of(self, texts: Texts) -> Floats:
+        scores: Floats = self.features.rows(texts) @ self.weights + self.intercept
         return scores
 
+    def _require(self, encoder: Encoder | None) -> None:
+        given = _facts_of(encoder)
+        if given != self.encoder:
+            raise CurationError(
+                f"learned_votes: learned with {_called(self.encoder)}, but asked to score with "
+                f"{_called(given)}; give the same, or learn again with scripts/learn_votes.py"
+            )
 
-def fit(corpus: Dataset) -> LearnedVotes:
+
+def fit(corpus: Dataset, encoder: Encoder | None = None) -> LearnedVotes:
     """Learn from a corpus's own votes (columns text, votes, community, time, conversation).
 
     The target is `vote_targets`'s. The report's `cross_validated` has, for the text and for length
     alone (a line in log(1 + words)), the means over five folds of: `auc_median`, upper against
     lower half; `auc_quarters`, top against bottom quarter; `spearman`. No conversation stands on
-    both sides of a fold.
+    both sides of a fold. With an encoder, `words` beside them is the text without it.
 
     Raises:
         CurationError: there are no votes, too few, or all are equal.
     """
     target = vote_targets(corpus)
-    counts = hashed_counts(target.texts)
-    return _ridge(counts, target.values, _report(counts, target))
+    texts, facts = read(target.texts, encoder), _facts_of(encoder)
+    return _ridge(texts, target.values, facts, _report(texts, target, facts))
 
 
 def save(model: LearnedVotes, folder: str | Path) -> None:
@@ -96,9 +119,12 @@ def save(model: LearnedVotes, folder: str | Path) -> None:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({**model.weighing._asdict(), "weights": model.weights}, folder / WEIGHTS)
+    weighing, space = model.features
+    tensors = weighing._asdict() | (space._asdict() if space else {}) | {"weights": model.weights}
+    save_file(tensors, folder / WEIGHTS)
     facts = {
         "features": NUM_FEATURES,
+        "encoder": dict(model.encoder),
         "intercept": model.intercept,
         "sha256": file_digest(folder / WEIGHTS),
         "report": model.report,
@@ -123,8 +149,12 @@ def load(folder: str | Path) -> LearnedVotes:
         if facts["features"] != NUM_FEATURES:
             raise ValueError(f"{facts['features']} features, expected {NUM_FEATURES}")
         tensors = load_file(folder / WEIGHTS)
-        weighing = Weighing(tensors["columns"], tensors["rarity"])
-        return LearnedVotes(weighing, tensors["weights"], facts["intercept"], facts["report"])
+        features = Features(
+            Weighing(tensors["columns"], tensors["rarity"]),
+            Space(tensors["middle"], tensors["spread"]) if facts["encoder"] else None,
+        )
+        weights, intercept = tensors["weights"], facts["intercept"]
+        return LearnedVotes(features, weights, intercept, facts["encoder"], facts["report"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CurationError(
             f"learned_votes: {folder}: no learned votes can be read there ({error}); store them "
@@ -148,22 +178,26 @@ _fitted_once = lru_cache(maxsize=1)(fit)
 # --- how good it is -------------------------------------------------------------------------
 
 
-def _ridge(counts: csr_matrix, values: Floats, report: dict[str, Any]) -> LearnedVotes:
+def _ridge(
+    texts: Texts, values: Floats, encoder: Mapping[str, str], report: dict[str, Any]
+) -> LearnedVotes:
     from sklearn.linear_model import Ridge
 
-    weighing = learned_weighing(counts)
-    ridge: Any = Ridge(alpha=_SHRINKAGE, solver="lsqr").fit(weighing.rows(counts), values)
-    return LearnedVotes(weighing, ridge.coef_, float(ridge.intercept_), report)
+    features = learned_features(texts)
+    ridge: Any = Ridge(alpha=_SHRINKAGE, solver="lsqr").fit(features.rows(texts), values)
+    return LearnedVotes(features, ridge.coef_, float(ridge.intercept_), encoder, report)
 
 
-def _report(counts: csr_matrix, target: VoteTargets) -> dict[str, Any]:
+def _report(texts: Texts, target: VoteTargets, encoder: Mapping[str, str]) -> dict[str, Any]:
     lengths = log_words(target.texts)
-    found: dict[str, list[dict[str, float]]] = {"text": [], "length": []}
+    sides = {"text": texts} | ({"words": texts._replace(vectors=None)} if encoder else {})
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in (*sides, "length")}
     for fold in range(FOLDS):
         held_out = target.groups % FOLDS == fold  # groups are numbered by hash
         learned, truth = target.values[~held_out], target.values[held_out]
-        model = _ridge(counts[~held_out], learned, {})
-        found["text"].append(_quality(model._of_counts(counts[held_out]), truth))
+        for name, side in sides.items():
+            model = _ridge(side.take(~held_out), learned, {}, {})
+            found[name].append(_quality(model._of(side.take(held_out)), truth))
         slope = np.cov(lengths[~held_out], learned)[0, 1]  # which way it goes is all that counts
         found["length"].append(_quality(lengths[held_out] * np.sign(slope), truth))
     figures = {
@@ -177,6 +211,7 @@ def _report(counts: csr_matrix, target: VoteTargets) -> dict[str, Any]:
         "left_out": target.left_out,
         "votes_of": "conversations" if target.whole_conversations else "documents",
         "length_regressed_out": target.whole_conversations,
+        "encoder": encoder.get("name"),
         "folds": FOLDS,
         "cross_validated": figures,
         "warning": _warning(figures["spearman"], num_groups),
@@ -216,3 +251,16 @@ def _warning(spearman: dict[str, float | None], num_groups: int) -> str:
         f"on documents it has not seen ({num_groups:,} conversations); what it votes up means "
         "little"
     )
+
+
+# --- which encoder --------------------------------------------------------------------------
+
+
+def _facts_of(encoder: Encoder | None) -> dict[str, str]:
+    return {} if encoder is None else {"name": encoder.name, "sha256": encoder.digest}
+
+
+def _called(encoder: Mapping[str, str]) -> str:
+    if not encoder:
+        return "no encoder"
+    return f"the encoder {encoder['name']} (SHA-256 {encoder['sha256'][:8]})"

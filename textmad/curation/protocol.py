@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from textmad.models import TokenMoments
+    from textmad.models.encoder import Encoder
 
 DECISION = ("kept", "score", "filter", "reason")
 
@@ -78,6 +79,13 @@ def _no_tokenizer(texts: Sequence[str]) -> Any:
     )
 
 
+def _no_encoder(name: str) -> Any:
+    raise CurationError(
+        f"encoder: {name}: this context opens no encoder: it was made by hand without one; give it "
+        "open_encoder"
+    )
+
+
 Classify = Callable[[Sequence[str]], npt.NDArray[np.float64]]
 """From texts to the probability that each is accepted, `(texts,)`."""
 
@@ -131,6 +139,7 @@ class Context:
         cross_entropy: mean nats, under the model that drew the candidates, of what the base would
             write at each token; an error in the same case.
         fit_classifier: trains a classifier of texts on the run's base model, which stays as it is.
+        open_encoder: opens the encoder of a folder or Hub id, once a run.
         record: takes facts (JSON values) about the judgement under a name, for the run folder;
             a text under "warning" among them is shown to the user.
     """
@@ -147,6 +156,7 @@ class Context:
     base_token_moments: Callable[[Sequence[str]], TokenMoments] = _not_told
     cross_entropy: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]] = _not_told
     fit_classifier: FitClassifier = no_classifier
+    open_encoder: Callable[[str], Encoder] = _no_encoder
     record: Callable[[str, Mapping[str, Any]], None] = forget
 
 

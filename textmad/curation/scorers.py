@@ -224,7 +224,8 @@ def _stored(scorer: str, folder: str) -> ScorerWithContext:
 
     def judge(texts: list[str], context: Context) -> list[float]:
         context.record(scorer, model.report)
-        return model.score(texts)
+        encoder = context.open_encoder(model.encoder["name"]) if model.encoder else None
+        return model.score(texts, encoder)
 
     return judge
 

@@ -1,4 +1,5 @@
-"""Texts as numbers for scikit-learn: hashed words and word pairs, weighed by how rare they are.
+"""Texts as numbers for scikit-learn: hashed words and word pairs, weighed by how rare they are,
+and where a text lies in the space of an encoder.
 
 Hashing needs no vocabulary, so what was learned from a corpus can be passed on without its words.
 """
@@ -14,6 +15,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfTransformer
+
+    from textmad.models import Embeds
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,6 +63,76 @@ def _unfitted() -> TfidfTransformer:
     from sklearn.feature_extraction.text import TfidfTransformer
 
     return TfidfTransformer(sublinear_tf=True)
+
+
+class Texts(NamedTuple):
+    """As far as they are read."""
+
+    counts: csr_matrix  # as of `hashed_counts`
+    vectors: Floats | None  # (texts, hidden size) of an encoder
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> Texts:
+        """Those for which `chosen` is true."""
+        vectors = None if self.vectors is None else self.vectors[chosen]
+        return Texts(self.counts[chosen], vectors)
+
+
+def read(texts: Sequence[str], encoder: Embeds | None = None) -> Texts:
+    """Texts as counts and, with an encoder, as vectors.
+
+    The last bits of a vector depend on which texts an encoder reads together, so it reads them in
+    an order of their own.
+    """
+    counts = hashed_counts(texts)
+    if encoder is None:
+        return Texts(counts, None)
+    different, places = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    return Texts(counts, np.array(encoder.embed(different.tolist()), np.float64)[places])
+
+
+class Space(NamedTuple):
+    """How an encoder's vectors stand beside words."""
+
+    middle: Floats  # (hidden size,): the mean vector
+    spread: Floats  # (hidden size,): standard deviations, times the root of the hidden size
+
+    def rows(self, vectors: Floats) -> Floats:
+        """Of mean squared length 1, to which each coordinate gives as much."""
+        found: Floats = (vectors - self.middle) / self.spread
+        return found
+
+
+class Features(NamedTuple):
+    """Which words are known, and where an encoder's vectors usually lie."""
+
+    weighing: Weighing
+    space: Space | None
+
+    def rows(self, texts: Texts) -> csr_matrix:
+        """One column a known word, then one a coordinate of the space."""
+        from scipy.sparse import csr_matrix, hstack
+
+        words = self.weighing.rows(texts.counts)
+        if self.space is None or texts.vectors is None:
+            return words
+        return hstack([words, csr_matrix(self.space.rows(texts.vectors))], format="csr")
+
+
+def learned_features(texts: Texts) -> Features:
+    """Of the texts to learn from."""
+    return Features(
+        learned_weighing(texts.counts),
+        None if texts.vectors is None else _learned_space(texts.vectors),
+    )
+
+
+def _learned_space(vectors: Floats) -> Space:
+    deviations = vectors.std(axis=0)
+    # A coordinate that is the same for all but its last bits says nothing.
+    moving = deviations > 1e-6 * np.abs(vectors).max()
+    return Space(
+        vectors.mean(axis=0), np.where(moving, deviations, np.inf) * np.sqrt(vectors.shape[1])
+    )
 
 
 def fit_text_classifier(

@@ -17,7 +17,7 @@ from textmad.recipe import ModelSettings, SampleSettings
 from textmad.store import file_digest
 
 BUILT_IN = ("tiny-gpt2",)
-_BASE, _ENCODER = "model.base", "embedding.encoder"  # whose file it is, as messages say
+_BASE, _ENCODER = "model.base", "encoder"  # whose file it is, as messages say
 _SMALL_FILES = ["*.json", "*.model", "*.txt"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -68,7 +68,7 @@ def whole_base(settings: ModelSettings) -> Path:
 
 
 def whole_encoder(name: str) -> Path:
-    """The same of an evaluator's encoder, whatever its architecture.
+    """The same of an encoder, whatever its architecture.
 
     Raises:
         ModelError: it cannot be fetched, lacks a file, is nothing but pickles, or wants to run its

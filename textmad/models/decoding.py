@@ -128,7 +128,8 @@ class _Documents:
         documents taken out are put back for that case.
         """
         turn, missing = self._whole, self._num_tokens - self._held
-        while missing > 0 and turn <= max(drawn, default=-1):
+        last = max(drawn, default=-1)
+        while missing > 0 and turn <= last:
             missing -= self._done[turn].tokens if turn in self._done else drawn.get(turn, 0)
             turn += 1
         return [other for other in drawn if other >= turn]

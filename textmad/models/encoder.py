@@ -1,4 +1,4 @@
-"""An encoder beside the base model, for evaluators that ask where a text lies in its space."""
+"""An encoder beside the base model, for those that ask where a text lies in its space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from textmad.errors import ModelError
 from textmad.models import processes
-from textmad.models.base_files import whole_encoder
+from textmad.models.base_files import base_digest, whole_encoder
 from textmad.models.loading import without_bars
 
 if TYPE_CHECKING:
@@ -23,9 +23,17 @@ _LONGEST = 512  # tokens, where neither the network nor its tokenizer says
 
 
 class Encoder:
-    """A network that reads texts and writes none, such as a sentence encoder."""
+    """A network that reads texts and writes none, such as a sentence encoder.
 
-    def __init__(self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    Attributes:
+        name: under which it was opened.
+        digest: of its files.
+    """
+
+    def __init__(
+        self, name: str, digest: str, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        self.name, self.digest = name, digest
         self._network, self._tokenizer = network, tokenizer
         positions = getattr(network.config, "max_position_embeddings", _LONGEST)
         self._longest = min(positions, tokenizer.model_max_length)
@@ -71,12 +79,13 @@ def open_encoder(name: str) -> Encoder:
     """
     folder = whole_encoder(name)
     try:
-        return Encoder(_open(folder), AutoTokenizer.from_pretrained(folder, **_SAFE))
+        tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFE)
+        return Encoder(name, base_digest(folder), _open(folder), tokenizer)
     except ModelError:
         raise
     except Exception as error:  # whatever a damaged file makes a parser raise
         raise ModelError(
-            f"embedding.encoder: {name}: cannot be opened ({type(error).__name__}: {error})"
+            f"encoder: {name}: cannot be opened ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -93,7 +102,7 @@ def _open(folder: Path) -> PreTrainedModel:
     lacking += sorted(map(str, report["mismatched_keys"]))
     if lacking:
         raise ModelError(
-            f"embedding.encoder: {folder}: the weights do not fit config.json: {len(lacking)} "
+            f"encoder: {folder}: the weights do not fit config.json: {len(lacking)} "
             f"tensors are missing or of another shape, the first is {lacking[0]}"
         )
     opened: PreTrainedModel = network.requires_grad_(False).to(processes.device()).eval()

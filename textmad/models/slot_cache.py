@@ -153,24 +153,30 @@ class SlotCache:
 
     # --- another size -----------------------------------------------------------------------
 
+    @torch.inference_mode()
     def resize(self, kept: np.ndarray, length: int) -> None:
         """Keep only the slots `kept`, with room for documents of `length` (no less than before)."""
-        row_of, old_slots, old_page = self._row_of[:, kept], self.num_slots, self._page
+        row_of, old_slots = self._row_of[:, kept], self.num_slots
+        old_page, old_length = self._page, self.length
         self._lay_out(len(kept), length)
         sources, targets = [], []
         for number, rows in enumerate(row_of):
-            held = np.flatnonzero(rows >= 0)
-            new_rows = np.arange(len(held))
-            self._row_of[number, held], self._slot_of[number, new_rows] = new_rows, held
-            sources.append(number * old_slots + rows[held])
+            there = np.flatnonzero(rows >= 0)
+            new_rows = np.arange(len(there))
+            self._row_of[number, there], self._slot_of[number, new_rows] = new_rows, there
+            sources.append(number * old_slots + rows[there])
             targets.append(number * len(kept) + new_rows)
         source = torch.from_numpy(np.concatenate(sources)).to(self._device)
         target = torch.from_numpy(np.concatenate(targets)).to(self._device)
+        fits = len(kept) <= old_slots and length <= old_length
         for layers in (self._keys, self._values):
             for layer, old in enumerate(layers):
                 if old is not None:
-                    new = layers[layer] = self._zeros(old.shape[-1])
-                    new[target, :, :old_page] = old[source]
+                    held, size = old[source], old.shape[-1]
+                    # What a row held before is finite, and weighs nothing behind the mask.
+                    room = old[: self._num_pages * len(kept)] if fits else self._zeros(size)
+                    room[target, :, :old_page] = held
+                    layers[layer] = room
 
 
 def _attend(

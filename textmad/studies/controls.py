@@ -13,19 +13,10 @@ from textmad.studies.arms import Arm, recipe_key
 from textmad.studies.settings import ControlSettings
 
 
-def with_controls(
-    arms: Sequence[Arm], asked: ControlSettings, *, as_much_human: bool = False
-) -> list[Arm]:
-    """The arms and, after them, the controls that are not among them already.
-
-    Human text alone is as much as all text of an arm or, `as_much_human`, as its human text.
-    """
+def with_controls(arms: Sequence[Arm], asked: ControlSettings) -> list[Arm]:
+    """The arms and, after them, the controls that are not among them already."""
     arms = list(arms)
-    human = [
-        (arm, _human_only(arm.recipe, asked.human, as_much_human))
-        for arm in arms
-        if asked.human != "none"
-    ]
+    human = [(arm, _human_only(arm.recipe, asked)) for arm in arms if asked.human != "none"]
     found: dict[str, Arm] = {}
     for arm, recipe in human:
         if recipe is not None:
@@ -52,16 +43,17 @@ def _beside(arms: list[Arm], control: Arm) -> list[Arm]:
     return [*arms, control]
 
 
-def _human_only(recipe: Recipe, human: str, as_much_human: bool) -> Recipe | None:
+def _human_only(recipe: Recipe, asked: ControlSettings) -> Recipe | None:
     """As many tokens of human text, as many generations, compared on as much text."""
     mix, sample = recipe.mix, recipe.sample
-    if recipe.is_human_only:
+    tokens = mix.human_tokens + (mix.model_tokens if asked.tokens == "all" else 0)
+    if recipe.is_human_only or not tokens:
         return None
     data = recipe.dump()
     data["mix"] = {
-        "human_tokens": mix.human_tokens + (0 if as_much_human else mix.model_tokens),
+        "human_tokens": tokens,
         "model_tokens": 0,
-        "human": mix.human if human == "recipe" else human,
+        "human": mix.human if asked.human == "recipe" else asked.human,
     }
     data["sample"] |= {"oversample": 1.0, "min_tokens": compared_tokens(mix, sample)}
     data["curate"], data["crawl"] = [], None

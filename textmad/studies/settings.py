@@ -21,6 +21,7 @@ class ControlSettings(Settings):
     """The arms that come with a study by themselves."""
 
     human: Literal["recipe", "fixed", "fresh", "none"] = "recipe"  # human text only; none: no arm
+    tokens: Literal["all", "human"] = "all"  # as many as the arm's text has
     twins: bool = True  # of each filter
 
 

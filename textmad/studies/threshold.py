@@ -53,7 +53,10 @@ def begin_search(
     kinds = {arm.recipe.mix.human for arm in arms}
     # An arm without human text no longer knows which kind it had.
     human = kinds.pop() if controls.human == "recipe" and len(kinds) == 1 else controls.human
-    return Search(settings, ControlSettings(human=human, twins=False), (*arms, *chance))
+    alone = ControlSettings(
+        human=human, tokens="human" if settings.share == "added" else "all", twins=False
+    )
+    return Search(settings, alone, (*arms, *chance))
 
 
 def laid_out(search: Search, seeds: Sequence[int], shares: Shares | None = None) -> Study:
@@ -70,10 +73,7 @@ def laid_out(search: Search, seeds: Sequence[int], shares: Shares | None = None)
     ]
     names = {arm.name for arm in arms}
     arms = [replace(arm, of=tuple(name for name in arm.of if name in names)) for arm in arms]
-    added = search.settings.share == "added"
-    return Study(
-        tuple(with_controls(arms, search.controls, as_much_human=added)), tuple(seeds), search
-    )
+    return Study(tuple(with_controls(arms, search.controls)), tuple(seeds), search)
 
 
 def grown(study: Study, path: Path, tell: Callable[[str], None] = lambda line: None) -> Study:
