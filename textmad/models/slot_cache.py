@@ -10,6 +10,8 @@ hides those behind the position.
 
 from __future__ import annotations
 
+import math
+import mmap
 from typing import Any
 
 import numpy as np
@@ -116,9 +118,10 @@ class SlotCache:
         shape = (self._num_pages * self.num_slots, self._heads, self._page, size)
         if self._device.type != "cpu":
             return torch.zeros(shape, dtype=self._dtype, device=self._device)
-        # numpy's zeros take no memory before they are written, as pages that are never needed.
-        num_bytes = int(np.prod(shape)) * self._dtype.itemsize
-        return torch.from_numpy(np.zeros(num_bytes, np.uint8)).view(self._dtype).view(shape)
+        # Mapped, so that rows which are never needed take no memory; what malloc has kept would.
+        num_bytes = math.prod(shape) * self._dtype.itemsize
+        mapped = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return torch.frombuffer(mapped, dtype=self._dtype).view(shape)
 
     def _attend_pages(
         self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
