@@ -124,8 +124,7 @@ def _open(paths: Sequence[Path]) -> tuple[list[Arm], list[str]]:
             "two with a complete generation; runs that differ in the seed alone are one arm"
         )
     usable = {run.path for _, run in begun}
-    idle = [path for _, path in planned if path not in usable]
-    return arms, [f"Left out, without a complete generation: {_list(idle)}."] if idle else []
+    return arms, _left_out([(name, path) for name, path in planned if path not in usable])
 
 
 def _of_study(folder: Path) -> list[tuple[str, Path]]:
@@ -148,6 +147,16 @@ def _tolerances(record: Mapping[str, Any]) -> dict[str, float]:
     """Of the metric that a study seeks the threshold of; none where it seeks none."""
     sought = record.get("threshold")
     return {str(sought["metric"]): float(sought["tolerance"])} if sought else {}
+
+
+def _left_out(idle: Sequence[tuple[str, Path]]) -> list[str]:
+    """The runs that are not compared: of a study arm by arm, else by their folders."""
+    if not idle:
+        return []
+    names = dict.fromkeys(name or str(path) for name, path in idle)
+    runs = {each: [path.name for name, path in idle if name == each] for each in names}
+    said = (f"{each} ({_list(seeds)})" if seeds else each for each, seeds in runs.items())
+    return [f"Left out, without a complete generation: {'; '.join(said)}."]
 
 
 def _is_there(run: Path) -> bool:
@@ -238,6 +247,8 @@ def _cautions(found: Arms) -> list[str]:
         notes.append(f"Not finished: {'; '.join(unfinished)}.")
     if any(run.generations[-1] > last for run in runs):
         notes.append(f"Compared at generation {last}, the last that every run has.")
+    if last == 0:
+        notes.append("Up to generation 0 every arm has learned from human text alone.")
     for arm in arms:
         control = found.controls.get(arm.name, arm)
         single = sorted(set(arm.runs) ^ set(control.runs))

@@ -13,9 +13,9 @@ from textmad.report.tables import ARROWS, Table
 
 _NOTE = (
     "Loss on held-out tokens (nats/token) by how common they are in human text, mean over seeds: "
-    "an arm less its control of the same seed and generation; a control less its own generation "
-    "0. rarest: the rarest types, which make up a tenth of human text; 75-100%: the commonest. "
-    "Where the tail goes first, rare bins rise before common ones."
+    "an arm less its control of the same seed and generation; one that has none, as controls, less "
+    "its own generation 0. rarest: the rarest types, which make up a tenth of human text; 75-100%: "
+    "the commonest. Where the tail goes first, rare bins rise before common ones."
 )
 
 
