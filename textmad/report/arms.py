@@ -249,6 +249,10 @@ def _cautions(found: Arms) -> list[str]:
         notes.append(f"Compared at generation {last}, the last that every run has.")
     if last == 0:
         notes.append("Up to generation 0 every arm has learned from human text alone.")
+    placed = {*found.controls, *(control.name for control in found.controls.values())}
+    alone = [a.name for a in arms if a.name not in placed and not a.recipe.is_human_only]
+    if alone:
+        notes.append(f"Without {found.control}, so set against nothing: {_list(alone)}.")
     for arm in arms:
         control = found.controls.get(arm.name, arm)
         single = sorted(set(arm.runs) ^ set(control.runs))
