@@ -21,7 +21,7 @@ SEEDS = (0, 1, 2)
 COLUMNS = ["arm", "seed", "generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
 HUMAN = tm.Recipe(mix={"human_tokens": 20_000, "model_tokens": 0})
 PURE = tm.Recipe(mix={"model_tokens": 20_000})
-FLAT = {name: (3.0, 3.0, 3.0) for name in BINS}
+FLAT = dict.fromkeys(BINS, (3.0, 3.0, 3.0))
 
 
 def arms(*names, seeds=SEEDS, last=2):
@@ -44,9 +44,8 @@ def losses(arm, by_bin, wobble=0.01, seeds=SEEDS, evaluator="rare_tokens"):
 
 
 def found(*rows, among=("voted",), **rest):
-    return set_against(
-        pd.DataFrame(sum(rows, []), columns=COLUMNS), arms(*among, **rest), ["loss/*"]
-    )
+    table = pd.DataFrame([row for part in rows for row in part], columns=COLUMNS)
+    return set_against(table, arms(*among, **rest), ["loss/*"])
 
 
 VOTED = FLAT | {"rarest": (3.0, 3.4, 3.8), "75-100%": (3.0, 2.9, 2.8)}
