@@ -62,7 +62,7 @@ def choose_control(arms: Sequence[Arm], asked: str | None, record: Mapping[str, 
 
 def _not_begun(controls: Sequence[str]) -> str:
     return (
-        f"control: {'; '.join(controls)}: no run of it has a complete generation; the command that "
+        f"control: {'; '.join(controls)}: no run with a complete generation yet; the command that "
         "began the study resumes it, or name another arm as control"
     )
 
