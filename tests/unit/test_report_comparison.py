@@ -157,6 +157,11 @@ def test_generation_0_alone_is_compared_without_slopes(tmp_path, measured_runs):
     text = comparison_page.to_page_markdown(tm.compare(places))
     assert "generation 0, one seed: Perplexity, held-out 90.00 (0)" in text
     assert "Not finished: " in text
+    assert "Runs are missing or not finished, see under the table: all this may change." in text
+
+
+def test_finished_runs_are_not_called_unfinished(written):
+    assert "may change" not in written[".md"].read_text()
 
 
 @pytest.mark.parametrize("width", [80, 120])

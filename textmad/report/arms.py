@@ -53,6 +53,7 @@ class Arms:
     notes: tuple[str, ...]
     tolerances: Mapping[str, float] = field(default_factory=dict)  # METRIC/SPLIT of a threshold
     own: Own | None = None  # None: the first arm is the control of all others
+    partial: bool = False  # runs are missing or not finished
 
     @property
     def control(self) -> str:
@@ -95,7 +96,8 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
     ordered = sorted(arms, key=lambda arm: arm.name not in first)
     last = min(run.generations[-1] for arm in arms for run in arm.runs.values())
     own = None if isinstance(chosen, str) else chosen
-    found = Arms(tuple(ordered), last, tuple(notes), _tolerances(record), own)
+    partial = bool(notes) or any(not run.complete for arm in arms for run in arm.runs.values())
+    found = Arms(tuple(ordered), last, tuple(notes), _tolerances(record), own, partial)
     _refuse_without_pairs(found.controls, arms)
     return replace(found, notes=(*notes, *_cautions(found)))
 

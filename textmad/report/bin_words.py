@@ -52,7 +52,8 @@ def _more_notes(comparison: Comparison, columns: int) -> list[str]:
     last = comparison.generation
     notes = [
         "shown from: the generation at which a rise is shown, averaged over the generations so "
-        f"far, by one alarm over all bins and generations; >{last}: not by the last."
+        f"far, by one alarm over all bins and generations; >{last}: not by the last. A bin whose "
+        "seeds agree is sure sooner than one that rises as much and varies more."
     ]
     if columns <= last:
         notes.append(f"{columns} of {last + 1} generations are shown.")

@@ -122,6 +122,7 @@ def set_against(
         thresholds=tuple(thresholds(paired, families(arms), arms.last)),
         warnings=tuple(warnings(paired, arms.last)),
         bins=tuple(bin_losses(bins, arms.last)),
+        partial=arms.partial,
     )
 
 

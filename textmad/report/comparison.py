@@ -130,6 +130,7 @@ class Comparison:
     thresholds: tuple[Threshold, ...]
     warnings: tuple[Warned, ...]
     bins: tuple[BinLosses, ...]
+    partial: bool  # runs are missing or not finished
     runs: Mapping[str, Run] = field(default_factory=dict)
 
     @cached_property
