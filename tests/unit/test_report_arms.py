@@ -156,9 +156,7 @@ def study(write, tmp_path):
 def test_a_study_names_its_arms_and_what_has_not_begun_is_said(study):
     found = gather_arms([study()])
     assert names(found) == {"human only": [0, 1], "voted": [0, 1]}
-    assert found.notes[0].startswith("Left out, without a complete generation: ")
-    assert "runs/late/seed-0" in found.notes[0]
-    assert "runs/late/seed-1" in found.notes[0]
+    assert found.notes[0] == "Left out, without a complete generation: late (seed-0, seed-1)."
 
 
 @pytest.fixture
@@ -229,6 +227,20 @@ def test_a_kind_that_has_not_begun_or_loose_runs_do_not_have_is_refused(ranks, w
         gather_arms([write("p"), write("h", HUMAN)], control="twin")
 
 
+def test_a_control_none_of_whose_runs_has_begun_is_refused_as_that(ranks):
+    folders = ranks(begun=("low", "high", "low twin"))
+    with pytest.raises(RunError, match="control: high twin: no run with a complete generation"):
+        gather_arms(folders, control="high twin")
+    with pytest.raises(RunError, match="control: human only; human only of high: no run with"):
+        gather_arms(folders)
+
+
+def test_an_arm_whose_own_control_has_not_begun_is_said_to_be_set_against_nothing(ranks):
+    found = gather_arms(ranks(begun=("human only", "low", "high", "low twin")), control="twin")
+    assert by_control(found) == {"low": "low twin"}
+    assert "Without its twin, so set against nothing: high." in found.notes
+
+
 def test_an_arm_of_a_study_whose_runs_are_of_two_recipes_is_refused(study):
     with pytest.raises(RunError, match=r"voted/seed-1: stands under the arm voted.*epochs"):
         gather_arms([study(VOTED.replace(train={"epochs": 2}))])
@@ -296,6 +308,14 @@ def test_runs_that_are_not_finished_are_used_to_the_last_common_generation(write
     assert found.last == 1
     assert "/p has 1 of 2." in found.notes[0]
     assert found.notes[1] == "Compared at generation 1, the last that every run has."
+
+
+def test_that_generation_0_has_nothing_of_a_model_is_said(write):
+    found = gather_arms([write("p", generations=1), write("h", HUMAN)])
+    assert found.notes[1:] == (
+        "Compared at generation 0, the last that every run has.",
+        "Up to generation 0 every arm has learned from human text alone.",
+    )
 
 
 def test_finished_runs_with_all_seeds_in_pairs_need_no_words(write):

@@ -39,20 +39,39 @@ def comparison(folders):
 
 
 @pytest.fixture(scope="module")
-def written(comparison, tmp_path_factory):
-    """Every file by its ending."""
-    paths = tm.write_comparison(comparison, tmp_path_factory.mktemp("out") / "new" / "folder")
-    return {path.suffix: path for path in paths}
+def paths(comparison, tmp_path_factory):
+    return tm.write_comparison(comparison, tmp_path_factory.mktemp("out") / "new" / "folder")
 
 
-def test_the_folder_holds_each_form_and_nothing_else(written):
+@pytest.fixture(scope="module")
+def written(paths):
+    """The main files by their ending."""
+    return {path.suffix: path for path in paths if path.stem == "comparison"}
+
+
+def test_the_folder_holds_each_form_and_nothing_else(paths, written):
     assert set(written) == {".md", ".csv", ".parquet", ".tex", ".html"}
-    assert sorted(written[".md"].parent.iterdir()) == sorted(written.values())
+    assert sorted(written[".md"].parent.iterdir()) == sorted(paths)
+    assert {path.name for path in paths if path.stem != "comparison"} == {
+        "comparison-generations.tex",
+        *(f"comparison-alarms.{ending}" for ending in ("csv", "parquet", "tex")),
+    }
 
 
-def test_equal_comparisons_give_equal_bytes(folders, written, tmp_path):
-    for path in tm.write_comparison(tm.compare(folders), tmp_path):
-        assert path.read_bytes() == written[path.suffix].read_bytes()
+def test_equal_comparisons_give_equal_bytes(folders, paths, tmp_path):
+    for path, before in zip(tm.write_comparison(tm.compare(folders), tmp_path), paths, strict=True):
+        assert (path.name, path.read_bytes()) == (before.name, before.read_bytes())
+
+
+def test_tables_of_an_earlier_comparison_do_not_stay_beside_a_later_one(
+    folders, comparison, tmp_path
+):
+    own = tmp_path / "comparison-notes.csv"
+    own.write_text("mine")
+    tm.write_comparison(comparison, tmp_path)
+    written = tm.write_comparison(tm.compare(folders[:2]), tmp_path)  # one seed: no alarm
+    assert set(tmp_path.iterdir()) == {own, *written}
+    assert not [path for path in written if "alarms" in path.name]
 
 
 def test_csv_and_parquet_hold_the_table(comparison, written):
@@ -113,6 +132,16 @@ def test_the_page_draws_curves_with_bands_and_a_forest(written):
     assert "FillBetweenPolyCollection" in figures[1] or "PolyCollection" in figures[1]
 
 
+def test_the_page_shows_what_each_arm_wrote_and_how_a_human_did(written):
+    page = written[".html"].read_text()
+    (slots,) = re.findall(r"<h2>The same slot, arm by arm</h2>.*?</section>", page, flags=re.DOTALL)
+    assert "All of seed 0:" in slots
+    assert slots.count("a human text") == 1
+    # two slots x two generations of the first arm; the second arm drew the same
+    assert len(re.findall(">(?:one|two)</p>", slots)) == 4
+    assert slots.count("the same text as human only") == 4
+
+
 def test_one_seed_draws_no_band(folders):
     found = tm.compare(folders[:2])
     (figure,) = comparison_page.comparison_plots.curves(found)
@@ -128,6 +157,11 @@ def test_generation_0_alone_is_compared_without_slopes(tmp_path, measured_runs):
     text = comparison_page.to_page_markdown(tm.compare(places))
     assert "generation 0, one seed: Perplexity, held-out 90.00 (0)" in text
     assert "Not finished: " in text
+    assert "Runs are missing or not finished, see under the table: all this may change." in text
+
+
+def test_finished_runs_are_not_called_unfinished(written):
+    assert "may change" not in written[".md"].read_text()
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -13,6 +13,7 @@ import textmad as tm
 from textmad.report.alarm_words import alarm_sentences, alarm_table
 from textmad.report.arms import Arm, Arms, gather_arms
 from textmad.report.comparing import set_against
+from textmad.report.comparison_frames import alarm_frame, share_frame
 from textmad.report.comparison_page import to_html, to_page_markdown
 from textmad.report.share_words import share_sentences, share_table
 from textmad.report.shares import families
@@ -189,6 +190,28 @@ def test_the_page_draws_the_curve_with_its_band_the_tolerance_and_the_points():
     assert "## Early warning\n\nshare=0.2: early warning at generation 1 by Perplexity" in text
 
 
+def test_the_file_holds_the_numbers_of_the_page():
+    helped = {**STEEP, "share=0.2": ending(95.0, 94.9, 95.1)}
+    found = set_against(table(helped), arms(TWO), tolerance=0.4)
+    (line,) = share_frame(found).itertuples()
+    (threshold,) = found.thresholds
+    assert (line.metric, line.meaning, line.control) == ("perplexity", "replaced", "control")
+    assert (line.seeds, line.generation, line.tolerance) == (3, 1, 40.0)
+    assert line.critical_share == threshold.found.estimate
+    assert (line.critical_share_low, line.critical_share_high) == threshold.found[1:3]
+    assert line.no_harm_up_to == threshold.found.harmless
+    assert (line.helping, line.shares) == ("0.2", "0.2, 0.8")
+    shown = share_table(found).lines[0]
+    assert shown[4] == f"{line.critical_share:.2f}"
+    assert shown[5] == f"[{line.critical_share_low:.2f}, {line.critical_share_high:.2f}]"
+
+
+def test_a_share_beyond_all_that_were_run_is_infinite_in_the_file():
+    calm = {**STEEP, "share=0.8": ending(100.1, 99.9, 100.0), "share=0.2": ending(100, 100.1, 99.9)}
+    (line,) = share_frame(set_against(table(calm), arms(TWO))).itertuples()
+    assert line.critical_share == math.inf
+
+
 # --- early warning --------------------------------------------------------------------------
 
 
@@ -220,6 +243,17 @@ def test_the_signal_that_fires_first_is_named_with_its_lead_over_perplexity():
         ("Perplexity, held-out", "voted", "↓", "4", "–"),
         ("Loss on rare tokens, held-out", "voted", "↓", "2", "2"),
     )
+
+
+def test_the_file_has_each_alarm_with_its_lead_and_perplexity_has_none():
+    found = watched(path(100, 100, 100, 100, 140), path(100, 100, 140, 140, 140))
+    perplexity, rare = alarm_frame(found).itertuples()
+    assert (perplexity.metric, perplexity.alarm) == ("perplexity", 4)
+    assert math.isnan(perplexity.before_perplexity)
+    assert (rare.metric, rare.arm, rare.control) == ("rare_loss", "voted", "control")
+    assert (rare.alarm, rare.before_perplexity, rare.seeds, rare.rate) == (2, 2, 3, 0.05)
+    calm = alarm_frame(watched(path(*[100] * 5), path(100, 90, 80, 70, 60)))
+    assert list(calm["alarm"]) == [math.inf, math.inf]
 
 
 def test_perplexity_that_never_fires_or_fires_first_and_no_alarm_are_said():

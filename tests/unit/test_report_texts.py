@@ -18,23 +18,23 @@ def run(*generations):
 
 
 def test_a_row_holds_the_same_slot_of_every_generation():
-    grid = slot_grid(run(candidates(["a", "b"]), candidates(["c", "d"])), [0, 1])
+    grid = slot_grid([run(candidates(["a", "b"]), candidates(["c", "d"]))], [0, 1])
     assert [[doc.text for doc in row[1:]] for row in grid.rows] == [["a", "c"], ["b", "d"]]
 
 
 def test_slots_are_the_first_documents_drawn():
     drawn = candidates([f"text {index}" for index in range(NUM_SLOTS + 5)])
-    grid = slot_grid(run(drawn), [0])
+    grid = slot_grid([run(drawn)], [0])
     assert [row[1].text for row in grid.rows] == [f"text {index}" for index in range(NUM_SLOTS)]
 
 
 def test_a_slot_that_a_generation_did_not_draw_is_empty():
-    grid = slot_grid(run(candidates(["a", "b"]), candidates(["c"])), [0, 1])
+    grid = slot_grid([run(candidates(["a", "b"]), candidates(["c"]))], [0, 1])
     assert grid.rows[1][2] is None
 
 
 def test_human_examples_stand_in_front_and_carry_no_verdict():
-    grid = slot_grid(run(candidates(["a", "b", "c", "d"])), [0])
+    grid = slot_grid([run(candidates(["a", "b", "c", "d"]))], [0])
     assert [row[0].text for row in grid.rows[:3]] == list(HUMAN["text"])
     assert grid.rows[3][0] is None  # there are three human documents
     assert (grid.rows[0][0].status, grid.rows[0][0].decision) == ("human", "")
@@ -42,7 +42,7 @@ def test_human_examples_stand_in_front_and_carry_no_verdict():
 
 def test_a_prompted_slot_shows_how_a_human_went_on():
     prompted = candidates(["cats?", "fish"], prompt=["do you like", "nobody says"])
-    grid = slot_grid(run(prompted, prompted), [0, 1])
+    grid = slot_grid([run(prompted, prompted)], [0, 1])
     assert grid.human_heading == "human, same prompt"
     assert (grid.rows[0][0].prompt, grid.rows[0][0].text) == ("do you like", " tea or coffee")
     assert grid.rows[1][0] is None
@@ -50,7 +50,7 @@ def test_a_prompted_slot_shows_how_a_human_went_on():
 
 def test_prompts_that_differ_between_generations_claim_no_human_continuation():
     first, second = candidates(["x"], prompt=["do you like"]), candidates(["y"], prompt=["I have"])
-    grid = slot_grid(run(first, second), [0, 1])
+    grid = slot_grid([run(first, second)], [0, 1])
     assert grid.human_heading == "human, for comparison"
     assert [doc.prompt for doc in grid.rows[0][1:]] == ["do you like", "I have"]
 

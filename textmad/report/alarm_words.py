@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textmad.alarms import Alarm
 from textmad.report.alarming import Warned
 from textmad.report.comparison import Comparison
 from textmad.report.tables import ARROWS, MISSING, Table
@@ -11,12 +12,10 @@ def alarm_sentences(comparison: Comparison) -> list[str]:
     """A sentence an arm, then what the alarm promises."""
     if not comparison.warnings:
         return []
-    rate = comparison.warnings[0].alarm.rate
-    promise = (
-        f"Of arms that do no harm {rate:.0%} would set off the alarm, over all its generations "
-        "and signals together.".replace("%", " %")
-    )
-    return [*(_of_arm(each) for each in comparison.warnings), promise]
+    return [
+        *(_of_arm(each) for each in comparison.warnings),
+        promise(comparison.warnings[0].alarm, "signals"),
+    ]
 
 
 def alarm_table(comparison: Comparison) -> Table:
@@ -31,7 +30,7 @@ def alarm_table(comparison: Comparison) -> Table:
                     each.arm,
                     ARROWS.get(each.keys[name].direction, ""),
                     _when(each, fired),
-                    MISSING if lead is None or name == each.perplexity else str(lead),
+                    MISSING if lead is None else str(lead),
                 )
             )
     notes = (
@@ -45,6 +44,14 @@ def alarm_table(comparison: Comparison) -> Table:
         ),
     )
     return Table(("metric", "arm", "", "alarm", "before perplexity"), tuple(lines), notes)
+
+
+def promise(alarm: Alarm, watched: str) -> str:
+    """How often an alarm over so many things watched is a false one."""
+    return (
+        f"Of arms that do no harm {alarm.rate:.0%} would set off the alarm, over all its "
+        f"generations and {watched} together.".replace("%", " %")
+    )
 
 
 def _when(each: Warned, fired: int | None) -> str:

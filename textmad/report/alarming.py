@@ -9,7 +9,7 @@ import numpy as np
 
 from textmad.alarms import Alarm, Harm, early_warning
 from textmad.report.comparison import Key
-from textmad.report.shares import Paired
+from textmad.report.paired import Paired
 
 _HARM: dict[str, Harm] = {"lower": "above", "higher": "below"}  # by the better direction
 
@@ -30,7 +30,12 @@ class Warned:
         return next(names, None)
 
     def lead(self, signal: str) -> int | None:
-        """Generations that a signal fires before perplexity; None where one of them does not."""
+        """Generations that a signal fires before perplexity.
+
+        None where one of them does not fire, and of perplexity itself.
+        """
+        if signal == self.perplexity:
+            return None
         own = self.alarm.fired[signal]
         other = self.alarm.fired[self.perplexity] if self.perplexity else None
         return None if own is None or other is None else other - own

@@ -33,7 +33,7 @@ def choose_control(arms: Sequence[Arm], asked: str | None, record: Mapping[str, 
         record: study.yaml of a study's folder; empty for loose runs.
 
     Raises:
-        RunError: there is no such arm, or no control of this kind, or several.
+        RunError: there is no such arm, or no control of this kind, or several; or it has not begun.
     """
     names = "; ".join(arm.name for arm in arms)
     for arm in arms:
@@ -42,6 +42,8 @@ def choose_control(arms: Sequence[Arm], asked: str | None, record: Mapping[str, 
             return arm.name
     if asked in KINDS and record:
         return _own(asked, arms, record["arms"])
+    if asked is not None and asked in record.get("arms", {}):
+        raise RunError(_not_begun([asked]))
     if asked is not None:
         raise RunError(f"control: {asked}: is no arm and no run of one; the arms: {names}")
     human = [arm.name for arm in arms if arm.recipe.is_human_only]
@@ -49,9 +51,19 @@ def choose_control(arms: Sequence[Arm], asked: str | None, record: Mapping[str, 
         return human[0]
     if human and record:
         return _own("human", arms, record["arms"])
+    late = [name for name, arm in record.get("arms", {}).items() if arm.get("control") == "human"]
+    if late and not human:
+        raise RunError(_not_begun(late))
     found = "no arm learns" if not human else f"{len(human)} arms learn"
     raise RunError(
         f"control: {found} from human text alone: expected the name of one; the arms: {names}"
+    )
+
+
+def _not_begun(controls: Sequence[str]) -> str:
+    return (
+        f"control: {'; '.join(controls)}: no run with a complete generation yet; the command that "
+        "began the study resumes it, or name another arm as control"
     )
 
 

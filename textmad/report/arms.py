@@ -53,6 +53,7 @@ class Arms:
     notes: tuple[str, ...]
     tolerances: Mapping[str, float] = field(default_factory=dict)  # METRIC/SPLIT of a threshold
     own: Own | None = None  # None: the first arm is the control of all others
+    partial: bool = False  # runs are missing or not finished
 
     @property
     def control(self) -> str:
@@ -95,7 +96,8 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
     ordered = sorted(arms, key=lambda arm: arm.name not in first)
     last = min(run.generations[-1] for arm in arms for run in arm.runs.values())
     own = None if isinstance(chosen, str) else chosen
-    found = Arms(tuple(ordered), last, tuple(notes), _tolerances(record), own)
+    partial = bool(notes) or any(not run.complete for arm in arms for run in arm.runs.values())
+    found = Arms(tuple(ordered), last, tuple(notes), _tolerances(record), own, partial)
     _refuse_without_pairs(found.controls, arms)
     return replace(found, notes=(*notes, *_cautions(found)))
 
@@ -124,8 +126,7 @@ def _open(paths: Sequence[Path]) -> tuple[list[Arm], list[str]]:
             "two with a complete generation; runs that differ in the seed alone are one arm"
         )
     usable = {run.path for _, run in begun}
-    idle = [path for _, path in planned if path not in usable]
-    return arms, [f"Left out, without a complete generation: {_list(idle)}."] if idle else []
+    return arms, _left_out([(name, path) for name, path in planned if path not in usable])
 
 
 def _of_study(folder: Path) -> list[tuple[str, Path]]:
@@ -148,6 +149,16 @@ def _tolerances(record: Mapping[str, Any]) -> dict[str, float]:
     """Of the metric that a study seeks the threshold of; none where it seeks none."""
     sought = record.get("threshold")
     return {str(sought["metric"]): float(sought["tolerance"])} if sought else {}
+
+
+def _left_out(idle: Sequence[tuple[str, Path]]) -> list[str]:
+    """The runs that are not compared: of a study arm by arm, else by their folders."""
+    if not idle:
+        return []
+    names = dict.fromkeys(name or str(path) for name, path in idle)
+    runs = {each: [path.name for name, path in idle if name == each] for each in names}
+    said = (f"{each} ({_list(seeds)})" if seeds else each for each, seeds in runs.items())
+    return [f"Left out, without a complete generation: {'; '.join(said)}."]
 
 
 def _is_there(run: Path) -> bool:
@@ -238,6 +249,12 @@ def _cautions(found: Arms) -> list[str]:
         notes.append(f"Not finished: {'; '.join(unfinished)}.")
     if any(run.generations[-1] > last for run in runs):
         notes.append(f"Compared at generation {last}, the last that every run has.")
+    if last == 0:
+        notes.append("Up to generation 0 every arm has learned from human text alone.")
+    placed = {*found.controls, *(control.name for control in found.controls.values())}
+    alone = [a.name for a in arms if a.name not in placed and not a.recipe.is_human_only]
+    if alone:
+        notes.append(f"Without {found.control}, so set against nothing: {_list(alone)}.")
     for arm in arms:
         control = found.controls.get(arm.name, arm)
         single = sorted(set(arm.runs) ^ set(control.runs))

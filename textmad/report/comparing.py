@@ -21,9 +21,12 @@ from textmad import stats
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS, bounds, noticeable
 from textmad.report.alarming import warnings
+from textmad.report.arm_texts import runs_side_by_side
 from textmad.report.arms import Arms, gather_arms
+from textmad.report.bins import BIN_KEYS, bin_losses
 from textmad.report.comparison import Against, Comparison, Curve, Key, Row
-from textmad.report.shares import Paired, families, thresholds
+from textmad.report.paired import Paired, finite, over_seeds
+from textmad.report.shares import families, thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +73,8 @@ def compare(
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise RunError(f"tolerance: {tolerance}: expected a share above 0, such as 0.02")
     arms = gather_arms(folders, control)
-    return set_against(measured(arms), arms, metrics, tolerance)
+    found = set_against(measured(arms), arms, metrics, tolerance)
+    return replace(found, runs=runs_side_by_side(arms))
 
 
 def measured(arms: Arms) -> pd.DataFrame:
@@ -95,15 +99,17 @@ def set_against(
         index=[*Key._fields, "arm", "seed"], columns="generation", values="value"
     ).sort_index()
     paired = [_paired(wide, key, arms, tolerance) for key in keys]
+    there = set(measured_keys(values))
+    bins = [_paired(wide, key, arms, tolerance) for key in BIN_KEYS if key in there]
     rows, curves = [], []
     for each in paired:
         key = each.key
-        for arm in arms.arms:
-            over_seeds = _over_seeds(_of_arm(wide, key, arm.name))
-            reference = _human(key, _of_arm(wide, key._replace(split="human"), arm.name))
-            against = _against(each, arm.name, arms.last) if arm.name in arms.controls else None
-            rows.append(Row(key, arm.name, over_seeds.get(arms.last), reference, against))
-            curves.append(Curve(key, arm.name, over_seeds))
+        for arm, numbers in each.values.items():
+            means = over_seeds(numbers)
+            reference = _human(key, _of_arm(wide, key._replace(split="human"), arm))
+            against = _against(each, arm, arms.last) if arm in arms.controls else None
+            rows.append(Row(key, arm, means.get(arms.last), reference, against))
+            curves.append(Curve(key, arm, means))
     return Comparison(
         control=arms.control,
         controls={name: control.name for name, control in arms.controls.items()},
@@ -115,7 +121,16 @@ def set_against(
         settings=arms.differing(),
         thresholds=tuple(thresholds(paired, families(arms), arms.last)),
         warnings=tuple(warnings(paired, arms.last)),
+        bins=tuple(bin_losses(bins, arms.last)),
+        partial=arms.partial,
     )
+
+
+def measured_keys(values: pd.DataFrame) -> list[Key]:
+    """All that was measured, without the human references."""
+    columns = (values[name] for name in Key._fields)
+    keys = dict.fromkeys(map(Key._make, zip(*columns, strict=True)))
+    return [key for key in keys if key.split != "human"]
 
 
 def chosen_keys(
@@ -126,9 +141,7 @@ def chosen_keys(
     Raises:
         RunError: a name matches nothing that was measured.
     """
-    columns = (values[name] for name in Key._fields)
-    there = [key for key in dict.fromkeys(map(Key._make, zip(*columns, strict=True)))
-             if key.split != "human"]  # fmt: skip
+    there = measured_keys(values)
     if not metrics:
         default = [key for wanted in DEFAULT for key in there if key[1:] == (*wanted, "")]
         own = [key for key in there if key.metric not in METRICS or key.short in searched]
@@ -149,21 +162,10 @@ def chosen_keys(
 def _of_arm(wide: pd.DataFrame, key: Key, arm: str) -> pd.DataFrame:
     """(seeds, generations) of one arm, NaN where there is no number."""
     place: Any = (*key, arm)
-    found: Any = wide.xs(place) if place in wide.index else wide.iloc[:0]
+    nothing = wide.iloc[:0].droplevel([*Key._fields, "arm"])
+    found: Any = wide.xs(place) if place in wide.index else nothing
     numbers: pd.DataFrame = found
     return numbers
-
-
-def _finite(numbers: pd.DataFrame, generation: int) -> pd.Series[float]:
-    """The numbers of a generation, by seed."""
-    column: pd.Series[float] = numbers[generation]
-    finite: pd.Series[float] = column[np.isfinite(column)]
-    return finite
-
-
-def _over_seeds(numbers: pd.DataFrame) -> dict[int, stats.Interval]:
-    found = {g: _finite(numbers, g) for g in map(int, numbers.columns)}
-    return {g: stats.mean_interval(column) for g, column in found.items() if len(column)}
 
 
 def _human(key: Key, reference: pd.DataFrame) -> float | None:
@@ -176,20 +178,21 @@ def _human(key: Key, reference: pd.DataFrame) -> float | None:
 
 def _paired(wide: pd.DataFrame, key: Key, arms: Arms, tolerance: float | None) -> Paired:
     """One metric of all arms, seed by seed."""
-    controls = {name: _of_arm(wide, key, arm.name) for name, arm in arms.controls.items()}
+    values = {arm.name: _of_arm(wide, key, arm.name) for arm in arms.arms}
+    controls = {name: arm.name for name, arm in arms.controls.items()}
     differences = {
-        name: (_of_arm(wide, key, name) - control).replace([np.inf, -np.inf], np.nan)
+        name: (values[name] - values[control]).replace([np.inf, -np.inf], np.nan)
         for name, control in controls.items()
     }
     if tolerance is None:
         tolerance = arms.tolerances.get(key.short, noticeable(key.metric))
-    return Paired(key, tolerance, controls, differences)
+    return Paired(key, tolerance, values, controls, differences)
 
 
 def _against(paired: Paired, arm: str, last: int) -> Against | None:
     """None where no seed has a number in both."""
     every = paired.differences[arm]
-    at_last = _finite(every, last)
+    at_last = finite(every, last)
     if not len(at_last):
         return None
     seeds, generations = at_last.index, list(map(int, every.columns))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from textmad.report.alarming import Warned
+    from textmad.report.bins import BinLosses
     from textmad.report.shares import Threshold
+    from textmad.store import Run
 
 LEVEL = 0.05
 
@@ -113,7 +115,8 @@ class Comparison:
     `control` is what it is called, `controls` its name by that of each arm set against it.
     `settings` are those in which not all arms agree, by arm; `notes` what has to be said of the
     comparison as a whole. `thresholds` are there where arms differ in their share of model text,
-    `warnings` where there are two seeds.
+    `warnings` where there are two seeds, `bins` where rare_tokens was measured, and `runs`, one an
+    arm whose texts are shown, where the numbers came from run folders.
     """
 
     control: str
@@ -126,6 +129,9 @@ class Comparison:
     settings: Mapping[str, Mapping[str, str]]
     thresholds: tuple[Threshold, ...]
     warnings: tuple[Warned, ...]
+    bins: tuple[BinLosses, ...]
+    partial: bool  # runs are missing or not finished
+    runs: Mapping[str, Run] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from textmad.report import comparison_plots
 from textmad.report.alarm_words import alarm_sentences, alarm_table
+from textmad.report.arm_texts import side_by_side
+from textmad.report.bin_words import bin_sentences, bin_table
 from textmad.report.comparison import Comparison
+from textmad.report.comparison_frames import alarm_frame, bin_frame, share_frame
 from textmad.report.comparison_words import difference_table, generation_table, verdict_sentences
+from textmad.report.heat_maps import heat_maps
 from textmad.report.page import template
 from textmad.report.share_plots import threshold_curves
 from textmad.report.share_words import share_sentences, share_table
@@ -20,12 +24,31 @@ if TYPE_CHECKING:
 # What LaTeX has no letter for in every font.
 _LATEX = {"−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
           "–": "--", "<": "$<$", ">": "$>$"}  # fmt: skip
+_FORMS = ("csv", "parquet", "tex")
+_SEQUELS = {
+    "shares": "Critical share",
+    "alarms": "Early warning",
+    "bins": "Rare and common tokens",
+}
 
-SHARES, WARNING = "Critical share", "Early warning"
+
+class Sequel(NamedTuple):
+    """What is said only where there is something to say."""
+
+    name: str  # of its files, behind comparison-
+    heading: str
+    sentences: list[str]
+    table: Table
+    numbers: pd.DataFrame
 
 
 def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
-    """Write comparison.md, .csv, .parquet, .tex and .html; equal comparisons give equal bytes.
+    """Write comparison.md and .html and the tables; equal comparisons give equal bytes.
+
+    The table of differences is comparison.csv, .parquet and .tex; comparison-generations.tex holds
+    the columns of it that tell of earlier generations. Where there are any, critical shares, alarms
+    and losses by frequency bin are comparison-shares, -alarms and -bins, each in the three forms.
+    What an earlier comparison left there of these files, and this one does not have, is removed.
 
     Raises:
         RunError: the folder cannot be written.
@@ -33,18 +56,23 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     from textmad.store.commit import write_atomically, writing
 
     folder = Path(folder)
+    contents = {
+        "comparison.md": to_page_markdown(comparison).encode(),
+        "comparison.html": to_html(comparison).encode(),
+        "comparison-generations.tex": _tex(generation_table(comparison)),
+        **_forms("comparison", comparison.table, difference_table(comparison)),
+    }
+    for sequel in _sequels(comparison):
+        contents |= _forms(f"comparison-{sequel.name}", sequel.numbers, sequel.table)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "md": to_page_markdown(comparison).encode(),
-        "csv": comparison.table.to_csv(index=False, lineterminator="\n").encode(),
-        "parquet": parquet_bytes(comparison.table),
-        "tex": (to_latex(difference_table(comparison)) + "\n").encode(),
-        "html": to_html(comparison).encode(),
-    }
-    for ending, data in contents.items():
-        write_atomically(folder / f"comparison.{ending}", data)
-    return [folder / f"comparison.{ending}" for ending in contents]
+        for name in _SEQUELS:
+            for ending in _FORMS:
+                if f"comparison-{name}.{ending}" not in contents:
+                    (folder / f"comparison-{name}.{ending}").unlink(missing_ok=True)
+    for name, data in contents.items():
+        write_atomically(folder / name, data)
+    return [folder / name for name in contents]
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -54,11 +82,11 @@ def print_comparison(comparison: Comparison) -> None:
         print()
     for sentence in verdict_sentences(comparison):
         print(sentence)
-    for _, sentences, table in _sequels(comparison):
+    for sequel in _sequels(comparison):
         print()
-        show(table)
+        show(sequel.table)
         print()
-        for sentence in sentences:
+        for sentence in sequel.sentences:
             print(sentence)
 
 
@@ -72,8 +100,8 @@ def to_page_markdown(comparison: Comparison) -> str:
         to_markdown(generation_table(comparison)),
         *(
             part
-            for heading, sentences, table in _sequels(comparison)
-            for part in (f"## {heading}", *sentences, to_markdown(table))
+            for sequel in _sequels(comparison)
+            for part in (f"## {sequel.heading}", *sequel.sentences, to_markdown(sequel.table))
         ),
         f"## Arms\n\n{arms}",
     ]
@@ -110,10 +138,10 @@ def to_html(comparison: Comparison) -> str:
         figures=comparison_plots.curves(comparison),
         forest=comparison_plots.forest(comparison),
         tables=[difference_table(comparison), generation_table(comparison)],
-        sequels=[
-            (heading, sentences, table, threshold_curves(comparison) if heading == SHARES else [])
-            for heading, sentences, table in _sequels(comparison)
-        ],
+        sequels=_sequels(comparison),
+        share_figures=threshold_curves(comparison),
+        heat=heat_maps(comparison),
+        texts=side_by_side(comparison.runs, comparison.generation) if comparison.runs else None,
         arms=described(comparison),
     )
 
@@ -135,14 +163,31 @@ def described(comparison: Comparison) -> dict[str, str]:
     return found
 
 
-def _sequels(comparison: Comparison) -> list[tuple[str, list[str], Table]]:
-    """What is said only where there is something to say: heading, sentences, table."""
-    found = []
-    if comparison.thresholds:
-        found.append((SHARES, share_sentences(comparison), share_table(comparison)))
-    if comparison.warnings:
-        found.append((WARNING, alarm_sentences(comparison), alarm_table(comparison)))
-    return found
+def _sequels(comparison: Comparison) -> list[Sequel]:
+    said = {
+        "shares": (comparison.thresholds, share_sentences, share_table, share_frame),
+        "alarms": (comparison.warnings, alarm_sentences, alarm_table, alarm_frame),
+        "bins": (comparison.bins, bin_sentences, bin_table, bin_frame),
+    }
+    return [
+        Sequel(name, _SEQUELS[name], say(comparison), tabulate(comparison), numbers(comparison))
+        for name, (found, say, tabulate, numbers) in said.items()
+        if found
+    ]
+
+
+def _forms(name: str, numbers: pd.DataFrame, table: Table) -> dict[str, bytes]:
+    """A table as files: all of its numbers, and its cells as they are printed."""
+    forms = {
+        "csv": numbers.to_csv(index=False, lineterminator="\n").encode(),
+        "parquet": parquet_bytes(numbers),
+        "tex": _tex(table),
+    }
+    return {f"{name}.{ending}": data for ending, data in forms.items()}
+
+
+def _tex(table: Table) -> bytes:
+    return (to_latex(table) + "\n").encode()
 
 
 def parquet_bytes(table: pd.DataFrame) -> bytes:

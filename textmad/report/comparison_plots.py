@@ -62,6 +62,8 @@ def forest(comparison: Comparison) -> plots.Figure:
 def _panel(
     axis: Axes, key: Key, rows: Sequence[Row], arms: Sequence[str], colors: dict[str, str]
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axis.set_title(key.label, loc="left", fontsize=10, fontweight="bold")
     found = {row.arm: row.against for row in rows if row.against is not None}
     tolerance = max((against.tolerance for against in found.values()), default=0.0)
@@ -78,6 +80,7 @@ def _panel(
     axis.set_yticks(range(len(arms)), arms)
     axis.set_ylim(len(arms) - 0.5, -0.5)  # the first arm on top, as in the table
     axis.grid(axis="y", visible=False)
+    axis.xaxis.set_major_locator(MaxNLocator(6))  # more would touch where numbers are long
     axis.set_xlabel(f"difference ({key.unit})" if key.unit else "difference")
 
 

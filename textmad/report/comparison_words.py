@@ -20,7 +20,10 @@ from textmad.report.tables import (
 def verdict_sentences(comparison: Comparison) -> list[str]:
     """One paragraph an arm, then what all of it rests on."""
     arms = [arm for arm in comparison.seeds if arm in comparison.controls]
-    return [*(_of_arm(comparison, arm) for arm in arms), _rests_on(comparison)]
+    found = [*(_of_arm(comparison, arm) for arm in arms), _rests_on(comparison)]
+    if comparison.partial:
+        found.append("Runs are missing or not finished, see under the table: all this may change.")
+    return found
 
 
 def difference_table(comparison: Comparison) -> Table:

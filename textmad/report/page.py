@@ -93,7 +93,7 @@ def _section(name: str, run: Run) -> Section:
         verdict=verdict(run.metrics),
         main=main_table(run),
         full=full_table(run),
-        grid=slot_grid(run, done),
+        grid=slot_grid([run], done),
         votes=[each for each in votes if each is not None],
         rejections=[r for g in chosen_generations(done) for r in rejections(candidates[g], g)],
         mixtures={generation: run.mixture(generation) for generation in done},

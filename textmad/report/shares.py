@@ -11,18 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from textmad import stats
 from textmad.evaluators.metrics import bounds
 from textmad.report.comparison import LEVEL, Key
+from textmad.report.paired import Paired
 from textmad.thresholds import CriticalShare, critical_share
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from textmad.recipe import MixSettings
     from textmad.report.arms import Arm, Arms
 
@@ -37,20 +36,6 @@ class Family:
     name: str  # what the arms' names have in common; empty where there is nothing to tell apart
     meaning: Meaning
     shares: Mapping[str, float]  # by the arm's name
-
-
-@dataclass(frozen=True)
-class Paired:
-    """One metric, by arm: its control's values and the differences, (seeds, generations)."""
-
-    key: Key
-    share: float  # of the control's value: the tolerance
-    controls: Mapping[str, pd.DataFrame]
-    differences: Mapping[str, pd.DataFrame]  # NaN where a pair has no numbers
-
-    def tolerance(self, arm: str, seeds: Any, generation: int) -> float:
-        """In the metric's unit."""
-        return self.share * abs(float(self.controls[arm].loc[seeds, generation].mean()))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textmad.documents import HUMAN
-from textmad.report.tables import chosen_generations, show_number
+from textmad.report.tables import MAX_COLUMNS, chosen_generations, show_number
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,11 +37,15 @@ class Shown:
     status: str = "human"  # or "kept", "rejected"
     decision: str = ""  # filter, reason, score
     votes: str = ""
+    same_as: str = ""  # the arm whose text of this slot and generation it is too; then no text
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The same slots (rows) across generations (columns), a human example in front of each."""
+    """The same slots (rows) across generations (columns), a human example in front of each.
+
+    Of several runs the columns are the generations of the first, then those of the next.
+    """
 
     generations: tuple[int, ...]
     rows: tuple[tuple[Shown | None, ...], ...]  # human example first, then a cell a generation
@@ -69,13 +73,25 @@ class Rejection:
     total: int
 
 
-def slot_grid(run: Run, generations: Sequence[int]) -> Grid:
-    """The first `NUM_SLOTS` candidates of each generation, in the order they were drawn."""
-    columns = chosen_generations(generations)
-    drawn = [_first(run.candidates(generation)) for generation in columns]
+def slot_grid(
+    runs: Sequence[Run],
+    generations: Sequence[int],
+    num_slots: int = NUM_SLOTS,
+    at_most: int = MAX_COLUMNS,
+) -> Grid:
+    """The first candidates of each generation, in the order they were drawn.
+
+    Args:
+        runs: at least one; the human text is the first one's.
+        generations: that all of them have.
+        num_slots: how many candidates.
+        at_most: so many of the generations, evenly spaced.
+    """
+    columns = chosen_generations(generations, at_most)
+    drawn = [_first(run.candidates(g), num_slots) for run in runs for g in columns]
     num_rows = max((len(rows) for rows in drawn), default=0)
     prompts = [_common_prompt(drawn, slot) for slot in range(num_rows)]
-    human = _human_examples(run.human, prompts)
+    human = _human_examples(runs[0].human, prompts)
     rows = tuple(
         (human[index], *(shown(rows[index]) if index < len(rows) else None for rows in drawn))
         for index in range(num_rows)
@@ -155,12 +171,12 @@ def _votes(document: Mapping[str, Any]) -> str:
     return "" if votes is None else f"{votes:,g} votes"
 
 
-def _first(candidates: Dataset) -> list[dict[str, Any]]:
-    return [candidates[index] for index in range(min(NUM_SLOTS, len(candidates)))]
+def _first(candidates: Dataset, num: int) -> list[dict[str, Any]]:
+    return [candidates[index] for index in range(min(num, len(candidates)))]
 
 
 def _common_prompt(drawn: Sequence[Sequence[Mapping[str, Any]]], slot: int) -> str:
-    """The prompt that a slot has in every generation; "" where they differ or there is none."""
+    """The prompt that a slot has in every column; "" where they differ or there is none."""
     prompts = {rows[slot]["prompt"] for rows in drawn if slot < len(rows)}
     return str(prompts.pop()) if len(prompts) == 1 else ""
 
