@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from textmad.planning import make_plan
     from textmad.recipe import Recipe, load_recipe
     from textmad.recursion import run
-    from textmad.report import Comparison, compare, write_comparison, write_report
+    from textmad.report import write_report
+    from textmad.report.comparing import compare
+    from textmad.report.comparison import Comparison
+    from textmad.report.comparison_page import write_comparison
     from textmad.store import Run
     from textmad.studies import Study, load_study, study
 
@@ -91,9 +94,9 @@ _HOMES = {
     "make_plan": "textmad.planning",
     "open_encoder": "textmad.models.encoder",
     "run": "textmad.recursion",
-    "Comparison": "textmad.report",
-    "compare": "textmad.report",
-    "write_comparison": "textmad.report",
+    "Comparison": "textmad.report.comparison",
+    "compare": "textmad.report.comparing",
+    "write_comparison": "textmad.report.comparison_page",
     "study": "textmad.studies",
     "write_report": "textmad.report",
 }

@@ -217,8 +217,8 @@ def compare(
 
     Differences with intervals, whether they are shown, since when.
     """
-    from textmad.report import compare as set_against
-    from textmad.report import print_comparison, write_comparison
+    from textmad.report.comparing import compare as set_against
+    from textmad.report.comparison_page import print_comparison, write_comparison
 
     found = set_against(folders, control=control, metrics=metric or (), tolerance=tolerance)
     print_comparison(found)
