@@ -8,9 +8,8 @@ from textmad import calibration, cli
 from textmad.calibration import refits, theory
 from textmad.models.gaussian import Gaussian
 
-
 COUNTS = refits.counts_refitted(chains=400, draws=100, generation=1)
-NUMBERS = refits.numbers_refitted(bias=0.8, chains=1200, draws=20, generation=2)
+NUMBERS = refits.numbers_refitted(bias=0.8, chains=1200, draws=20, generation=1)
 
 
 @pytest.fixture

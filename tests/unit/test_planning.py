@@ -92,7 +92,7 @@ def test_planning_leaves_nothing_behind(recipe, tmp_path, monkeypatch):
 
 def test_a_gaussian_of_long_documents_is_probed_with_more_than_one(tmp_path):
     rng = np.random.default_rng(0)
-    texts = [" ".join(map("{:.3f}".format, rng.normal(size=3_500))) for _ in range(6)]
+    texts = [" ".join(map(str, rng.normal(size=3_500))) for _ in range(6)]
     path = tmp_path / "numbers.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     plan = make_plan(
