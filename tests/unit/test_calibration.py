@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from textmad.calibration import Check, checks, every_loop, summary, table, theory
+from textmad.calibration.checks import Measured
 from textmad.calibration.theory import choices, fresh_text, refits
 
 CHAINS = 20_000
@@ -18,7 +19,7 @@ def test_the_examples_in_the_docstrings_hold(module):
 
 
 def check(theory=2.0, measured=2.0, standard_error=0.03, vanishes=False):
-    return Check("A9", "loop", "what", theory, measured, standard_error, vanishes)
+    return Check("A9", "loop", "what", theory, Measured(measured, standard_error), vanishes)
 
 
 def agrees_with(simulated, exact):

@@ -14,6 +14,7 @@ from textmad import studies
 from textmad.calibration import refits, votes
 from textmad.calibration.checks import Check, summary, table
 from textmad.calibration.loops import Loop
+from textmad.store import Run
 
 __all__ = ["Check", "Loop", "calibrate", "every_loop", "summary", "table"]
 
@@ -27,13 +28,14 @@ def every_loop() -> list[Loop]:
         refits.counts_refitted(),
         refits.numbers_refitted(bias=0.8),
         refits.numbers_refitted(bias=1.0),
-        *(votes.chosen(votes.author(drafts), drafts) for drafts in (2, 4)),
-        votes.chosen(votes.crowd(4), 4),
-        votes.chosen(votes.author(16), 16, kept=400),
-        votes.chosen(votes.crowd(64), 64, kept=150),
-        votes.curated(votes.author(4), human_share=0.0, documents=250, generation=10),
-        votes.curated(votes.crowd(4), human_share=0.1, documents=1600, generation=8),
-        votes.curated(votes.crowd(4), human_share=0.5, documents=800, generation=4),
+        votes.chosen(votes.author, 2, kept=4000),
+        votes.chosen(votes.author, 4, kept=4000),
+        votes.chosen(votes.crowd, 4, kept=4000),
+        votes.chosen(votes.author, 16, kept=2000),
+        votes.chosen(votes.crowd, 64, kept=1000),
+        votes.curated(votes.author, human_share=0.0, documents=250, generation=10),
+        votes.curated(votes.crowd, human_share=0.1, documents=1600, generation=8),
+        votes.curated(votes.crowd, human_share=0.5, documents=800, generation=4),
         refits.replaced(),
         refits.accumulated(),
         refits.refreshed(bias=1.0, model=40),
@@ -63,7 +65,7 @@ def calibrate(
         TextmadError: a run failed; all others have been run.
     """
     loops, out = every_loop() if loops is None else loops, Path(out)
-    runs = {}
+    runs: dict[str, list[Run]] = {}
     for num_seeds in sorted({loop.num_seeds for loop in loops}):
         arms = {
             loop.name: loop.patch(out / "human") for loop in loops if loop.num_seeds == num_seeds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,13 @@ LARGEST_ERROR = 0.02
 _TITLES = ("claim", "loop", "what", "theory", "measured", "s.e.", "z", "verdict")
 
 
+class Measured(NamedTuple):
+    """What the replicates came to."""
+
+    value: float
+    standard_error: float
+
+
 @dataclass(frozen=True)
 class Check:
     """One line of the table.
@@ -30,8 +37,7 @@ class Check:
         loop: what was run.
         what: was measured.
         theory: the exact expectation.
-        measured: the mean over replicates.
-        standard_error: of that mean, from the spread of the replicates.
+        measured: over independent replicates, with the standard error that their spread gives.
         vanishes: whether theory goes to 0, so that no error can be small beside it.
     """
 
@@ -39,43 +45,43 @@ class Check:
     loop: str
     what: str
     theory: float
-    measured: float
-    standard_error: float
+    measured: Measured
     vanishes: bool = False
 
     @property
     def z(self) -> float:
         """How many standard errors the measured value is above theory."""
-        off = self.measured - self.theory
-        if self.standard_error == 0:
+        off, error = self.measured.value - self.theory, self.measured.standard_error
+        if error == 0:
             return math.copysign(math.inf, off) if off else 0.0
-        return off / self.standard_error
+        return off / error
 
     @property
     def verdict(self) -> Verdict:
         """Whether the instrument does what theory says."""
         if not abs(self.z) <= MOST_ERRORS:  # a NaN does not agree either
             return "DIFFERS"
-        if not self.vanishes and self.standard_error > LARGEST_ERROR * abs(self.theory):
+        allowed = LARGEST_ERROR * abs(self.theory)
+        if not self.vanishes and self.measured.standard_error > allowed:
             return "TOO UNSURE"
         return "agrees"
 
 
-def mean_of(replicates: npt.NDArray[np.float64]) -> tuple[float, float]:
+def mean_of(replicates: npt.NDArray[np.generic]) -> Measured:
     """Mean and standard error over independent replicates.
 
     >>> mean_of(np.array([1.0, 3.0]))
-    (2.0, 1.0)
+    Measured(value=2.0, standard_error=1.0)
     """
     error = replicates.std(ddof=1) / math.sqrt(len(replicates))
-    return float(replicates.mean()), float(error)
+    return Measured(float(replicates.mean()), float(error))
 
 
-def median_of(replicates: npt.NDArray[np.float64]) -> tuple[float, float]:
+def median_of(replicates: npt.NDArray[np.float64]) -> Measured:
     """Median and its standard error (Maritz and Jarrett, Biometrika 65, 1978)."""
     from scipy.stats.mstats import mjci
 
-    return float(np.median(replicates)), float(mjci(replicates, prob=[0.5])[0])
+    return Measured(float(np.median(replicates)), float(mjci(replicates, prob=[0.5])[0]))
 
 
 def table(checks: Sequence[Check]) -> str:
@@ -102,7 +108,5 @@ def summary(checks: Sequence[Check]) -> str:
 
 
 def _cells(check: Check) -> tuple[str, ...]:
-    values = (check.theory, check.measured, check.standard_error)
-    numbers = [f"{value:.4g}" for value in values]
-    z = f"{check.z:+.1f}"
-    return (check.claim, check.loop, check.what, *numbers, z, check.verdict)
+    numbers = [f"{value:.4g}" for value in (check.theory, *check.measured)]
+    return (check.claim, check.loop, check.what, *numbers, f"{check.z:+.1f}", check.verdict)

@@ -11,17 +11,20 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from textmad.calibration.checks import Check
 from textmad.calibration.theory import NUM_TEXTS, zipf
+from textmad.models.places import PlaceModel
 from textmad.seeds import stream
 from textmad.store import Run
 
 Measure = Callable[[Sequence[Run]], list[Check]]
+Model = TypeVar("Model", bound=PlaceModel)
+
+NUM_CATEGORIES = 1000  # words of counted text
 
 _HELD_OUT = 10  # documents, about: that there are none has a chance of e^-10
 _SPARE = 25  # documents beside those needed: that so many are held out has a chance of 1e-5
@@ -93,9 +96,6 @@ class HumanText:
         return [[f"w{word}" for word in row] for row in words.tolist()]
 
 
-NUM_CATEGORIES = 1000
-
-
 @dataclass(frozen=True)
 class Loop:
     """An arm of the calibration.
@@ -120,15 +120,7 @@ class Loop:
         return {**self.human.settings, **source, **self.settings}
 
 
-def places(runs: Sequence[Run], generation: int) -> Any:
-    """The fitted model of a loop with one seed, whose places are the replicates."""
-    from textmad.models import open_model
-
+def fitted(runs: Sequence[Run], generation: int, kind: type[Model]) -> Model:
+    """The model of a loop with one seed, whose places are the replicates."""
     (run,) = runs
-    base = open_model(run.recipe.model, run.recipe.sample)
-    return base.load(run.model_folder(generation))
-
-
-def over_seeds(runs: Sequence[Run], value: Callable[[Run], float]) -> npt.NDArray[np.float64]:
-    """A value of each run."""
-    return np.array([value(run) for run in runs])
+    return kind(run.recipe.model).load(run.model_folder(generation))

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from textmad.calibration import theory
-from textmad.calibration.checks import Check, mean_of, median_of
-from textmad.calibration.loops import NUM_CATEGORIES, HumanText, Loop, places
+from textmad.calibration.checks import Check, Measured, mean_of, median_of
+from textmad.calibration.loops import NUM_CATEGORIES, HumanText, Loop, fitted
+from textmad.models.categorical import Categorical
+from textmad.models.gaussian import Gaussian
 from textmad.store import Run
+
+Floats = npt.NDArray[np.float64]
+
+LARGEST_MODEL = 80  # documents of model text in A6's loops, so that they share their human text
 
 
 def counts_refitted(chains: int = 320, draws: int = 500, generation: int = 9) -> Loop:
@@ -18,26 +25,21 @@ def counts_refitted(chains: int = 320, draws: int = 500, generation: int = 9) ->
 
     def measure(runs: Sequence[Run]) -> list[Check]:
         checks = []
-        for g in dict.fromkeys([0, generation // 2, generation]):
-            model, fits = places(runs, g), f"after {g + 1} fits"
-            checks.append(
+        for g in sorted({0, generation // 2, generation}):
+            model, rounds = fitted(runs, g, Categorical), g + 1
+            squares = theory.squared_shares(shares, draws, rounds)
+            words = theory.support(shares, draws, rounds)
+            checks += [
                 Check(
-                    *("A1", name, f"words left {fits}"),
-                    theory.support(shares, draws, g + 1),
-                    *mean_of(model.support.astype(np.float64)),
-                )
-            )
-        expected = theory.squared_shares(shares, draws, generation + 1)
-        squares = mean_of(model.squared_shares)
-        return [Check("A1", name, f"sum of p^2 {fits}", expected, *squares), *checks]
+                    "A1", name, f"sum of p^2, {rounds} fits", squares, mean_of(model.squared_shares)
+                ),
+                Check("A1", name, f"words left, {rounds} fits", words, mean_of(model.support)),
+            ]
+        return checks
 
     name = f"counts, {draws} draws"
-    return Loop(
-        "counts",
-        human,
-        {"generations": generation, "mix.model_tokens": human.tokens(draws)},
-        measure,
-    )
+    settings = {"generations": generation, "mix.model_tokens": human.tokens(draws)}
+    return Loop("counts", human, settings, measure)
 
 
 def numbers_refitted(
@@ -48,13 +50,13 @@ def numbers_refitted(
     name = f"Gaussian, {draws} draws, lambda {bias:g}"
 
     def measure(runs: Sequence[Run]) -> list[Check]:
-        found = places(runs, generation).variance
+        found = fitted(runs, generation, Gaussian).variance
         expected = theory.variance(bias, generation)
         when = f"variance at t = {generation}"
-        checks = [Check("A2", name, f"mean {when}", expected, *mean_of(found))]
+        checks = [Check("A2", name, f"mean {when}", expected, mean_of(found))]
         if bias == 1:
             expected = theory.median_variance(draws, generation + 1)
-            checks.append(Check("A2", name, f"median {when}", expected, *median_of(found)))
+            checks.append(Check("A2", name, f"median {when}", expected, median_of(found)))
         return checks
 
     settings = {
@@ -71,9 +73,8 @@ def replaced(chains: int = 9000, draws: int = 20, generation: int = 10) -> Loop:
     settings = {"generations": generation, "mix.model_tokens": human.tokens(draws)}
 
     def measure(runs: Sequence[Run]) -> list[Check]:
-        error = places(runs, generation).mean ** 2 * draws
-        what = f"error at t = {generation}, in rounds"
-        return [Check("A5", "replace", what, theory.replace_error(generation), *mean_of(error))]
+        expected = theory.replace_error(generation)
+        return [_errors_of_mean(runs, "replace", draws, generation, expected)]
 
     return Loop("replace", human, settings, measure)
 
@@ -91,12 +92,17 @@ def accumulated(chains: int = 6000, draws: int = 10, generation: int = 10) -> Lo
     }
 
     def measure(runs: Sequence[Run]) -> list[Check]:
-        error = places(runs, generation).mean ** 2 * draws
         expected = theory.accumulate_error(draws, generation)
-        what = f"error at t = {generation}, in rounds"
-        return [Check("A5", "accumulate", what, expected, *mean_of(error))]
+        return [_errors_of_mean(runs, "accumulate", draws, generation, expected)]
 
     return Loop("accumulate", human, settings, measure)
+
+
+def _errors_of_mean(
+    runs: Sequence[Run], name: str, draws: int, generation: int, expected: float
+) -> Check:
+    errors = fitted(runs, generation, Gaussian).mean ** 2 * draws
+    return Check("A5", name, f"error at t = {generation}, in rounds", expected, mean_of(errors))
 
 
 def refreshed(
@@ -107,16 +113,14 @@ def refreshed(
     name = f"{human} fresh + {model} model, lambda {bias:g}"
 
     def measure(runs: Sequence[Run]) -> list[Check]:
-        start, end = places(runs, 0), places(runs, generation)
+        start, end = fitted(runs, 0, Gaussian), fitted(runs, generation, Gaussian)
         expected = theory.effective_sample_size(theory.fresh_error(human, model, bias, generation))
-        error, spread = mean_of(theory.fit_error(end.mean, end.variance))
-        found = theory.effective_sample_size(error)
-        # n_e falls by 1 where the error rises by this much.
-        slope = 1 / found**2 + 1 / (2 * (found - 1) ** 2)
-        sizes = [value / human for value in (expected, found, spread / slope)]
-        checks = [Check("A6", name, f"n_e / n_r at t = {generation}", *sizes)]
-        if model < human:
-            checks.append(_forgotten(name, start.mean, end.mean, human, model, generation))
+        found = _effective_size(mean_of(theory.fit_error(end.mean, end.variance)), human)
+        checks = [Check("A6", name, f"n_e / n_r at t = {generation}", expected / human, found)]
+        if model < human:  # else it takes more generations to forget
+            expected = theory.start_forgotten(human, model, generation)
+            what = f"share of the start forgotten at t = {generation}"
+            checks.append(Check("A6", name, what, expected, _forgotten(start.mean, end.mean)))
         return checks
 
     settings = {
@@ -131,15 +135,16 @@ def refreshed(
     return Loop(f"fresh-{model}-bias-{bias:g}", text, settings, measure)
 
 
-LARGEST_MODEL = 80  # documents of model text in A6's loops, so that they share their human text
+def _effective_size(error: Measured, human: int) -> Measured:
+    """n_e / n_r, with the standard error that the slope of n_e in the error gives."""
+    size = theory.effective_sample_size(error.value)
+    slope = 1 / size**2 + 1 / (2 * (size - 1) ** 2)  # of the error, falling, in n_e
+    return Measured(size / human, error.standard_error / slope / human)
 
 
-def _forgotten(
-    name: str, start: np.ndarray, end: np.ndarray, human: int, model: int, generation: int
-) -> Check:
+def _forgotten(start: Floats, end: Floats) -> Measured:
+    """1 less the slope of the one on the other."""
     from scipy.stats import linregress
 
     line = linregress(start, end)
-    expected = theory.start_forgotten(human, model, generation)
-    what = f"share of the start forgotten at t = {generation}"
-    return Check("A6", name, what, expected, 1 - float(line.slope), float(line.stderr))
+    return Measured(1 - float(line.slope), float(line.stderr))

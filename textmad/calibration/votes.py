@@ -1,22 +1,25 @@
-"""A3, A4: loops with a crowd or an author, whose replicates are seeds.
+"""A3, A4: loops with a crowd or an author.
 
 A document is one of 20 texts, of which the readers like some better. They choose one in K as
-Bradley and Terry have it, through the filters that any recipe has.
+Bradley and Terry have it, through the filters that any recipe has. Documents that one model wrote
+are independent of each other; after several generations only seeds are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from textmad.calibration import theory
 from textmad.calibration.checks import Check, mean_of
-from textmad.calibration.loops import HumanText, Loop, over_seeds
+from textmad.calibration.loops import HumanText, Loop
 from textmad.store import Run
 
-NUM_SEEDS = 6
+Judges = Callable[[int], dict[str, Any]]
+"""From K to the filter of a recipe."""
+
 _REWARD = "textmad.calibration.theory.choices:reward"
 _HUMAN = HumanText("texts", 2, 12_000)  # one for all, so that it is read and cleaned once
 
@@ -40,67 +43,53 @@ def crowd(drafts: int) -> dict[str, Any]:
     }
 
 
-def chosen(
-    judge: dict[str, Any],
-    drafts: int,
-    kept: int = 1000,
-    learned: int = 3000,
-    seeds: int = NUM_SEEDS,
-) -> Loop:
-    """A3: what is chosen, one in K, tends to p e^reward as K grows."""
+def chosen(judges: Judges, drafts: int, kept: int) -> Loop:
+    """A3: what is chosen, one in K, tends to p e^reward as K grows; documents are replicates."""
     human = theory.zipf(theory.NUM_TEXTS)
     exact, limit = theory.best_of(human, drafts), theory.tilted(human)
     # Where p_K has more than the limit: the excess of these texts together is the distance.
-    excess = exact > limit
-    (name,) = judge
-
-    def overlap(run: Run) -> float:
-        texts = [int(text.split()[0][1:]) for text in run.kept(0)["text"][:]]
-        return 1 - float(excess[texts].mean() - limit[excess].sum())
+    excess, judge = exact > limit, judges(drafts)
+    (by,) = judge
 
     def measure(runs: Sequence[Run]) -> list[Check]:
+        (run,) = runs
+        texts = [int(text.split()[0][1:]) for text in run.kept(0)["text"][:]]
         expected = 1 - theory.distance(exact, limit)
-        found = mean_of(over_seeds(runs, overlap))
-        return [Check("A3", f"{name}, one in {drafts}", "overlap with p e^r", expected, *found)]
+        found = mean_of(1 - (excess[texts] - limit[excess].sum()))
+        return [Check("A3", f"{by}, one in {drafts}", "overlap with p e^r", expected, found)]
 
     settings = {
         "generations": 0,
-        "mix": {
-            "human_tokens": _HUMAN.tokens(learned - kept),
+        "mix": {  # all of them, so that the model's shares are Zipf's
+            "human_tokens": _HUMAN.tokens(_HUMAN.needed - kept),
             "model_tokens": _HUMAN.tokens(kept),
         },
         "sample.oversample": float(drafts),
         "curate": [judge],
     }
-    return Loop(f"{name}-{drafts}", _HUMAN, settings, measure, seeds)
+    return Loop(f"{by}-{drafts}", _HUMAN, settings, measure)
 
 
 def curated(
-    judge: dict[str, Any],
-    human_share: float,
-    documents: int,
-    generation: int,
-    seeds: int = NUM_SEEDS,
+    judges: Judges, human_share: float, documents: int, generation: int, seeds: int = 16
 ) -> Loop:
     """A4: with what was chosen alone one text is left; human text beside it keeps others alive."""
     drafts = 4
+    judge = judges(drafts)
     fresh = round(human_share * documents)
     best = float(theory.REWARD.max())
     (by,) = judge
     name = f"{by}, one in {drafts}, {human_share:.0%} human"
 
-    def rewards(run: Run) -> np.ndarray:
-        return np.array(theory.reward(run.training(generation)["text"][:]))
-
     def measure(runs: Sequence[Run]) -> list[Check]:
         mean, variance = theory.mean_and_variance(theory.curated(human_share, drafts, generation))
-        gaps = mean_of(over_seeds(runs, lambda run: best - float(rewards(run).mean())))
-        spreads = mean_of(over_seeds(runs, lambda run: float(rewards(run).std())))
+        rewards = np.array([theory.reward(run.training(generation)["text"][:]) for run in runs])
+        gaps, spreads = mean_of(best - rewards.mean(axis=1)), mean_of(rewards.std(axis=1))
         when = f"of r at t = {generation}"
         ends = fresh == 0
         return [
-            Check("A4", name, f"max r less mean {when}", best - mean, *gaps, vanishes=ends),
-            Check("A4", name, f"deviation {when}", variance**0.5, *spreads, vanishes=ends),
+            Check("A4", name, f"max r less mean {when}", best - mean, gaps, vanishes=ends),
+            Check("A4", name, f"deviation {when}", variance**0.5, spreads, vanishes=ends),
         ]
 
     mix: dict[str, Any] = {"model_tokens": _HUMAN.tokens(documents - fresh)}

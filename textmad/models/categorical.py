@@ -103,9 +103,10 @@ class Categorical(PlaceModel):
     @cached_property
     def _cells(self) -> Ints:
         """The words that were counted, in one numbering, ascending."""
-        return np.repeat(self._first_cells(len(self.support)), self.support) + self._parameter(
-            "words"
+        cells: Ints = self._parameter("words") + np.repeat(
+            self._first_cells(len(self.support)), self.support
         )
+        return cells
 
     @property
     def support(self) -> Ints:
@@ -142,7 +143,7 @@ class Categorical(PlaceModel):
     def is_mode(self, values: Values) -> npt.NDArray[np.bool_]:
         """Whether each word has the highest count, of several the lowest number; w0 before any."""
         if self.learned is None:
-            return values == 0
+            return np.asarray(values == 0)
         places = np.repeat(np.arange(len(self.support)), self.support)
         order = np.lexsort((self._cells, -self.counts, places))
         modes = self._parameter("words")[order[self._starts[:-1]]]
@@ -171,7 +172,7 @@ class Categorical(PlaceModel):
         def draw(noise: Floats) -> Values:
             mass = noise * (own + alike * self.categories)
             places = np.clip(np.searchsorted(ends, begin + mass, side="right"), first, last)
-            drawn = self._parameter("words")[places]
+            drawn: Ints = self._parameter("words")[places]
             if alike:
                 evenly = np.clip((mass - own) / alike, 0, self.categories - 1).astype(np.int64)
                 drawn = np.where(mass >= own, evenly, drawn)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Floats = npt.NDArray[np.float64]
-Values = npt.NDArray[np.float64] | npt.NDArray[np.int64]
-"""A document as numbers, one a word; in rows, several documents."""
+Values = npt.NDArray[Any]
+"""A document as numbers (int64 or float64), one a word; in rows, several documents."""
 
 _WEIGHTS = "model.safetensors"
 _AT_ONCE = 2**20  # words drawn together: bounds the memory, not the result
@@ -54,12 +54,9 @@ class PlaceModel(ABC):
     ) -> None:
         self.settings = settings
         self.learned = learned
-
-    @property
-    def digest(self) -> str:
-        """Of the settings: the base has nothing else."""
-        facts = f"{self.name} {self.settings.categories} {self.settings.smoothing!r}"
-        return hashlib.sha256(facts.encode()).hexdigest()
+        # The base has nothing but its settings.
+        facts = f"{self.name} {settings.categories} {settings.smoothing!r}"
+        self.digest = hashlib.sha256(facts.encode()).hexdigest()
 
     # --- what a word is ---------------------------------------------------------------------
 

@@ -84,7 +84,8 @@ def median_variance(draws: int, rounds: int) -> float:
             one = loggamma(half + 1j * u) - loggamma(half) - 1j * u * math.log(half)
             return float((np.exp(rounds * one - 1j * u * log_variance)).imag / u)
 
-        return 0.5 - quad(integrand, 1e-9, 40 * math.sqrt(half / rounds), limit=500)[0] / math.pi
+        area, _ = quad(integrand, 1e-9, 40 * math.sqrt(half / rounds), limit=500)
+        return 0.5 - float(area) / math.pi
 
     return math.exp(brentq(lambda x: below(x) - 0.5, -4 * rounds / half - 1, 1))
 
