@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 LARGEST_MODEL = 80  # documents of model text in A6's loops, so that they share their human text
 
 
-def counts_refitted(chains: int = 320, draws: int = 500, generation: int = 9) -> Loop:
+def counts_refitted(chains: int = 400, draws: int = 500, generation: int = 9) -> Loop:
     """A1: a categorical model refitted on its own draws forgets; exact in every generation."""
     human, shares = HumanText("counts", chains, draws), theory.zipf(NUM_CATEGORIES)
 
@@ -43,7 +43,7 @@ def counts_refitted(chains: int = 320, draws: int = 500, generation: int = 9) ->
 
 
 def numbers_refitted(
-    bias: float, chains: int = 800, draws: int = 100, generation: int = 10
+    bias: float, chains: int = 1600, draws: int = 100, generation: int = 10
 ) -> Loop:
     """A2: a Gaussian refitted on its own draws, which are biased towards the mean."""
     human = HumanText("numbers", chains, draws)
@@ -67,7 +67,7 @@ def numbers_refitted(
     return Loop(f"bias-{bias:g}", human, settings, measure)
 
 
-def replaced(chains: int = 9000, draws: int = 20, generation: int = 10) -> Loop:
+def replaced(chains: int = 12_000, draws: int = 20, generation: int = 10) -> Loop:
     """A5: each generation in place of the one before; errors add up without bound."""
     human = HumanText("numbers", chains, draws)
     settings = {"generations": generation, "mix.model_tokens": human.tokens(draws)}
@@ -79,7 +79,7 @@ def replaced(chains: int = 9000, draws: int = 20, generation: int = 10) -> Loop:
     return Loop("replace", human, settings, measure)
 
 
-def accumulated(chains: int = 6000, draws: int = 10, generation: int = 10) -> Loop:
+def accumulated(chains: int = 7200, draws: int = 10, generation: int = 10) -> Loop:
     """A5: each generation beside all before it; errors stay below pi^2/6 of one round's."""
     human = HumanText("numbers", chains, 2 * draws)
     settings = {
@@ -106,7 +106,7 @@ def _errors_of_mean(
 
 
 def refreshed(
-    bias: float, model: int, chains: int = 4000, human: int = 20, generation: int = 6
+    bias: float, model: int, chains: int = 4800, human: int = 20, generation: int = 6
 ) -> Loop:
     """A6: fresh human text in each generation beside `model` documents of the last one's."""
     text = HumanText("numbers", chains, human + LARGEST_MODEL + generation * human)

@@ -20,6 +20,7 @@ from textmad.store import Run
 Judges = Callable[[int], dict[str, Any]]
 """From K to the filter of a recipe."""
 
+_BEST = float(theory.REWARD.max())
 _REWARD = "textmad.calibration.theory.choices:reward"
 _HUMAN = HumanText("texts", 2, 12_000)  # one for all, so that it is read and cleaned once
 
@@ -50,13 +51,17 @@ def chosen(judges: Judges, drafts: int, kept: int) -> Loop:
     # Where p_K has more than the limit: the excess of these texts together is the distance.
     excess, judge = exact > limit, judges(drafts)
     (by,) = judge
+    name = f"{by}, one in {drafts}"
 
     def measure(runs: Sequence[Run]) -> list[Check]:
         (run,) = runs
         texts = [int(text.split()[0][1:]) for text in run.kept(0)["text"][:]]
-        expected = 1 - theory.distance(exact, limit)
-        found = mean_of(1 - (excess[texts] - limit[excess].sum()))
-        return [Check("A3", f"{by}, one in {drafts}", "overlap with p e^r", expected, found)]
+        overlap = mean_of(1 - (excess[texts] - limit[excess].sum()))
+        gap, (mean, _) = mean_of(_BEST - theory.REWARD[texts]), theory.mean_and_variance(exact)
+        return [
+            Check("A3", name, "overlap with p e^r", 1 - theory.distance(exact, limit), overlap),
+            Check("A3", name, "max r less mean of r", _BEST - mean, gap),
+        ]
 
     settings = {
         "generations": 0,
@@ -77,18 +82,17 @@ def curated(
     drafts = 4
     judge = judges(drafts)
     fresh = round(human_share * documents)
-    best = float(theory.REWARD.max())
     (by,) = judge
     name = f"{by}, one in {drafts}, {human_share:.0%} human"
 
     def measure(runs: Sequence[Run]) -> list[Check]:
         mean, variance = theory.mean_and_variance(theory.curated(human_share, drafts, generation))
         rewards = np.array([theory.reward(run.training(generation)["text"][:]) for run in runs])
-        gaps, spreads = mean_of(best - rewards.mean(axis=1)), mean_of(rewards.std(axis=1))
+        gaps, spreads = mean_of(_BEST - rewards.mean(axis=1)), mean_of(rewards.std(axis=1))
         when = f"of r at t = {generation}"
         ends = fresh == 0
         return [
-            Check("A4", name, f"max r less mean {when}", best - mean, gaps, vanishes=ends),
+            Check("A4", name, f"max r less mean {when}", _BEST - mean, gaps, vanishes=ends),
             Check("A4", name, f"deviation {when}", variance**0.5, spreads, vanishes=ends),
         ]
 
