@@ -32,15 +32,15 @@ def every_loop() -> list[Loop]:
         votes.chosen(votes.author, 4, kept=4000),
         votes.chosen(votes.crowd, 4, kept=4000),
         votes.chosen(votes.author, 16, kept=2000),
-        votes.chosen(votes.crowd, 64, kept=1000),
-        votes.curated(votes.author, human_share=0.0, documents=400, generation=6),
+        votes.chosen(votes.crowd, 64, kept=1300),
         votes.curated(votes.crowd, human_share=0.1, documents=900, generation=8),
+        votes.curated(votes.author, human_share=0.0, documents=300, generation=6),
         votes.curated(votes.crowd, human_share=0.5, documents=400, generation=4),
         refits.replaced(),
         refits.accumulated(),
         refits.refreshed(bias=1.0, model=40),
         refits.refreshed(bias=0.7, model=10),
-        refits.refreshed(bias=0.7, model=refits.LARGEST_MODEL),
+        refits.refreshed(bias=0.7, model=80, chains=1500),
     ]
 
 

@@ -16,8 +16,6 @@ from textmad.store import Run
 
 Floats = npt.NDArray[np.float64]
 
-LARGEST_MODEL = 80  # documents of model text in A6's loops, so that they share their human text
-
 
 def counts_refitted(chains: int = 400, draws: int = 500, generation: int = 9) -> Loop:
     """A1: a categorical model refitted on its own draws forgets; exact in every generation."""
@@ -67,7 +65,7 @@ def numbers_refitted(
     return Loop(f"bias-{bias:g}", human, settings, measure)
 
 
-def replaced(chains: int = 12_000, draws: int = 20, generation: int = 10) -> Loop:
+def replaced(chains: int = 14_000, draws: int = 20, generation: int = 10) -> Loop:
     """A5: each generation in place of the one before; errors add up without bound."""
     human = HumanText("numbers", chains, draws)
     settings = {"generations": generation, "mix.model_tokens": human.tokens(draws)}
@@ -109,7 +107,7 @@ def refreshed(
     bias: float, model: int, chains: int = 4800, human: int = 20, generation: int = 6
 ) -> Loop:
     """A6: fresh human text in each generation beside `model` documents of the last one's."""
-    text = HumanText("numbers", chains, human + LARGEST_MODEL + generation * human)
+    text = HumanText("numbers", chains, human + model + generation * human)
     name = f"{human} fresh + {model} model, lambda {bias:g}"
 
     def measure(runs: Sequence[Run]) -> list[Check]:
