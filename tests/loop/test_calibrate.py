@@ -65,16 +65,17 @@ def changed(loop, path, value):
     return replace(loop, name=f"{loop.name} {path}", settings={**loop.settings, path: value})
 
 
-SHARPER = {"author": {**votes.author(2)["author"], "noise": 0.7}}
-ACCUMULATED = refits.accumulated(chains=1000, draws=5, generation=3)
+SHARPER = {"author": {**votes.author(4)["author"], "noise": 0.7}}
+REPLACED = refits.replaced(chains=1000, draws=10, generation=3)
+DILUTED = {"human_tokens": REPLACED.human.tokens(3), "model_tokens": REPLACED.human.tokens(7)}
 REFRESHED = refits.refreshed(bias=0.7, model=10, chains=1000, generation=3)
 
 
 def test_a_loop_that_is_slightly_another_is_found_out(tmp_path):
     faults = {
         "A2": changed(NUMBERS, "sample.temperature", 0.85),
-        "A3": changed(votes.chosen(votes.author, 2, kept=3000), "curate", [SHARPER]),
-        "A5": changed(ACCUMULATED, "mix.model", "latest"),
+        "A3": changed(votes.chosen(votes.author, 4, kept=3000), "curate", [SHARPER]),
+        "A5": changed(REPLACED, "mix", DILUTED),
         "A6": changed(REFRESHED, "mix.human", "fixed"),
     }
     checks = calibration.calibrate(tmp_path / "runs", list(faults.values()))
