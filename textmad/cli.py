@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +67,7 @@ class TextFormat(StrEnum):
     REDDIT = "reddit"
 
 
+Jobs = Annotated[int, typer.Option(metavar="N", min=1, help="Runs side by side, a process each.")]
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, in YAML.")]
 
 
@@ -127,9 +130,7 @@ def run(
 def study(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study, in YAML.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The study's folder.")],
-    jobs: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Runs side by side, a process each.")
-    ] = 1,
+    jobs: Jobs = 1,
     engine: Annotated[Engine, typer.Option(help="Where the runs are computed.")] = Engine.LOCAL,
     address: Annotated[
         str | None,
@@ -273,6 +274,29 @@ def audit(
     if out is not None:
         for path in auditing.write_audit(found, out):
             print(f"audit: {path}")
+
+
+@app.command()
+def calibrate(
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep the runs here; else they are deleted at the end."),
+    ] = None,
+    jobs: Jobs = 2,
+) -> None:
+    """Check the loop against models whose collapse is known exactly.
+
+    Exit code 1 when one comes out otherwise.
+    """
+    from textmad import calibration
+
+    with nullcontext(out) if out else TemporaryDirectory(prefix="textmad-calibrate-") as folder:
+        checks = calibration.calibrate(
+            folder, jobs=jobs, tell=lambda line: print(line, file=sys.stderr, flush=True)
+        )
+    print(calibration.table(checks))
+    print(calibration.summary(checks))
+    raise typer.Exit(int(any(check.verdict != "agrees" for check in checks)))
 
 
 @app.command()

@@ -330,7 +330,7 @@ def _readings(filters: Sequence[Any]) -> int:
 def _probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:
     """Train, draw and score a little."""
     size = int(np.searchsorted(np.cumsum(token_counts(human)), _PROBE_TOKENS)) + 1
-    few = human.select(range(min(size, len(human))))
+    few = human.select(range(min(max(size, 2), len(human))))  # a variance wants two
     num_tokens = sum(few["tokens"])
     once = recipe.train.model_copy(update={"epochs": 1.0})
     fitted, train_seconds = _timed(lambda: model.fit(few, once, seed=0).model)

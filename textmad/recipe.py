@@ -24,7 +24,7 @@ from pydantic import (
 
 from textmad.components import Component, Kind, read_component, whole
 from textmad.errors import RecipeError
-from textmad.faults import fault_lines
+from textmad.faults import fault_lines, shown
 from textmad.watermarks import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.yaml_text import lay_over, read_settings, to_yaml
 
@@ -34,6 +34,14 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Count = Annotated[Whole, Field(ge=0)]
 AtLeastOne = Annotated[Whole, Field(ge=1)]
+
+
+# Bases without a network, and what has an effect on them of the groups that are about networks.
+_DRAWN = {"oversample", "min_tokens", "max_new_tokens", "temperature"}
+TOYS: dict[str, dict[str, set[str]]] = {
+    "categorical": {"model": {"base", "categories", "smoothing"}, "train": set(), "sample": _DRAWN},
+    "gaussian": {"model": {"base"}, "train": set(), "sample": _DRAWN},
+}
 
 
 class Settings(BaseModel):
@@ -103,6 +111,15 @@ class ModelSettings(Settings):
     dtype: Literal["float32", "bfloat16"] = "float32"
     start_from: Literal["base", "previous"] = "base"
     lora: LoraSettings | None = LoraSettings()  # null: full fine-tuning
+    categories: AtLeastOne = 1000  # of base: categorical, whose words are w0 to w999
+    smoothing: Annotated[Number, Field(ge=0)] = 0.0  # of the same: added to every word's count
+
+    @model_validator(mode="after")
+    def _of_categorical(self) -> Self:
+        if self.base != "categorical":
+            for setting in ("categories", "smoothing"):
+                self._refuse_change(setting, f"while base is {self.base}; set base: categorical")
+        return self
 
 
 class TrainSettings(Settings):
@@ -264,11 +281,31 @@ class Recipe(Settings):
                 f"sample.oversample: {self.sample.oversample:g}: has no effect while "
                 "mix.model_tokens is 0; raise mix.model_tokens, or delete it"
             )
+        if self.model.base in TOYS:
+            self._refuse_settings_of_networks()
         names = [component.name for component in self.evaluate]
         for index, name in enumerate(names):
             if name in names[:index]:  # its metrics could not be told apart
                 raise ValueError(f"evaluate.{index}: {name}: is given twice; delete one")
         return self
+
+    def _refuse_settings_of_networks(self) -> None:
+        """Refuse what has no effect on a toy, unless it is left at (or set to) its default."""
+        faults = []
+        for group, settings in TOYS[self.model.base].items():
+            given = getattr(self, group)
+            for name, field in type(given).model_fields.items():
+                value = getattr(given, name)
+                if name in settings or value == field.default:
+                    continue
+                if (group, name, value) != ("model", "lora", None):
+                    plain = value.model_dump(mode="json") if isinstance(value, Settings) else value
+                    faults.append(
+                        f"{group}.{name}: {shown(plain)}: has no effect while model.base is "
+                        f"{self.model.base}; choose another base, or delete it"
+                    )
+        if faults:
+            raise ValueError("\n".join(faults))
 
     @model_validator(mode="wrap")  # the last: it hears all the others
     @classmethod

@@ -87,7 +87,7 @@ class Views:
         candidates = run.candidates(generation)
         drawn = documents.take(candidates, self._random_order(candidates, "drawn", generation))
         # Kept text in the order of drawn text: where nothing is rejected the two are the same.
-        kept = documents.take(drawn, np.flatnonzero(drawn["kept"]))
+        kept = documents.take(drawn, np.flatnonzero(drawn["kept"][:]))
         # A list of its own: what an evaluator does to it must not reach the next generation.
         splits = {"human": list(human.texts), "drawn": drawn["text"][:], "kept": kept["text"][:]}
         return Snapshot(

@@ -2,45 +2,30 @@
 data provably optimize human preferences" (2407.09499).
 
 A model is a distribution over 20 texts; the crowd's choice of one in K by Bradley and Terry turns
-p into p_K, which tends to p e^r. Everything runs through the filters that a recipe names.
+p into p_K, which tends to p e^r. Here the filters alone; `textmad calibrate` runs them in the loop.
 """
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from textmad.calibration.theory import (
+    NUM_TEXTS,
+    REWARD,
+    best_of,
+    curated,
+    distance,
+    mean_and_variance,
+    reward,
+    tilted,
+    zipf,
+)
 from textmad.curation import Author, Choice, Context, Upvotes
 from textmad.curation.ranking import best_of_each, with_luck
 from textmad.documents import documents
 
-NUM_TEXTS = 20
-ZIPF = 1 / np.arange(1, NUM_TEXTS + 1) / (1 / np.arange(1, NUM_TEXTS + 1)).sum()
-REWARD = 1.5 * np.random.default_rng(7).normal(size=NUM_TEXTS)
-LIMIT = ZIPF * np.exp(REWARD) / (ZIPF * np.exp(REWARD)).sum()
-
-
-def reward(texts):
-    return REWARD[np.array(texts, dtype=int)].tolist() if texts else []
-
-
-def best_of(shares, num_drafts):
-    """p_K exactly: K p(x) w(x) times the mean of 1 / (w(x) + w of K - 1 others), w = e^r.
-
-    1 / a is the integral of e^(-a t) over t > 0, so the mean factorises in the others.
-    """
-    weights = np.exp(REWARD)
-    x, step = np.polynomial.legendre.leggauss(600)
-    x, step = (x + 1) / 2, step / 2
-    scale = 4 / (num_drafts * (shares * weights).sum())
-    t, jacobian = scale * x / (1 - x), scale / (1 - x) ** 2
-    decay = np.exp(-np.outer(t, weights))
-    mean = (step * jacobian * (decay @ shares) ** (num_drafts - 1)) @ decay
-    return num_drafts * shares * weights * mean
-
-
-def distance(one, other):
-    """Total variation."""
-    return np.abs(one - other).sum() / 2
+HUMAN = zipf(NUM_TEXTS)
+LIMIT = tilted(HUMAN)
 
 
 def context(seed):
@@ -53,7 +38,7 @@ def chosen_by(judge, shares, num_documents, seed):
     """How often each text is among those that a filter keeps of a generation's."""
     drawn = np.random.default_rng(seed).choice(NUM_TEXTS, num_documents, p=shares)
     ids = [f"g0-{index}" for index in range(num_documents)]
-    keep = judge(documents({"text": [str(i) for i in drawn], "id": ids}), context(seed)).keep
+    keep = judge(documents({"text": [f"w{i}" for i in drawn], "id": ids}), context(seed)).keep
     return np.bincount(drawn[keep], minlength=NUM_TEXTS)
 
 
@@ -70,12 +55,12 @@ FIGURES = [(2, 0.209), (4, 0.140), (16, 0.052), (64, 0.015)]
 
 @pytest.mark.parametrize(("num_drafts", "figure"), FIGURES)
 def test_best_of_k_converges_to_p_e_to_the_r(num_drafts, figure):
-    exact = best_of(ZIPF, num_drafts)
+    exact = best_of(HUMAN, num_drafts)
     assert exact.sum() == pytest.approx(1)
     assert distance(exact, LIMIT) == pytest.approx(figure, abs=0.0015)
     rng = np.random.default_rng(num_drafts)
     num_groups = 1_200_000 // num_drafts
-    drawn = rng.choice(NUM_TEXTS, num_groups * num_drafts, p=ZIPF)
+    drawn = rng.choice(NUM_TEXTS, num_groups * num_drafts, p=HUMAN)
     luck = with_luck(REWARD[drawn], 1.0, rng.random(len(drawn)))
     kept = best_of_each(luck, np.arange(len(drawn)) // num_drafts)
     check_same_distribution(np.bincount(drawn[kept], minlength=NUM_TEXTS), exact)
@@ -95,14 +80,9 @@ def crowd(num_drafts):
 @pytest.mark.parametrize("judge", [author, crowd])
 @pytest.mark.parametrize("num_drafts", [2, 4, 16])
 def test_the_filters_choose_with_the_exact_probabilities(judge, num_drafts):
-    counts = chosen_by(judge(num_drafts), ZIPF, 32_000, seed=num_drafts)
+    counts = chosen_by(judge(num_drafts), HUMAN, 32_000, seed=num_drafts)
     assert counts.sum() == 32_000 // num_drafts
-    check_same_distribution(counts, best_of(ZIPF, num_drafts))
-
-
-def mean_and_variance(shares):
-    mean = shares @ REWARD
-    return mean, shares @ (REWARD - mean) ** 2
+    check_same_distribution(counts, best_of(HUMAN, num_drafts))
 
 
 @pytest.mark.parametrize("judge", [author, crowd])
@@ -110,13 +90,12 @@ def mean_and_variance(shares):
 def test_a_curated_loop_ends_at_the_best_text_unless_human_text_is_mixed_in(
     judge, human_share, figure
 ):
-    exact = simulated = ZIPF
+    simulated = HUMAN
     for generation in range(12):
-        exact = human_share * ZIPF + (1 - human_share) * best_of(exact, 4)
         counts = chosen_by(judge(4), simulated, 4_000, seed=generation)
-        simulated = human_share * ZIPF + (1 - human_share) * counts / counts.sum()
+        simulated = human_share * HUMAN + (1 - human_share) * counts / counts.sum()
     mean, variance = mean_and_variance(simulated)
-    exact_mean, exact_variance = mean_and_variance(exact)
+    exact_mean, exact_variance = mean_and_variance(curated(human_share, 4, 12))
     assert exact_variance == pytest.approx(figure, abs=0.05)
     # 1,000 texts are learned from in each generation; over seeds the two move by about 0.03.
     assert mean == pytest.approx(exact_mean, abs=0.1)

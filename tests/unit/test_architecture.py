@@ -21,7 +21,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"auditing"},
-    {"report", "planning", "testing"},
+    {"report", "planning", "testing", "calibration"},
     {"studies"},
     {"recursion", "synthetic"},
     {"stages", "views"},

@@ -90,6 +90,24 @@ def test_planning_leaves_nothing_behind(recipe, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_gaussian_of_long_documents_is_probed_with_more_than_one(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(map(str, rng.normal(size=3_500))) for _ in range(6)]
+    path = tmp_path / "numbers.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    plan = make_plan(
+        tm.Recipe(
+            corpus={"source": str(path), "max_words": 3_500, "held_out": 0.2},
+            model={"base": "gaussian"},
+            mix={"model_tokens": 2 * 3_501},
+            sample={"max_new_tokens": 3_501},
+            evaluate=[],
+        )
+    )
+    assert plan.trained_tokens[0] == 2 * 3_501
+    assert all(value > 0 for value in plan.speed)
+
+
 def test_the_estimates_are_sums_over_the_generations():
     # 3,000 tokens trained, three times 2,000 drawn, 12,000 scored, and the opening.
     assert PLAN.seconds == 7 + 3_000 / 100 + 6_000 / 50 + 12_000 / 400

@@ -60,6 +60,8 @@ BAD = {
     "model.lora.alpha": ("0", "0: expected more than 0"),
     "model.lora.dropout": ("1", "1: expected less than 1"),
     "model.lora.targets": ("c_attn", "c_attn: expected a list"),
+    "model.categories": ("0", "0: expected at least 1"),
+    "model.smoothing": ("-0.5", "-0.5: expected at least 0"),
     "train": ("[]", f"[]: expected {SETTINGS}"),
     "train.epochs": ("0", "0: expected more than 0"),
     "train.batch_tokens": ("0", "0: expected at least 1"),
@@ -490,6 +492,11 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
             "corpus.max_words: 5: expected at least min_words, 9",
         ),
         (
+            {"model": {"smoothing": 0.5}},
+            "model.smoothing: 0.5: has no effect while base is tiny-gpt2; set base: categorical, "
+            "or delete it",
+        ),
+        (
             {"sample": {"watermark": {"kind": "synthid", "bias": 3}}},
             "sample.watermark.bias: 3.0: has no effect while kind is synthid; set kind: "
             "green_list, or delete it",
@@ -513,6 +520,22 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
 )
 def test_settings_that_do_not_go_together_are_refused(data, message):
     assert refusal(data)[1:] == [message]
+
+
+@pytest.mark.parametrize("base", ["categorical", "gaussian"])
+def test_settings_of_networks_are_refused_for_a_base_that_is_none(base):
+    toy = {"base": base, "start_from": "previous", "lora": {"rank": 4}}
+    data = {"model": toy, "train": {"epochs": 2}, "sample": {"top_k": 5, "temperature": 0.5}}
+    end = f": has no effect while model.base is {base}; choose another base, or delete it"
+    assert refusal(data)[1:] == [
+        f"model.start_from: previous{end}",
+        f"model.lora: {{alpha: 32.0, dropout: 0.0, rank: 4, targets: [c_attn, c_...{end}",
+        f"train.epochs: 2.0{end}",
+        f"sample.top_k: 5{end}",
+    ]
+    # Taken back, or without effect on anything, they may stand there.
+    allowed = {"model": {"base": base, "lora": None}, "train": {"epochs": 1.0}}
+    assert Recipe(**allowed).model.lora is None
 
 
 def test_a_setting_without_effect_may_be_set_to_its_default():

@@ -1,7 +1,8 @@
 """Language models: what the loop asks of one, and how the base is opened.
 
-`CausalLM` (transformers and peft) is the one for text. Anything else with these methods goes
-through the same loop: name its factory in the recipe as `base: module:name`.
+`CausalLM` (transformers and peft) is the one for text; the toys in `TOY_MODELS` are those whose
+collapse has a closed form. Anything else with these methods goes through the same loop: name its
+factory in the recipe as `base: module:name`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+TOY_MODELS = {
+    "categorical": "textmad.models.categorical:Categorical",
+    "gaussian": "textmad.models.gaussian:Gaussian",
+}
+"""Built-in bases without files: short for the same module:name that anyone's has."""
 
 Advance = Callable[[int], None]
 """Told the number of tokens just done, for the progress display."""
@@ -186,8 +193,9 @@ def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel
     """
     from textmad.models.base_files import check_base, require_positions
 
-    if ":" in settings.base:
-        model: LanguageModel = import_name(settings.base)(settings)
+    factory = TOY_MODELS.get(settings.base, settings.base)
+    if ":" in factory:
+        model: LanguageModel = import_name(factory)(settings)
         require_positions(model.context, sample, settings.base)
         return model
     check_base(settings, sample)

@@ -1,0 +1,80 @@
+"""The instrument against exact theory: loops whose outcome is known, run as any recipe is.
+
+A curve that falls proves nothing about models as long as the loop that drew it may be at fault.
+So two models that are fitted by counting and by averaging go through the same mixture, sampling,
+filters and stages as a language model, to where theory says they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from textmad import studies
+from textmad.calibration import refits, votes
+from textmad.calibration.checks import Check, summary, table
+from textmad.calibration.loops import Loop
+from textmad.store import Run
+
+__all__ = ["Check", "Loop", "calibrate", "every_loop", "summary", "table"]
+
+# Nothing is measured in the run: the models themselves are read afterwards.
+_BASE = {"evaluate": [], "sample": {"min_tokens": 1}}
+
+
+def every_loop() -> list[Loop]:
+    """A1 to A6."""
+    return [
+        refits.counts_refitted(),
+        refits.numbers_refitted(bias=0.8),
+        refits.numbers_refitted(bias=1.0),
+        votes.chosen(votes.author, 2, kept=4000),
+        votes.chosen(votes.author, 4, kept=4000),
+        votes.chosen(votes.crowd, 4, kept=4000),
+        votes.chosen(votes.author, 16, kept=2000),
+        votes.chosen(votes.crowd, 64, kept=1300),
+        votes.curated(votes.crowd, human_share=0.1, documents=900, generation=8),
+        votes.curated(votes.author, human_share=0.0, documents=300, generation=6),
+        votes.curated(votes.crowd, human_share=0.5, documents=400, generation=4),
+        refits.replaced(),
+        refits.accumulated(),
+        refits.refreshed(bias=1.0, model=40),
+        refits.refreshed(bias=0.7, model=10),
+        refits.refreshed(bias=0.7, model=80, chains=1500),
+    ]
+
+
+def calibrate(
+    out: str | Path,
+    loops: Sequence[Loop] | None = None,
+    *,
+    jobs: int = 1,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Check]:
+    """Run the loops into the folder `out`, or go on with them, and check what they came to.
+
+    >>> calibrate("runs/calibration")  # doctest: +SKIP
+
+    Args:
+        out: gets the human text and a study for each number of seeds.
+        loops: all of them by default.
+        jobs: runs side by side, each in a process of its own; 1 is this process.
+        tell: told when a run begins or ends.
+
+    Raises:
+        TextmadError: a run failed; all others have been run.
+    """
+    loops, out = every_loop() if loops is None else loops, Path(out)
+    runs: dict[str, list[Run]] = {}
+    for num_seeds in sorted({loop.num_seeds for loop in loops}):
+        arms = {
+            loop.name: loop.patch(out / "human") for loop in loops if loop.num_seeds == num_seeds
+        }
+        plan = {
+            "recipe": _BASE,
+            "seeds": list(range(num_seeds)),
+            "arms": arms,
+            "controls": False,  # the control is theory
+        }
+        runs |= studies.study(plan, out / f"seeds-{num_seeds}", jobs=jobs, tell=tell)
+    return [check for loop in loops for check in loop.measure(runs[loop.name])]

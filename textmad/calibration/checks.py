@@ -1,0 +1,112 @@
+"""A measured value beside its exact expectation: the verdict on it, and the table of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Verdict = Literal["agrees", "DIFFERS", "TOO UNSURE"]
+
+MOST_ERRORS = 4.0
+"""Standard errors that a value may be away from theory."""
+
+LARGEST_ERROR = 0.02
+"""Of the theory's value: a larger standard error could hide a fault."""
+
+_TITLES = ("claim", "loop", "what", "theory", "measured", "s.e.", "z", "verdict")
+
+
+class Measured(NamedTuple):
+    """What the replicates came to."""
+
+    value: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table.
+
+    Attributes:
+        claim: its number, A1 to A6.
+        loop: what was run.
+        what: was measured.
+        theory: the exact expectation.
+        measured: over independent replicates, with the standard error that their spread gives.
+        vanishes: whether theory goes to 0, so that no error can be small beside it.
+    """
+
+    claim: str
+    loop: str
+    what: str
+    theory: float
+    measured: Measured
+    vanishes: bool = False
+
+    @property
+    def z(self) -> float:
+        """How many standard errors the measured value is above theory."""
+        off, error = self.measured.value - self.theory, self.measured.standard_error
+        if error == 0:
+            return math.copysign(math.inf, off) if off else 0.0
+        return off / error
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the instrument does what theory says."""
+        if not abs(self.z) <= MOST_ERRORS:  # a NaN does not agree either
+            return "DIFFERS"
+        allowed = LARGEST_ERROR * abs(self.theory)
+        if not self.vanishes and self.measured.standard_error > allowed:
+            return "TOO UNSURE"
+        return "agrees"
+
+
+def mean_of(replicates: npt.NDArray[np.generic]) -> Measured:
+    """Mean and standard error over independent replicates.
+
+    >>> mean_of(np.array([1.0, 3.0]))
+    Measured(value=2.0, standard_error=1.0)
+    """
+    error = replicates.std(ddof=1) / math.sqrt(len(replicates))
+    return Measured(float(replicates.mean()), float(error))
+
+
+def median_of(replicates: npt.NDArray[np.float64]) -> Measured:
+    """Median and its standard error (Maritz and Jarrett, Biometrika 65, 1978)."""
+    from scipy.stats.mstats import mjci
+
+    return Measured(float(np.median(replicates)), float(mjci(replicates, prob=[0.5])[0]))
+
+
+def table(checks: Sequence[Check]) -> str:
+    """The checks as a Markdown table."""
+    rows = [_TITLES, *map(_cells, checks)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
+    lines = [
+        "| "
+        + " | ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        + " |"
+        for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """The verdict on all of them, in words."""
+    wrong = [f"{check.claim} {check.loop}" for check in checks if check.verdict != "agrees"]
+    if wrong:
+        return f"{len(wrong)} of {len(checks)} do not agree with theory: {'; '.join(wrong)}"
+    largest = max(abs(check.z) for check in checks)
+    return f"all {len(checks)} agree with theory; the largest is {largest:.1f} standard errors off"
+
+
+def _cells(check: Check) -> tuple[str, ...]:
+    numbers = [f"{value:.4g}" for value in (check.theory, *check.measured)]
+    return (check.claim, check.loop, check.what, *numbers, f"{check.z:+.1f}", check.verdict)
