@@ -27,7 +27,7 @@ def test_evaluators_are_given_the_training_curve_and_the_encoder_they_name(recip
 
 def test_an_encoder_that_is_not_there_is_refused_before_anything_is_trained(recipe, tmp_path):
     missing = recipe.replace(evaluate=[{"embedding": {"encoder": "no/such/one"}}])
-    with pytest.raises(ModelError, match=r"^embedding\.encoder: no/such/one: "):
+    with pytest.raises(ModelError, match=r"^encoder: no/such/one: "):
         tm.run(missing, tmp_path / "run")
     assert not list((tmp_path / "run").glob("gen-*"))
 
