@@ -1,6 +1,5 @@
 """`textmad calibrate`: loops of known outcome agree, planted faults are found out."""
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -19,12 +18,9 @@ def textmad(monkeypatch, capsys):
 
     def call(loops, *arguments):
         monkeypatch.setattr(calibration, "every_loop", lambda: loops)
-        monkeypatch.setattr(
-            sys, "argv", ["textmad", "calibrate", "--jobs", "1", *map(str, arguments)]
-        )
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return left.value.code, capsys.readouterr().out
+        command = ["calibrate", "--jobs", "1", *map(str, arguments)]
+        code = cli.app(command, standalone_mode=False)
+        return code, capsys.readouterr().out
 
     return call
 

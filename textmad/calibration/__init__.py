@@ -40,7 +40,7 @@ def every_loop() -> list[Loop]:
         refits.accumulated(),
         refits.refreshed(bias=1.0, model=40),
         refits.refreshed(bias=0.7, model=10),
-        refits.refreshed(bias=0.7, model=80, chains=1500),
+        refits.refreshed(bias=0.7, model=80, chains=1500, generation=6),
     ]
 
 

@@ -65,7 +65,7 @@ def numbers_refitted(
     return Loop(f"bias-{bias:g}", human, settings, measure)
 
 
-def replaced(chains: int = 14_000, draws: int = 20, generation: int = 10) -> Loop:
+def replaced(chains: int = 10_000, draws: int = 20, generation: int = 6) -> Loop:
     """A5: each generation in place of the one before; errors add up without bound."""
     human = HumanText("numbers", chains, draws)
     settings = {"generations": generation, "mix.model_tokens": human.tokens(draws)}
@@ -77,7 +77,7 @@ def replaced(chains: int = 14_000, draws: int = 20, generation: int = 10) -> Loo
     return Loop("replace", human, settings, measure)
 
 
-def accumulated(chains: int = 7200, draws: int = 10, generation: int = 10) -> Loop:
+def accumulated(chains: int = 7200, draws: int = 10, generation: int = 6) -> Loop:
     """A5: each generation beside all before it; errors stay below pi^2/6 of one round's."""
     human = HumanText("numbers", chains, 2 * draws)
     settings = {
@@ -104,7 +104,7 @@ def _errors_of_mean(
 
 
 def refreshed(
-    bias: float, model: int, chains: int = 4800, human: int = 20, generation: int = 6
+    bias: float, model: int, chains: int = 4800, human: int = 20, generation: int = 4
 ) -> Loop:
     """A6: fresh human text in each generation beside `model` documents of the last one's."""
     text = HumanText("numbers", chains, human + model + generation * human)
