@@ -69,6 +69,20 @@ def test_a_stage_of_other_inputs_or_a_damaged_one_is_not_taken_over(tmp_path: Pa
     assert come_by(tmp_path, "d/seed-0") is True  # from c
 
 
+def test_what_depends_on_no_seed_is_taken_over_from_any_and_what_does_is_sought_in_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    of_all = {**INPUTS, "seed": None}
+    come_by(tmp_path, "a/seed-0", of_all)
+    assert come_by(tmp_path, "a/seed-1", of_all) is True
+
+    def looked_at(path: Path) -> bytes:
+        raise AssertionError(f"{path} cannot be of seed 2")
+
+    monkeypatch.setattr(Path, "read_bytes", looked_at)
+    assert come_by(tmp_path, "a/seed-2", {**INPUTS, "seed": 2}) is False
+
+
 def test_what_the_taker_objects_to_is_not_committed(tmp_path: Path):
     come_by(tmp_path, "a/seed-0")
     seen = []

@@ -55,7 +55,7 @@ class SharedStages:
         Args:
             folder: the stage's place in this run.
             stage: its name, as in gen-00/mix.
-            inputs: everything that it depends on.
+            inputs: everything that it depends on; `seed` is None for what all seeds share.
             accept: told where it is before it is taken over; what it raises is raised.
 
         Yields:
@@ -67,7 +67,7 @@ class SharedStages:
         key = stage_key(inputs)
         with self._alone(key):
             begun = time.perf_counter()
-            source = self._find(stage, key)
+            source = self._find(stage, key, of_any_seed=inputs["seed"] is None)
             if source is not None:
                 accept(self._study / "runs" / source / stage)
                 self._take_over(source, folder, stage, inputs)
@@ -86,9 +86,11 @@ class SharedStages:
         finally:
             os.close(descriptor)
 
-    def _find(self, stage: str, key: str) -> str | None:
+    def _find(self, stage: str, key: str, of_any_seed: bool) -> str | None:
         runs = self._study / "runs"
-        for path in sorted(runs.glob(f"*/seed-*/{stage}/{MANIFEST}")):
+        # What depends on a seed is sought where it can be: else n runs would look n^2 times.
+        seed = "seed-*" if of_any_seed else Path(self._run).name
+        for path in sorted(runs.glob(f"*/{seed}/{stage}/{MANIFEST}")):
             if f'"{key}"'.encode() not in path.read_bytes():
                 continue
             try:
