@@ -278,12 +278,14 @@ class Recursion:
         """The model on held-out human text; drawn and kept text beside as much human text."""
 
         def compute() -> pa.Table:
-            snapshot = self._views.of_evaluator(generation)
-            rows = [
-                {"generation": generation, "evaluator": name, **vars(measurement)}
-                for name, evaluator in self.evaluators
-                for measurement in measure(name, evaluator, snapshot)
-            ]
+            rows = []
+            if self.evaluators:  # else nobody asks for the snapshot
+                snapshot = self._views.of_evaluator(generation)
+                rows = [
+                    {"generation": generation, "evaluator": name, **vars(measurement)}
+                    for name, evaluator in self.evaluators
+                    for measurement in measure(name, evaluator, snapshot)
+                ]
             return pa.Table.from_pylist(rows, store.METRICS_SCHEMA)
 
         inputs = {
