@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -328,8 +329,18 @@ def main() -> None:
         sys.exit(error.exit_code)
     except _Stopped as stopped:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _say("interrupted; the same command goes on from here")
+        _say("interrupted" + _how_to_go_on(sys.argv[1:]))
         sys.exit(128 + stopped.args[0])
+
+
+def _how_to_go_on(arguments: Sequence[str]) -> str:
+    """What the same command would do again: only what has a folder of its own goes on."""
+    command = arguments[0] if arguments else ""
+    if command in ("run", "study") or (
+        command == "calibrate" and any(word.startswith("--out") for word in arguments)
+    ):
+        return "; the same command goes on from here"
+    return "; the same command begins again"
 
 
 def _say(message: str) -> None:

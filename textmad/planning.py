@@ -15,11 +15,11 @@ import numpy as np
 
 from textmad import mixture
 from textmad.corpus import Corpus, open_corpus
-from textmad.curation import Detector
+from textmad.curation import Detector, Discriminator
 from textmad.detection import Method
 from textmad.documents import token_counts
 from textmad.errors import TextmadError
-from textmad.evaluators import Detection, Perplexity, RareTokens
+from textmad.evaluators import Detection, Embedding, Perplexity, RareTokens
 from textmad.models import LanguageModel, open_model
 from textmad.recipe import Recipe
 from textmad.seeds import stream
@@ -46,6 +46,7 @@ class Speed(NamedTuple):
     sample: float
     score: float
     model_bytes: int  # of one saved model
+    finished: float = 1.0  # share of the drawn tokens that are in documents with an end
 
 
 class CrawlPlan(NamedTuple):
@@ -114,6 +115,11 @@ class Plan:
         """Tokens that the filters with a fixed share leave of what a generation draws, about."""
         return round(self.drawn_tokens * self.kept_share)
 
+    @property
+    def postable_tokens(self) -> int:
+        """Of these the ones in documents with an end: no others are posted without a label."""
+        return round(self.kept_tokens * self.speed.finished)
+
     def to_text(self) -> str:
         """A line a fact."""
         return "\n".join(
@@ -129,7 +135,7 @@ class Plan:
                 f"({self.speed.sample:,.0f} a second here)",
                 f"keeping        at most about {self.kept_tokens:,} of them, "
                 f"{self.model_tokens:,} needed{self.shortage()}",
-                *([self.crawl.to_text()] if self.crawl else []),
+                *([self.crawl.to_text() + self._unposted()] if self.crawl else []),
                 f"disk           about {self.disk_bytes / 1e6:,.0f} MB",
                 f"time           about {self.seconds / 60:.1f} minutes on this machine, "
                 "your own filters and evaluators not counted",
@@ -140,12 +146,27 @@ class Plan:
         """What to change where the filters leave too little; empty where they do not."""
         return _shortage(self.kept_tokens, self.model_tokens, self.kept_share, "sample")
 
+    def _unposted(self) -> str:
+        """The same where a crawl wants more of a model's text than can be posted."""
+        if self.crawl is None or self.postable_tokens >= self.crawl.unlabelled_tokens:
+            return ""
+        if not self.speed.finished:
+            return "; NOTHING CAN BE POSTED, no document of the probe ended: raise max_new_tokens"
+        times = self.crawl.unlabelled_tokens / (self.kept_share * self.speed.finished)
+        return (
+            f"; of a model's about {self.postable_tokens:,} are in documents with an end: TOO FEW, "
+            f"raise sample.oversample to {_rounded_up(times / self.model_tokens)} or more"
+        )
+
 
 def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:
     if kept >= needed:
         return ""
-    enough = math.ceil(10 / kept_share) / 10
-    return f": TOO FEW, raise {group}.oversample to {enough:g} or more"
+    return f": TOO FEW, raise {group}.oversample to {_rounded_up(1 / kept_share)} or more"
+
+
+def _rounded_up(times: float) -> str:
+    return f"{math.ceil(round(10 * times, 6)) / 10:g}"
 
 
 @dataclass(frozen=True)
@@ -243,7 +264,10 @@ def make_study_plan(study: Study) -> StudyPlan:
 
 
 def _open(recipe: Recipe) -> _Opened:
+    from textmad.views import encoder_digests  # which loads torch
+
     begun = time.perf_counter()
+    encoder_digests(recipe.evaluators())  # which have to be there
     model = open_model(recipe.model, recipe.sample)
     corpus = open_corpus(
         recipe.corpus, lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32)
@@ -273,7 +297,9 @@ def _plan(recipe: Recipe, opened: _Opened) -> Plan:
         model_tokens=(
             mixture.model_tokens_needed(recipe.mix, recipe.crawl) if recipe.generations else 0
         ),
-        scored_tokens=_scored_tokens(recipe, held_out["tokens"]),
+        scored_tokens=_scored_tokens(
+            recipe, held_out["tokens"], human["tokens"] / human["documents"]
+        ),
         opening_seconds=opened.seconds,
         speed=opened.speed,
         crawl=_crawl_plan(recipe),
@@ -296,7 +322,7 @@ def _kept_share(filters: Sequence[Any]) -> float:
     return math.prod(getattr(judge, "kept_share", 1.0) for judge in filters)
 
 
-def _scored_tokens(recipe: Recipe, held_out_tokens: int) -> int:
+def _scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) -> int:
     """Tokens that the built-in evaluators and filters have a model score in a whole run."""
     evaluators = recipe.evaluators()
     perplexity = [e.held_out_tokens for e in evaluators if isinstance(e, Perplexity)]
@@ -304,27 +330,37 @@ def _scored_tokens(recipe: Recipe, held_out_tokens: int) -> int:
     # Evaluators of the same size share the scores; the base scores human text once a run.
     each = sum(min(tokens, held_out_tokens) for tokens in {*perplexity, *rare})
     once = 0
+    compared = mixture.compared_tokens(recipe.mix, recipe.sample)
+    own_text = compared * (2 if recipe.curate else 1)  # drawn, and kept where it is less
     if perplexity:
-        compared = mixture.compared_tokens(recipe.mix, recipe.sample)
-        each += compared * (2 if recipe.curate else 1)  # drawn, and kept where it is less
+        each += own_text
         once = min(perplexity[0], held_out_tokens) + compared
     drawn = mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
-    each += _readings(recipe.filters()) * drawn
+    each += _read_by(recipe.filters(), drawn, document_tokens)
     if recipe.crawl is not None:
         crawled = mixture.crawl_budget(recipe.mix, recipe.crawl).total
-        once += _readings(recipe.guards()) * crawled * recipe.generations
+        once += _read_by(recipe.guards(), crawled, document_tokens) * recipe.generations
     detections = [m for e in evaluators if isinstance(e, Detection) for m in e.methods]
-    # Drawn and human text, and kept text where it is less.
-    compared = mixture.compared_tokens(recipe.mix, recipe.sample) * (3 if recipe.curate else 2)
-    each += sum(_PASSES[m] for m in detections) * compared
+    each += sum(_PASSES[m] for m in detections) * (own_text + compared)
+    by_base = sum(isinstance(e, Embedding) and e.encoder is None for e in evaluators)
+    each += by_base * own_text
+    once += by_base * 2 * compared  # human text, and held-out text beside it
     return once + each * (recipe.generations + 1)
 
 
-def _readings(filters: Sequence[Any]) -> int:
-    """How often the filters have a model read every document."""
-    scorers = [getattr(judge, "scorer", None) for judge in filters]
-    crowds = sum("fluency" in (s if isinstance(s, Mapping) else [s]) for s in scorers)
-    return crowds + sum(_PASSES[judge.method] for judge in filters if isinstance(judge, Detector))
+def _read_by(filters: Sequence[Any], tokens: int, document_tokens: float) -> int:
+    """Tokens of documents that the filters have a model read."""
+    read = 0
+    for judge in filters:
+        if isinstance(judge, Detector):
+            read += _PASSES[judge.method] * tokens
+        scorer = getattr(judge, "scorer", None)
+        if "fluency" in (scorer if isinstance(scorer, Mapping) else [scorer]):
+            voted_on = tokens
+            if isinstance(judge, Discriminator):
+                voted_on = min(tokens, round((judge.budget + judge.check) * document_tokens))
+            read += voted_on
+    return read
 
 
 def _probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:
@@ -345,6 +381,7 @@ def _probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:
         sample=sum(document.tokens for document in drawn) / sample_seconds,
         score=num_tokens / score_seconds,
         model_bytes=_saved_bytes(fitted),
+        finished=float(np.average([d.finished for d in drawn], weights=[d.tokens for d in drawn])),
     )
 
 

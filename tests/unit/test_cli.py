@@ -377,7 +377,24 @@ cli.main()
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=30
     )
     assert done.returncode == 143
-    assert done.stderr == "textmad: interrupted; the same command goes on from here\n"
+    assert done.stderr == "textmad: interrupted; the same command begins again\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "then"), [([], "begins again"), (["--out", "DIR"], "goes on from here")]
+)
+def test_who_is_interrupted_hears_whether_the_command_goes_on(
+    textmad, monkeypatch, tmp_path, options, then
+):
+    from textmad import calibration
+
+    def stopped(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(calibration, "calibrate", stopped)
+    monkeypatch.chdir(tmp_path)
+    answer = textmad("calibrate", *options)
+    assert (answer.code, answer.err) == (130, f"textmad: interrupted; the same command {then}\n")
 
 
 # --- quick ----------------------------------------------------------------------------------

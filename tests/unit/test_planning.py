@@ -79,7 +79,8 @@ def test_a_plan_knows_the_budgets_exactly(plan, corpus):
 
 
 def test_every_estimate_is_positive(plan):
-    assert all(value > 0 for value in plan.speed)
+    assert all(value > 0 for value in plan.speed[:4])
+    assert 0 <= plan.speed.finished <= 1
     assert plan.seconds > 0
     assert plan.disk_bytes > 3 * plan.speed.model_bytes
 
@@ -120,7 +121,7 @@ def test_the_estimates_are_sums_over_the_generations():
 def test_what_is_scored_is_counted_by_who_scores_it(recipe):
     def scored(**changes):
         changed = recipe.replace(**changes)
-        return _scored_tokens(changed, held_out_tokens=1_000)
+        return _scored_tokens(changed, held_out_tokens=1_000, document_tokens=10.0)
 
     # Perplexity and rare_tokens share the held-out text: 1,000 a generation; drawn text as long
     # as the mixture's 100 tokens; and once the base on held-out and human text.
@@ -138,6 +139,13 @@ def test_what_is_scored_is_counted_by_who_scores_it(recipe):
     detected = {"curate": [{"detector": {"method": "cross_perplexity"}}], "evaluate": ["diversity"]}
     assert scored(**detected) == 3 * 3 * 400
     assert scored(evaluate=["detection"]) == 3 * (100 + 100)
+    # The base embeds drawn text, and once human and held-out text; another encoder is not it.
+    assert scored(evaluate=["embedding"]) == 3 * 100 + 2 * 100
+    assert scored(evaluate=[{"embedding": {"encoder": "models/minilm"}}]) == 0
+    # A discriminator's crowd reads 20 + 10 of the 40 candidates, and the whole of few.
+    for asked, read in ((20, 300), (200, 400)):
+        taught = {"discriminator": {"votes": {"scorer": "fluency"}, "budget": asked, "check": 10}}
+        assert scored(curate=[taught], evaluate=["diversity"]) == 3 * read
 
 
 def test_a_plan_reads_as_a_line_a_fact():
@@ -163,7 +171,8 @@ def test_a_plan_knows_what_is_crawled(recipe):
     assert plan.human_tokens_needed == 300 + 2 * 240
     assert plan.drawn_tokens == 4 * (100 + 60)
     assert plan.model_tokens == 100 + 60
-    (line,) = [line for line in plan.to_text().splitlines() if line.startswith("crawling")]
+    all_end = replace(plan, speed=plan.speed._replace(finished=1.0))
+    (line,) = [line for line in all_end.to_text().splitlines() if line.startswith("crawling")]
     assert line == (
         "crawling       300 tokens a generation, 60 of them a model's; keeping at most about 150, "
         "200 needed: TOO FEW, raise crawl.oversample to 2 or more"
@@ -175,7 +184,40 @@ def test_what_is_crawled_is_stored_and_read_by_crowds_among_the_guards(recipe):
     crawled = replace(PLAN, crawl=CrawlPlan(300, 60, 1.0, 200))
     assert crawled.disk_bytes - PLAN.disk_bytes == 2 * 300 * 2.5
     crowd = recipe.replace(crawl={"oversample": 1.5, "guard": ["upvotes"]})
-    assert _scored_tokens(crowd, 1_000) - _scored_tokens(recipe, 1_000) == 2 * 300
+    more = _scored_tokens(crowd, 1_000, 10.0) - _scored_tokens(recipe, 1_000, 10.0)
+    assert more == 2 * 300
+
+
+@pytest.mark.parametrize(
+    ("finished", "line_ends"),
+    [
+        (0.2, "300 needed"),  # a fifth of 500 is 100
+        (
+            0.1,
+            "300 needed; of a model's about 50 are in documents with an end: TOO FEW, raise "
+            "sample.oversample to 8 or more",
+        ),
+        (
+            0.0,
+            "300 needed; NOTHING CAN BE POSTED, no document of the probe ended: raise "
+            "max_new_tokens",
+        ),
+    ],
+)
+def test_text_without_an_end_cannot_be_posted(finished, line_ends):
+    # 100 tokens of a quarter of what is drawn, and of that a tenth: 4,000 have to be drawn.
+    crawled = replace(
+        PLAN,
+        crawl=CrawlPlan(600, 100, 1.0, 300),
+        speed=PLAN.speed._replace(finished=finished),
+    )
+    (line,) = [line for line in crawled.to_text().splitlines() if line.startswith("crawling")]
+    assert line.endswith(line_ends)
+
+
+def test_an_encoder_that_is_not_there_is_seen_before_the_run(recipe):
+    with pytest.raises(tm.ModelError, match="encoder: no/such"):
+        make_plan(recipe.replace(evaluate=[{"embedding": {"encoder": "no/such"}}]))
 
 
 def test_a_growing_training_set_is_told_as_a_range():
