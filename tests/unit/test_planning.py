@@ -13,10 +13,10 @@ from textmad.planning import (
     Plan,
     Speed,
     StudyPlan,
-    _scored_tokens,
     make_plan,
     make_study_plan,
 )
+from textmad.planning.readings import scored_tokens
 from textmad.studies import parse_study
 
 WORDS = ["tea", "milk", "rain", "wind", "road", "house", "green", "slow"]
@@ -121,7 +121,7 @@ def test_the_estimates_are_sums_over_the_generations():
 def test_what_is_scored_is_counted_by_who_scores_it(recipe):
     def scored(**changes):
         changed = recipe.replace(**changes)
-        return _scored_tokens(changed, held_out_tokens=1_000, document_tokens=10.0)
+        return scored_tokens(changed, held_out_tokens=1_000, document_tokens=10.0)
 
     # Perplexity and rare_tokens share the held-out text: 1,000 a generation; drawn text as long
     # as the mixture's 100 tokens; and once the base on held-out and human text.
@@ -184,7 +184,7 @@ def test_what_is_crawled_is_stored_and_read_by_crowds_among_the_guards(recipe):
     crawled = replace(PLAN, crawl=CrawlPlan(300, 60, 1.0, 200))
     assert crawled.disk_bytes - PLAN.disk_bytes == 2 * 300 * 2.5
     crowd = recipe.replace(crawl={"oversample": 1.5, "guard": ["upvotes"]})
-    more = _scored_tokens(crowd, 1_000, 10.0) - _scored_tokens(recipe, 1_000, 10.0)
+    more = scored_tokens(crowd, 1_000, 10.0) - scored_tokens(recipe, 1_000, 10.0)
     assert more == 2 * 300
 
 

@@ -1,0 +1,10 @@
+"""`textmad plan`: everything that can be known before spending."""
+
+from __future__ import annotations
+
+from textmad.planning.make import make_plan
+from textmad.planning.plan import CrawlPlan, Plan
+from textmad.planning.probe import Speed
+from textmad.planning.study_plan import StudyPlan, make_study_plan
+
+__all__ = ["CrawlPlan", "Plan", "Speed", "StudyPlan", "make_plan", "make_study_plan"]

@@ -1,0 +1,56 @@
+"""How much the built-in evaluators and filters have a model read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textmad import mixture
+from textmad.curation import Detector, Discriminator
+from textmad.detection import Method
+from textmad.evaluators import Detection, Embedding, Perplexity, RareTokens
+from textmad.recipe import Recipe
+
+# How often a text is read to be detected: for cross-perplexity by both models, and for its loss.
+_PASSES: dict[Method, int] = {"curvature": 1, "cross_perplexity": 3, "trained": 0}
+
+
+def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) -> int:
+    """Tokens that the built-in evaluators and filters have a model score in a whole run."""
+    evaluators = recipe.evaluators()
+    perplexity = [e.held_out_tokens for e in evaluators if isinstance(e, Perplexity)]
+    rare = [e.held_out_tokens for e in evaluators if isinstance(e, RareTokens)]
+    # Evaluators of the same size share the scores; the base scores human text once a run.
+    each = sum(min(tokens, held_out_tokens) for tokens in {*perplexity, *rare})
+    once = 0
+    compared = mixture.compared_tokens(recipe.mix, recipe.sample)
+    own_text = compared * (2 if recipe.curate else 1)  # drawn, and kept where it is less
+    if perplexity:
+        each += own_text
+        once = min(perplexity[0], held_out_tokens) + compared
+    drawn = mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
+    each += _read_by(recipe.filters(), drawn, document_tokens)
+    if recipe.crawl is not None:
+        crawled = mixture.crawl_budget(recipe.mix, recipe.crawl).total
+        once += _read_by(recipe.guards(), crawled, document_tokens) * recipe.generations
+    detections = [m for e in evaluators if isinstance(e, Detection) for m in e.methods]
+    each += sum(_PASSES[m] for m in detections) * (own_text + compared)
+    by_base = sum(isinstance(e, Embedding) and e.encoder is None for e in evaluators)
+    each += by_base * own_text
+    once += by_base * 2 * compared  # human text, and held-out text beside it
+    return once + each * (recipe.generations + 1)
+
+
+def _read_by(filters: Sequence[Any], tokens: int, document_tokens: float) -> int:
+    """Tokens of documents that the filters have a model read."""
+    read = 0
+    for judge in filters:
+        if isinstance(judge, Detector):
+            read += _PASSES[judge.method] * tokens
+        scorer = getattr(judge, "scorer", None)
+        if "fluency" in (scorer if isinstance(scorer, Mapping) else [scorer]):
+            voted_on = tokens
+            if isinstance(judge, Discriminator):
+                voted_on = min(tokens, round((judge.budget + judge.check) * document_tokens))
+            read += voted_on
+    return read
