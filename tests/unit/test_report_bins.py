@@ -183,3 +183,12 @@ def test_the_page_has_each_number_on_its_colour_with_the_interval_behind_it(comp
     assert cell in page  # half width 4.3027 * 0.01 / sqrt(3)
     assert page.count('<table class="numbers heat">') == 2
     assert "## Rare and common tokens\n\nvoted: the loss is shown" in to_page_markdown(comparison)
+
+
+def test_arms_that_moved_alike_share_a_map():
+    same = [losses(arm, VOTED) for arm in ("voted", "alike")]
+    other = losses("other", VOTED | {"rarest": (3.0, 3.4, 3.9)})
+    drawn = found(losses("control", CONTROL), *same, other, among=("voted", "alike", "other"))
+    assert [each.arm for each in heat_maps(drawn).maps] == ["control", "voted, alike", "other"]
+    # The file of numbers keeps each arm.
+    assert set(bin_frame(drawn)["arm"]) == {"control", "voted", "alike", "other"}

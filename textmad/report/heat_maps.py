@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from textmad import stats
 from textmad.report.bins import BinLosses
@@ -33,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Bins (the rarest first) x generations of one arm."""
+    """Bins (the rarest first) x generations of one arm, or of several that moved alike."""
 
     arm: str
     against: str
@@ -47,7 +48,7 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class HeatMaps:
-    """The maps of all arms, their columns and their common scale."""
+    """The maps of all arms, those alike merged, their columns and their common scale."""
 
     generations: tuple[int, ...]
     scale: tuple[Cell, ...]
@@ -63,7 +64,7 @@ def heat_maps(comparison: Comparison) -> HeatMaps:
     return HeatMaps(
         generations=tuple(generations),
         scale=tuple(_cell(mark, peak) for mark in marks),
-        maps=tuple(
+        maps=_merged(
             HeatMap(
                 arm=each.arm,
                 against=f"less {each.control}" if each.control else "less its own generation 0",
@@ -76,6 +77,16 @@ def heat_maps(comparison: Comparison) -> HeatMaps:
             )
             for each in comparison.bins
         ),
+    )
+
+
+def _merged(maps: Iterable[HeatMap]) -> tuple[HeatMap, ...]:
+    """One map for arms that moved alike in everything, as controls of arms drawn otherwise do."""
+    alike: dict[Any, list[HeatMap]] = {}
+    for each in maps:
+        alike.setdefault((each.against, *each.rows.items()), []).append(each)
+    return tuple(
+        replace(same[0], arm=", ".join(each.arm for each in same)) for same in alike.values()
     )
 
 
