@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from itertools import pairwise
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,7 +34,8 @@ class Alarm(NamedTuple):
     """What fired when.
 
     `fired` is each signal's generation, None where it never reached a boundary; `evidence` each
-    signal's t by generation, above 0 towards harm; `boundaries` by generation.
+    signal's t by generation, above 0 towards harm; `boundaries` by generation. `ended`: of a signal
+    that was not watched to the end the first generation in which a seed lacks a number.
     """
 
     generations: tuple[int, ...]
@@ -42,6 +44,7 @@ class Alarm(NamedTuple):
     boundaries: tuple[float, ...]
     rate: float
     n: int  # seeds
+    ended: Mapping[str, int]
 
     @property
     def first(self) -> int | None:
@@ -74,6 +77,10 @@ def early_warning(
     >>> found.first, found.signals
     (2, ['rare_loss'])
 
+    A signal is watched up to the first generation in which a seed has no finite number: what it
+    said until then stands. Where all seeds agree to the last digit, as coarse signals of two seeds
+    may, there is no spread to judge by, and that is no evidence.
+
     Args:
         generations: (generations,), ascending, those in which the arms could differ.
         differences: each signal's (seeds, generations), arm less control of the same seed.
@@ -83,15 +90,19 @@ def early_warning(
         seed: of the rotations.
 
     Raises:
-        ValueError: fewer than two seeds, signals of different shape, or numbers that are none.
+        ValueError: fewer than two seeds, signals of different shape or without a number in the
+            first generation, a harm of no signal, a rate that is no share, or generations that
+            do not ascend.
     """
     names, sides = list(differences), dict(harm or {})
-    values = _checked(len(generations), differences)
+    _check_settings(generations, names, sides, rate)
+    values, missing = _checked(generations, differences)
     for place, name in enumerate(names):
         if sides.get(name) == "below":
             values[place] *= -1
     two_sided = np.array([sides.get(name, "either") == "either" for name in names])
-    means = values.cumsum(axis=2) / np.arange(1, len(generations) + 1)
+    so_far = np.arange(1, len(generations) + 1)
+    means = np.where(missing[:, None], 0.0, values.cumsum(axis=2) / so_far)
     boundaries, evidence = _watched(
         means, two_sided, rate, _rotated(values.shape[1], rotations, seed)
     )
@@ -106,11 +117,36 @@ def early_warning(
         boundaries=tuple(map(float, boundaries)),
         rate=rate,
         n=values.shape[1],
+        ended={
+            name: int(generations[row.argmax()])
+            for name, row in zip(names, missing, strict=True)
+            if row.any()
+        },
     )
 
 
-def _checked(num_generations: int, differences: Mapping[str, ArrayLike]) -> Values:
-    """(signals, seeds, generations)."""
+def _check_settings(
+    generations: Sequence[int], names: Sequence[str], sides: Mapping[str, str], rate: float
+) -> None:
+    if not 0 < rate < 1:
+        raise ValueError(f"rate: {rate:g}: expected a share between 0 and 1, such as 0.05")
+    if any(later <= sooner for sooner, later in pairwise(generations)):
+        raise ValueError(f"generations: {list(generations)}: expected ascending numbers")
+    for name, side in sides.items():
+        if name not in names:
+            raise ValueError(f"harm: {name}: is no signal; there are {', '.join(names)}")
+        if side not in get_args(Harm):
+            raise ValueError(f"harm: {name}: {side}: expected above, below or either")
+
+
+def _checked(
+    generations: Sequence[int], differences: Mapping[str, ArrayLike]
+) -> tuple[Values, NDArray[np.bool_]]:
+    """Differences (signals, seeds, generations), and where they are watched no more.
+
+    That is from the first generation on in which a seed lacks a number, (signals, generations).
+    """
+    num_generations = len(generations)
     arrays = [np.array(each, dtype=float) for each in differences.values()]
     shapes = {array.shape for array in arrays}
     if len(shapes) != 1 or any(len(s) != 2 or s[0] < 2 or s[1] != num_generations for s in shapes):
@@ -119,9 +155,13 @@ def _checked(num_generations: int, differences: Mapping[str, ArrayLike]) -> Valu
             "(seeds, generations) in all of them, of at least two seeds"
         )
     values = np.stack(arrays)
-    if not np.isfinite(values).all():
-        raise ValueError("a difference is no finite number: leave that signal or seed out")
-    return values
+    missing = np.logical_or.accumulate(~np.isfinite(values).all(axis=1), axis=1)
+    for name in (name for name, row in zip(differences, missing, strict=True) if row[0]):
+        raise ValueError(
+            f"{name}: a seed has no finite number in generation {generations[0]}: leave that "
+            "signal or seed out"
+        )
+    return np.where(missing[:, None], 0.0, values), missing
 
 
 def _rotated(num_seeds: int, rotations: int, seed: int) -> Values:
@@ -161,10 +201,11 @@ def _watched(
 
 
 def _evidence(directions: Values, now: Values, two_sided: NDArray[np.bool_]) -> Values:
-    """Each signal's t along each direction, (directions, signals); 0 where nothing has moved."""
+    """Each signal's t along each direction, (directions, signals); 0 without any spread."""
     along, length = directions @ now.T, (now**2).sum(axis=1)
-    across = np.maximum(length - along**2, 1e-12 * length)
-    ratio = np.divide(along**2, across, out=np.zeros_like(along), where=across > 0)
+    across = length - along**2
+    spread = across > 1e-12 * length  # what rounding leaves is none
+    ratio = np.divide(along**2, across, out=np.zeros_like(along), where=spread)
     t = np.sign(along) * np.sqrt(ratio * (now.shape[1] - 1))
     found: Values = np.where(two_sided, np.abs(t), t)
     return found

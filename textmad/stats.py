@@ -77,6 +77,8 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
         values: (seeds,), one number a seed.
         confidence: share of such intervals that hold the true mean, if values are normal.
     """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: {confidence:g}: expected a share such as 0.95")
     x = _row(values)
     mean, error, df = _moments(x)
     reach = error * float(special.stdtrit(df, (1 + confidence) / 2)) if df else math.nan
@@ -191,6 +193,8 @@ def adjust(p: ArrayLike, method: Literal["holm", "benjamini-hochberg"] = "holm")
         p: (questions,).
         method: which error is held.
     """
+    if method not in ("holm", "benjamini-hochberg"):
+        raise ValueError(f"method: {method}: expected holm or benjamini-hochberg")
     given = np.asarray(p, dtype=float)
     adjusted, asked = np.full_like(given, np.nan), ~np.isnan(given)
     values = given[asked]
@@ -250,8 +254,13 @@ def equivalence(
     """
     x = _row(differences)
     low, high = bounds
+    if not low < high:
+        raise ValueError(f"bounds: {low:g} to {high:g}: expected the lower one first")
     mean, error, df = _moments(x)
-    p = max(_beyond(mean - low, error, df), _beyond(high - mean, error, df))
+    if df and not x.any():  # what measures exactly what the control does is as good as it
+        p = float(not low < 0 < high)
+    else:
+        p = max(_beyond(mean - low, error, df), _beyond(high - mean, error, df))
     return Equivalence(p, mean_interval(x, 1 - 2 * level))
 
 
@@ -263,7 +272,7 @@ def time_to_collapse(
     To leave and to come back is no collapse, so a seed counts by the whole rest of its
     generations; the last generation alone outside counts with that generation. A seed that ends
     inside is censored: it would have left later, or never. A generation without a number (NaN)
-    counts as inside. The median is Kaplan and Meier's (1958).
+    says nothing: it neither leaves nor comes back. The median is Kaplan and Meier's (1958).
 
     >>> time_to_collapse([0, 1, 2, 3], [[0, 3, 1, 4], [0, 2, 3, 4], [0, 0, 0, 0]], (-1.0, 1.0))
     Collapse(times=(3, 1, None), last=3, median=3.0)
@@ -274,6 +283,11 @@ def time_to_collapse(
         band: lower and upper tolerance in the metric's unit; infinite where that side is no harm.
     """
     x = np.asarray(differences, dtype=float)
+    if x.ndim != 2 or not len(x) or x.shape[1] != len(generations):
+        raise ValueError(
+            f"differences of shape {x.shape} over {len(generations)} generations: expected "
+            "(seeds, generations)"
+        )
     times = tuple(_leaves(generations, row, band) for row in x)
     last = generations[-1]
     data = stats.CensoredData.right_censored(
@@ -286,10 +300,11 @@ def time_to_collapse(
 
 def _leaves(generations: Sequence[int], row: Values, band: tuple[float, float]) -> int | None:
     """The first generation from which on all are above the band, or all below it."""
-    for outside in (row > band[1], row < band[0]):
+    known = np.flatnonzero(~np.isnan(row))
+    for outside in (row[known] > band[1], row[known] < band[0]):
         to_the_end = np.logical_and.accumulate(outside[::-1])[::-1]
         if to_the_end.any():
-            return int(generations[int(to_the_end.argmax())])
+            return int(generations[known[to_the_end.argmax()]])
     return None
 
 
@@ -307,9 +322,14 @@ def _moments(x: Values) -> tuple[float, float, int]:
 
 
 def _beyond(distance: float, error: float, df: int) -> float:
-    """Upper tail of t at distance / error; without any spread the distance alone decides."""
+    """Upper tail of t at distance / error.
+
+    Values without any spread, as a coarse metric may have in a few seeds, are not endless
+    evidence: they say as much as that all of them lie on one side, 1 in 2^n (the sign-flip test).
+    """
     if df == 0:
         return math.nan
     if error == 0:
-        return 0.5 if distance == 0 else float(distance < 0)
+        sure = 2.0 ** -(df + 1)
+        return 0.5 if distance == 0 else sure if distance > 0 else 1 - sure
     return float(special.stdtr(df, -distance / error))

@@ -106,12 +106,55 @@ def test_differences_that_are_nothing_fire_nothing():
         ({"x": [[1.0, 2.0]]}, "of at least two seeds"),
         ({"x": [[1.0], [2.0]]}, "over 2 generations"),
         ({"x": np.ones((2, 2)), "y": np.ones((3, 2))}, "in all of them"),
-        ({"x": [[1.0, math.nan], [2.0, 3.0]]}, "no finite number: leave that signal or seed out"),
+        (
+            {"x": [[math.nan, 1.0], [2.0, 3.0]]},
+            "x: a seed has no finite number in generation 1: leave that signal or seed out",
+        ),
     ],
 )
 def test_what_is_no_measurement_is_refused(differences, message):
     with pytest.raises(ValueError, match=message):
         early_warning([1, 2], differences)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rate": 5}, "rate: 5: expected a share"),
+        ({"harm": {"y": "above"}}, "harm: y: is no signal; there are x"),
+        ({"harm": {"x": "up"}}, "harm: x: up: expected above, below or either"),
+        ({"generations": [2, 1]}, r"generations: \[2, 1\]: expected ascending"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        early_warning(**{"generations": [1, 2], "differences": {"x": np.eye(2)}} | settings)
+
+
+@pytest.mark.parametrize("missing", [math.nan, math.inf])
+def test_what_a_signal_said_before_it_lacks_a_number_stands(missing):
+    wobble = np.array([[-0.1], [0.0], [0.1], [0.05]])
+    worse = wobble + np.array([0.0, 5.0, 6.0, 7.0])
+    whole = early_warning([1, 2, 3, 4], {"x": worse}, {"x": "above"})
+    worse[2, 3] = missing
+    ended = early_warning([1, 2, 3, 4], {"x": worse}, {"x": "above"})
+    assert (whole.first, whole.ended) == (2, {})
+    assert (ended.first, ended.ended) == (2, {"x": 4})
+    assert ended.boundaries[:3] == whole.boundaries[:3]
+    # Others are watched on.
+    late = wobble[::-1] + np.array([0.0, 0.0, 0.0, 9.0])
+    both = early_warning([1, 2, 3, 4], {"x": worse - 6, "y": late}, {"x": "above", "y": "above"})
+    assert both.fired == {"x": None, "y": 4}
+
+
+def test_coarse_signals_of_two_seeds_keep_the_rate():
+    # Shares of 74 documents at 2 %: where both seeds differ by as much there is no spread.
+    rng = np.random.default_rng(3)
+    counts = rng.binomial(74, 0.02, (2, 400, 2, 3)) / 74
+    found = [
+        early_warning([1, 2, 3], {"x": d}, rotations=2000).first for d in counts[0] - counts[1]
+    ]
+    assert share_fired(found) <= 0.08
 
 
 # --- how often it is right, on a model that is refitted by counting -------------------------

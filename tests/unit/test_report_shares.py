@@ -269,13 +269,24 @@ def test_perplexity_that_never_fires_or_fires_first_and_no_alarm_are_said():
 
 def test_a_signal_without_a_number_is_left_out_and_one_seed_gives_no_warning():
     rare = path(100, 100, 140, 140, 140)
-    rare[1][3] = math.nan
+    rare[1][1] = math.nan
     found = watched(path(100, 100, 100, 100, 140), rare)
     (warned,) = found.warnings
     assert list(warned.keys) == ["Perplexity, held-out"]
     assert "No signal of voted, since it lacks a number: Loss on rare tokens, held-out." in (
         alarm_table(found).notes
     )
+    rare = path(100, 100, 140, 140, 140)
+    rare[1][4] = math.inf
+    found = watched(path(100, 100, 100, 100, 140), rare)
+    assert found.warnings[0].alarm.fired == {
+        "Perplexity, held-out": 4,
+        "Loss on rare tokens, held-out": 2,
+    }
+    assert (
+        "Loss on rare tokens, held-out of voted is watched before generation 4 alone, where a seed "
+        "has no number."
+    ) in alarm_table(found).notes
     one = table(STEEP)
     one = one[one["seed"] == 0]
     alone = Arms(tuple(Arm(a.name, {0: a.runs[0]}) for a in arms(TWO).arms), 1, ())

@@ -28,8 +28,8 @@ class Adapter:
 
     A model whose predictions of held-out tokens are on average less than `least_move` nats from
     the base's cannot be far from it in perplexity either, whatever it was fed: the difference of
-    two means is at most the mean of the differences. A run of such models shows no collapse
-    because it shows nothing; so a warning is given, once, and stands as a note of
+    two means is at most the mean of the differences. Such a run's perplexity shows no collapse
+    because it cannot; so a warning is given, once, and stands as a note of
     `prediction_moved`. Low rank and learning rate are what makes adapters so weak.
     """
 
@@ -67,7 +67,7 @@ class Adapter:
         return (
             f"the model is {moved:.2g} nats a token from the base, less than {self.least_move:g} "
             "(adapter.least_move): its held-out perplexity is within "
-            f"{100 * math.expm1(moved):.2g} % of the base's, so no larger collapse can show; "
+            f"{100 * math.expm1(moved):.2g} % of the base's, so no larger rise of it can show; "
             "raise model.lora.rank, train.learning_rate or train.epochs"
         )
 

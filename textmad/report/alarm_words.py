@@ -42,6 +42,12 @@ def alarm_table(comparison: Comparison) -> Table:
             for each in comparison.warnings
             if each.left_out
         ),
+        *(
+            f"{name} of {each.arm} is watched before generation {generation} alone, where a seed "
+            "has no number."
+            for each in comparison.warnings
+            for name, generation in each.alarm.ended.items()
+        ),
     )
     return Table(("metric", "arm", "", "alarm", "before perplexity"), tuple(lines), notes)
 

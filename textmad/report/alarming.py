@@ -21,7 +21,7 @@ class Warned:
     arm: str
     alarm: Alarm
     keys: Mapping[str, Key]
-    left_out: tuple[str, ...]  # signals without a number in some seed and generation
+    left_out: tuple[str, ...]  # signals without a number of some seed in the first generation
 
     @property
     def perplexity(self) -> str | None:
@@ -53,16 +53,16 @@ def _warned(arm: str, paired: Sequence[Paired], generations: range) -> Warned | 
     tables = {each.key: each.differences[arm][list(generations)] for each in paired}
     seeds = sorted({seed for table in tables.values() for seed in table.dropna(how="all").index})
     values = {key: table.reindex(seeds).to_numpy() for key, table in tables.items()}
-    whole = {key.label: key for key, each in values.items() if np.isfinite(each).all()}
-    if len(seeds) < 2 or not whole:
+    begun = {key.label: key for key, each in values.items() if np.isfinite(each[:, 0]).all()}
+    if len(seeds) < 2 or not begun:
         return None
     return Warned(
         arm=arm,
         alarm=early_warning(
             generations,
-            {name: values[key] for name, key in whole.items()},
-            {name: _HARM[k.direction] for name, k in whole.items() if k.direction in _HARM},
+            {name: values[key] for name, key in begun.items()},
+            {name: _HARM[k.direction] for name, k in begun.items() if k.direction in _HARM},
         ),
-        keys=whole,
-        left_out=tuple(key.label for key in values if key not in whole.values()),
+        keys=begun,
+        left_out=tuple(key.label for key in values if key not in begun.values()),
     )
