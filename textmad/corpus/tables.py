@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from textmad.recipe import Columns, CorpusSettings
 
+_UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")  # the byte order marks, escaped
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _BATCH = 128  # rows held at once: 128 MiB at worst, with 1 MiB each
 
 
@@ -33,7 +35,7 @@ def read_csv(path: Path, columns: Columns, tally: Tally) -> Iterator[Row]:
     for number, num_lines, cells in _csv_records(path, tally):
         if header is None:
             header = cells
-            _check_columns(str(path), columns, header)
+            _check_columns(str(path), columns, header, _likely_fault(header))
         elif len(cells) != len(header):
             tally.bad("another number of cells than the header", number, num_lines)
         elif any(_holds_escape(cell) for cell in cells):
@@ -67,6 +69,19 @@ def _csv_records(path: Path, tally: Tally) -> Iterator[tuple[int, int, list[str]
             return
         if cells:
             yield span[0], len(span), cells
+
+
+def _likely_fault(header: list[str]) -> str:
+    """Why a header has none of the names that are looked for, where it shows."""
+    line = ",".join(header)
+    if "\0" in line or line.startswith(_UTF16_MARKS):
+        return "The file seems to be UTF-16: save it as UTF-8"
+    if _holds_escape(line):
+        return "The file is not UTF-8: save it as UTF-8"
+    for separator, name in _OTHER_SEPARATORS.items():
+        if len(header) == 1 and separator in line:
+            return f"Its columns seem to be separated by {name}: expected commas"
+    return ""
 
 
 def _holds_escape(text: str) -> bool:
@@ -174,10 +189,10 @@ def _mapped(columns: Columns) -> list[str]:
     return list(dict.fromkeys(name for _, name in columns if name is not None))
 
 
-def _check_columns(source: str, columns: Columns, names: list[str]) -> None:
+def _check_columns(source: str, columns: Columns, names: list[str], fault: str = "") -> None:
     for setting, name in columns:
         if name is not None and name not in names:
             raise CorpusError(
                 f"{source}: no column {name!r}; it has {', '.join(map(repr, names))}. "
-                f"Set corpus.columns.{setting} to one of them"
+                f"{fault or f'Set corpus.columns.{setting} to one of them'}"
             )
