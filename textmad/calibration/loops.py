@@ -20,6 +20,7 @@ from textmad.calibration.theory import NUM_TEXTS, zipf
 from textmad.models.places import PlaceModel
 from textmad.seeds import stream
 from textmad.store import Run
+from textmad.store.commit import write_atomically, writing
 
 Measure = Callable[[Sequence[Run]], list[Check]]
 Model = TypeVar("Model", bound=PlaceModel)
@@ -73,14 +74,17 @@ class HumanText:
         return documents * (self.places + 1)
 
     def write(self, folder: Path) -> Path:
-        """Write the text as JSONL, unless it is there; the same text each time."""
+        """Write the text as JSONL, unless it is there; the same text each time.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
         path = folder / f"{self.kind}-{self.places}-{self.needed}.jsonl"
         if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
             lines = (json.dumps({"text": " ".join(words)}) + "\n" for words in self._rows())
-            partial = path.with_suffix(".tmp")
-            partial.write_text("".join(lines), encoding="utf-8")
-            partial.replace(path)
+            write_atomically(path, "".join(lines).encode())
         return path
 
     def _rows(self) -> list[list[str]]:
