@@ -237,6 +237,12 @@ def audit(
     form: Annotated[
         TextFormat, typer.Option("--format", help="Of all files, if not by their names.")
     ] = TextFormat.AUTO,
+    reference_text_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Of the reference, if another.")
+    ] = None,
+    reference_format: Annotated[
+        TextFormat | None, typer.Option(help="Of the reference, if another.")
+    ] = None,
     group: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Judge each of its values by itself too.")
     ] = None,
@@ -247,6 +253,9 @@ def audit(
     max_words: Annotated[
         int, typer.Option(metavar="N", help="Longer documents are left out.")
     ] = 1000,
+    max_bad_lines: Annotated[
+        float, typer.Option(metavar="SHARE", help="Files with more unreadable lines are refused.")
+    ] = 0.01,
     detector: Annotated[
         bool, typer.Option("--detector", help="Train a classifier on each too; slow.")
     ] = False,
@@ -265,10 +274,13 @@ def audit(
         reference,
         text_column=text_column,
         form=form.value,
+        reference_text_column=reference_text_column,
+        reference_format=reference_format.value if reference_format else None,
         group=group,
         documents=documents,
         min_documents=min_documents,
         max_words=max_words,
+        max_bad_lines=max_bad_lines,
         detector=detector,
     )
     auditing.print_audit(found)

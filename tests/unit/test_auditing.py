@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ import pytest
 import textmad as tm
 from textmad import auditing
 from textmad.auditing import Audit, ceiling, findings, page
-from textmad.auditing.sources import read_source, rows_by_group
+from textmad.auditing.sources import read_source, reading, rows_by_group
 from textmad.auditing.yardstick import Yardstick
 
 TYPES = 400
@@ -132,6 +133,16 @@ def test_repeats_are_counted_over_whole_files(found):
     assert "| 150 | 135 | 90.0% |" in page.to_page(found)
 
 
+def test_a_range_ends_where_a_figure_cannot_go_on(found):
+    human = found.rows[0].human._replace(low=-0.1, high=1.1)
+    ranges = {
+        metric: page._range(found.rows[0]._replace(metric=metric, human=human))
+        for metric in ("overlap", "ngram_gap_3", "self_bleu_4", "entropy_1")
+    }
+    up_to_1 = dict.fromkeys(("overlap", "ngram_gap_3", "self_bleu_4"), "0 to 1.000")
+    assert ranges == up_to_1 | {"entropy_1": "0 to 1.100"}
+
+
 # --- the yardstick --------------------------------------------------------------------------
 
 
@@ -216,7 +227,7 @@ def test_a_few_copies_by_chance_are_no_finding(expected):
 
 def test_what_is_left_out_of_a_file_is_counted(tmp_path):
     texts = ["one two", "", "   ", "one two", "a " * 30]
-    read = read_source(str(write(tmp_path / "some.jsonl", texts)), max_words=10)
+    read = read_source(reading(str(write(tmp_path / "some.jsonl", texts)), max_words=10))
     assert (len(read.documents), read.empty, read.too_long, read.repeated) == (2, 2, 1, 1)
 
 
@@ -226,7 +237,7 @@ def test_a_reddit_dump_has_its_subreddits_as_groups(tmp_path):
     lines = [{"body": f"text {i}", "subreddit": "ab"[i % 2], **fields} for i in range(5)]
     lines.append({"body": "[deleted]", "subreddit": "a", **fields})
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    read = read_source(str(path), group="subreddit", form="reddit")
+    read = read_source(reading(str(path), group="subreddit", form="reddit"))
     groups = rows_by_group([read])
     assert {name: rows.tolist() for name, [(_, rows)] in groups.items()} == {
         "a": [0, 2, 4],
@@ -234,7 +245,108 @@ def test_a_reddit_dump_has_its_subreddits_as_groups(tmp_path):
     }
     assert (len(read.documents), read.deleted) == (5, 1)
     with pytest.raises(tm.RecipeError, match="--group: has no effect on a reddit source"):
-        read_source(str(path), group="author", form="reddit")
+        reading(str(path), group="author", form="reddit")
+
+
+def test_a_line_without_the_groups_key_is_in_no_group_as_one_with_null_is(tmp_path):
+    path = tmp_path / "posts.jsonl"
+    lines = [{"text": "a", "board": "x"}, {"text": "b"}, {"text": "c", "board": None}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    read = read_source(reading(str(path), group="board"))
+    assert (len(read.documents), read.bad) == (3, 0)
+    assert {name: rows.tolist() for name, [(_, rows)] in rows_by_group([read]).items()} == {
+        "x": [0]
+    }
+
+
+def test_the_reference_may_have_another_column_and_another_format(corpora, tmp_path):
+    dump = tmp_path / "dump.txt"  # by its name it would be plain text
+    texts = [json.loads(line)["text"] for line in (corpora / "same.jsonl").open()]
+    dump.write_text("".join(json.dumps({"body": text}) + "\n" for text in texts))
+    few = {"documents": 20, "min_documents": 20}
+    given = tm.audit(
+        [dump],
+        corpora / "human.jsonl",
+        text_column="body",
+        form="jsonl",
+        reference_text_column="text",
+        reference_format="auto",
+        **few,
+    )
+    plain = tm.audit([corpora / "same.jsonl"], corpora / "human.jsonl", **few)
+    pd.testing.assert_frame_equal(*(a.table.drop(columns="name") for a in (given, plain)))
+
+
+def test_a_reference_without_columns_does_not_mind_those_of_the_texts(tmp_path):
+    (tmp_path / "human.txt").touch()
+    path, others = str(tmp_path / "human.txt"), ("body", "auto")
+    assert reading(path, others=others).settings.columns.text == "text"
+    assert reading("chitchat", others=("body", "jsonl")).settings.format == "auto"
+    with pytest.raises(tm.RecipeError, match=r"^--reference-text-column: has no effect on a text"):
+        reading(path, "body", prefix="--reference-")
+    with pytest.raises(tm.RecipeError, match=r"^--reference-format: csv has no effect on chitch"):
+        reading("chitchat", form="csv", prefix="--reference-")
+
+
+def test_more_bad_lines_are_spared_when_asked_and_the_options_are_named(tmp_path):
+    path = write(tmp_path / "posts.jsonl", ["one"] * 9)
+    with path.open("a") as file:
+        file.write("{\n")
+    with pytest.raises(tm.CorpusError) as refused:
+        read_source(reading(str(path)))
+    assert str(refused.value) == (
+        f"{path}: 1 of 10 lines are bad (10.00%), more than --max-bad-lines: 0.01 allows:\n"
+        "  1 not JSON (line 10)\n"
+        "Repair the file, check --format and --text-column, or raise --max-bad-lines if these "
+        "lines can be spared."
+    )
+    assert read_source(reading(str(path), max_bad_lines=0.1)).bad == 1
+
+
+def test_the_splits_of_a_folder_are_given_as_subfolders(tmp_path):
+    texts = datasets.Dataset.from_dict({"text": ["one", "two"]})
+    datasets.DatasetDict(old=texts, new=texts).save_to_disk(tmp_path)
+    with pytest.raises(tm.CorpusError, match=r"'train'; give the subfolder of one of them: old, n"):
+        read_source(reading(str(tmp_path)))
+    assert len(read_source(reading(str(tmp_path / "old"))).documents) == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "encoding", "message"),
+    [
+        ("id,text", "utf-16", "The file seems to be UTF-16: save it as UTF-8$"),
+        ("id,text", "utf-16-le", "The file seems to be UTF-16: save it as UTF-8$"),
+        ("größe,wort", "latin-1", "The file is not UTF-8: save it as UTF-8$"),
+        ("id;text", "utf-8", "Its columns seem to be separated by semicolons: expected commas$"),
+        ("id\ttext", "utf-8", "Its columns seem to be separated by tabs: expected commas$"),
+        ("id;x,y", "utf-8", "'id;x', 'y'. Set --text-column to one of them$"),
+    ],
+)
+def test_a_csv_without_the_column_says_what_is_likely_the_fault(
+    tmp_path, header, encoding, message
+):
+    path = tmp_path / "posts.csv"
+    path.write_bytes(f"{header}\n1,a\n".encode(encoding))
+    with pytest.raises(tm.CorpusError, match=f"no column 'text'; it has .*{message}"):
+        read_source(reading(str(path)))
+
+
+def test_all_are_looked_for_before_any_is_read(corpora, monkeypatch):
+    monkeypatch.setattr(auditing, "read_source", lambda _: pytest.fail("was read"))
+    with pytest.raises(tm.CorpusError, match=r"nofile\.jsonl: no such file"):
+        tm.audit([corpora / "same.jsonl", "nofile.jsonl"], corpora / "human.jsonl", **FEW)
+
+
+@pytest.mark.parametrize("spelling", ["./same.jsonl", "linked.jsonl", "{}/same.jsonl"])
+def test_another_spelling_is_the_same_file(corpora, monkeypatch, spelling):
+    monkeypatch.chdir(corpora)
+    Path("linked.jsonl").unlink(missing_ok=True)
+    Path("linked.jsonl").symlink_to("same.jsonl")
+    name = spelling.format(corpora)
+    with pytest.raises(tm.CorpusError, match=r"is given twice \(also as same.jsonl\); delete one"):
+        tm.audit(["same.jsonl", name], "human.jsonl", **FEW)
+    with pytest.raises(tm.CorpusError, match="is the reference itself"):
+        tm.audit([name], "same.jsonl", **FEW)
 
 
 # --- what is written ------------------------------------------------------------------------
@@ -303,8 +415,23 @@ def test_a_value_that_is_missing_says_why(found):
             "same.jsonl: 160 documents; at least 200 are needed as a reference: a half gives "
             "samples of 50. Give more text, or lower --min-documents",
         ),
-        ({"text_column": "body"}, "(?s)human.jsonl: .*no field 'body'.*--text-column"),
-        ({"group": "forum"}, "(?s)same.jsonl: .*no field 'forum'.*--group"),
+        (
+            {"text_column": "body"},
+            "(?s)human.jsonl: .*no field 'body'.*that --reference-format and "
+            "--reference-text-column fit",
+        ),
+        (
+            {"text_column": "body", "reference_text_column": "text"},
+            "(?s)same.jsonl: .*no field 'body'.*that --format and --text-column fit",
+        ),
+        (
+            {"text_column": "body", "reference_text_column": "text", "group": "board"},
+            "(?s)same.jsonl: .*that --format and --text-column and --group fit",
+        ),
+        ({"group": "forum"}, "--group forum: no document has one; give a column that they have"),
+        ({"max_words": 0}, "--max-words: 0: expected at least 1"),
+        ({"max_bad_lines": -0.1}, "--max-bad-lines: -0.1: expected a share, from 0 to 1"),
+        ({"max_bad_lines": math.nan}, "--max-bad-lines: nan: expected a share, from 0 to 1"),
         ({"group": "board", "min_documents": 80}, "--group board: no group has 80 documents"),
     ],
 )

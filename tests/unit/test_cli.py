@@ -506,3 +506,32 @@ def test_a_corpus_that_is_too_small_is_3_an_option_without_effect_2_and_nothing_
     options = ("--min-documents=20", "--group=x", "--out", out)
     assert textmad("audit", "chitchat", "--reference", human, *options).code == 2
     assert not out.exists()
+
+
+def test_audit_reads_the_reference_and_spares_bad_lines_as_told(textmad, posts, tmp_path):
+    _, human = posts
+    dump = tmp_path / "dump.json"
+    lines = [f"the {i} dogs lay by the {i % 3} doors" for i in range(20)]
+    dump.write_text("".join(json.dumps({"body": line}) + "\n" for line in lines) + "{\n")
+    of_texts = ("--text-column=body", "--format=jsonl", "--max-bad-lines=0.1")
+    of_human = ("--reference", human, "--reference-text-column=text", "--reference-format=auto")
+    answer = textmad("audit", dump, *of_texts, *of_human, "--min-documents=20")
+    assert answer.code == 0, answer.err
+    assert f"{dump}: left out 1 lines that cannot be read." in answer.out
+    none = textmad("audit", dump, *of_texts, *of_human, "--max-words=0")
+    assert (none.code, none.err) == (3, "textmad: --max-words: 0: expected at least 1\n")
+
+
+# --- calibrate ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("out", ["file", "/proc/nothing"])
+def test_a_calibration_that_cannot_be_written_is_73_since_1_is_a_loop_that_differs(
+    textmad, tmp_path, monkeypatch, out
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("in the way")
+    answer = textmad("calibrate", "--out", out)
+    assert (answer.code, answer.out) == (73, "")
+    assert answer.err.startswith(f"textmad: {out}/human: cannot be written: ")
+    assert answer.err.count("\n") == 1

@@ -9,6 +9,7 @@ is from itself, and only what lies outside of that can be called a difference.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from textmad.auditing.ceiling import Ceiling, ceiling
 from textmad.auditing.comparing import Part, by_size, compared, halved
 from textmad.auditing.findings import Audit, Row
 from textmad.auditing.page import print_audit, write_audit
-from textmad.auditing.sources import Format, Source, read_source, rows_by_group
+from textmad.auditing.sources import BUILT_IN, Format, Source, read_source, reading, rows_by_group
 from textmad.errors import CorpusError
 from textmad.stats import adjust
 
@@ -32,10 +33,13 @@ def audit(
     *,
     text_column: str = "text",
     form: Format = "auto",
+    reference_text_column: str | None = None,
+    reference_format: Format | None = None,
     group: str | None = None,
     documents: int = 5000,
     min_documents: int = 200,
     max_words: int = 1000,
+    max_bad_lines: float = 0.01,
     detector: bool = False,
     seed: int = 0,
 ) -> Audit:
@@ -44,13 +48,16 @@ def audit(
     Args:
         texts: what recipes read as `corpus.source`; each is judged by itself.
         reference: human text, the same way.
-        text_column: where the text is, in all of them that have columns.
+        text_column: where the text is, in all that have columns.
         form: of all these files, as recipes' `corpus.format`; "auto" goes by their names.
+        reference_text_column: the reference's; that of `texts` by default.
+        reference_format: the reference's; that of `texts` by default.
         group: a column of `texts`: each of its groups is judged too, across all files.
         documents: how many are compared at most; less where something has less.
         min_documents: smaller groups are left out, smaller files refused.
         max_words: longer documents are left out, on both sides: in a text that is compared on few
             words one of them would be all that there is.
+        max_bad_lines: a source with a larger share of lines that cannot be read is refused.
         detector: train a classifier to tell each from human text (slow).
         seed: of the halving and the samples.
 
@@ -58,13 +65,29 @@ def audit(
         CorpusError: a source is refused, or too small.
         RecipeError: a column has no effect on a source.
     """
-    names = [str(source) for source in texts]
-    _check(names, str(reference), documents, min_documents)
-    human = _opened(str(reference), text_column, None, form, max_words)
+    names, reference = list(map(str, texts)), str(reference)
+    _check_names(names, reference)
+    _check_numbers(documents, min_documents, max_words, max_bad_lines)
+    opened = partial(reading, max_words=max_words, max_bad_lines=max_bad_lines)
+    # All are looked for before the first is read, which may take minutes.
+    of_human = opened(
+        reference,
+        reference_text_column,
+        reference_format,
+        others=(text_column, form),
+        prefix="--reference-",
+    )
+    of_texts = [
+        opened(name, group=group)
+        if name == BUILT_IN
+        else opened(name, text_column, form, group=group)
+        for name in names
+    ]
+    human = read_source(of_human)
     _check_size(
         human, 4 * min_documents, f"as a reference: a half gives samples of {min_documents:,}"
     )
-    sources = [_opened(name, text_column, group, form, max_words) for name in names]
+    sources = list(map(read_source, of_texts))
     for source in sources:
         _check_size(source, min_documents)
     notes = [_left_out(source) for source in (human, *sources)]
@@ -81,26 +104,39 @@ def audit(
     return Audit(human, tuple(sources), tuple(_adjusted(rows)), tuple(filter(None, notes)))
 
 
-def _check(names: Sequence[str], reference: str, documents: int, min_documents: int) -> None:
+def _check_names(names: Sequence[str], reference: str) -> None:
     if not names:
         raise CorpusError("texts: expected at least one file")
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise CorpusError(f"{name}: is given twice; delete one")
-        if name == reference:
+    seen: dict[str, str] = {}
+    for name in names:
+        if (place := _place(name)) in seen:
+            other = seen[place]
+            also = "" if other == name else f" (also as {other})"
+            raise CorpusError(f"{name}: is given twice{also}; delete one")
+        if place == _place(reference):
             raise CorpusError(f"{name}: is the reference itself; its halves are compared anyway")
+        seen[place] = name
+
+
+def _place(name: str) -> str:
+    """What names of the same file or folder have in common."""
+    is_path = name != BUILT_IN and Path(name).exists()
+    return str(Path(name).resolve()) if is_path else name
+
+
+def _check_numbers(
+    documents: int, min_documents: int, max_words: int, max_bad_lines: float
+) -> None:
     if min_documents < 2:
         raise CorpusError(f"--min-documents: {min_documents}: expected at least 2")
     if documents < min_documents:
         raise CorpusError(
             f"--documents: {documents}: expected at least --min-documents, {min_documents}"
         )
-
-
-def _opened(name: str, text_column: str, group: str | None, form: Format, max_words: int) -> Source:
-    built_in = name == "chitchat"
-    column, form = ("text", "auto") if built_in else (text_column, form)
-    return read_source(name, column, group, form, max_words)
+    if max_words < 1:
+        raise CorpusError(f"--max-words: {max_words}: expected at least 1")
+    if not 0 <= max_bad_lines <= 1:
+        raise CorpusError(f"--max-bad-lines: {max_bad_lines}: expected a share, from 0 to 1")
 
 
 def _check_size(source: Source, needed: int, why: str = "") -> None:
@@ -114,13 +150,14 @@ def _check_size(source: Source, needed: int, why: str = "") -> None:
 def _groups(sources: Sequence[Source], group: str, min_documents: int) -> tuple[list[Part], str]:
     """The largest groups that are large enough, and what is left out."""
     found = {name: Part("group", name, pieces) for name, pieces in rows_by_group(sources).items()}
+    if not found:
+        raise CorpusError(f"--group {group}: no document has one; give a column that they have")
     sizes = {name: part.num_documents for name, part in found.items()}
     enough = [name for name in found if sizes[name] >= min_documents]
     if not enough:
-        largest = f"the largest of {len(found):,} has {max(sizes.values())}" if found else "none"
         raise CorpusError(
-            f"--group {group}: no group has {min_documents:,} documents ({largest}). Give more "
-            "text, or lower --min-documents"
+            f"--group {group}: no group has {min_documents:,} documents (the largest of "
+            f"{len(found):,} has {max(sizes.values())}). Give more text, or lower --min-documents"
         )
     chosen = sorted(enough, key=lambda name: -sizes[name])[:MOST_GROUPS]
     nameless = sum(len(source.documents) for source in sources) - sum(sizes.values())

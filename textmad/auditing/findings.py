@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,18 @@ COUNTS = frozenset(
         "near_copied_documents",
     )
 )
+# Beside shares: nothing of these is above 1.
+_UP_TO_1 = ("ngram_gap_", "self_bleu_", "detection_auc")
+
+
+def highest(metric: str) -> float:
+    """What a value can be at most; infinite where no bound is known.
+
+    >>> highest("mattr"), highest("ngram_gap_3"), highest("entropy_1")
+    (1.0, 1.0, inf)
+    """
+    is_share = MEASURED[metric].unit == "share"
+    return 1.0 if is_share or metric.startswith(_UP_TO_1) else math.inf
 
 
 class Row(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from textmad.auditing.findings import MEASURED, Audit, Row
+from textmad.auditing.findings import MEASURED, Audit, Row, highest
 from textmad.report.tables import MISSING, Table, show, show_number, to_markdown
 
 NAMES_BESIDE = 6  # files or groups of one table
@@ -183,7 +183,7 @@ def _range(row: Row) -> str:
     low, high = row.human.low, row.human.high
     if low != low:
         return MISSING
-    return f"{show_number(max(low, 0.0))} to {show_number(high)}"
+    return f"{show_number(max(low, 0.0))} to {show_number(min(high, highest(row.metric)))}"
 
 
 def _cell(row: Row) -> str:

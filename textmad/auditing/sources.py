@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from textmad.corpus import Row, Tally, clean, length_fault, read_rows
+from textmad.corpus import Row, Tally, clean, length_fault, read_rows, source_format
 from textmad.documents import as_table, content_id, on_disk, take
 from textmad.errors import CorpusError, RecipeError
 from textmad.hashes import HashSet, hashes_of
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 
 _SCHEMA = pa.schema([("text", pa.string()), ("group", pa.string())])
 _AT_ONCE = 4096
+BUILT_IN = "chitchat"
 _REDDIT_GROUP = "subreddit"
 Format: TypeAlias = Literal["auto", "jsonl", "csv", "parquet", "text", "dataset", "reddit"]
-# A reader speaks of the recipe's settings; these options fill them here.
-_OPTIONS = {
-    "corpus.columns.text": "--text-column",
-    "corpus.columns.community": "--group",
-    "corpus.columns": "--text-column and --group",
-    "corpus.format": "--format",
-    "corpus.source": "the path",
-}
+_WITHOUT_COLUMNS = ("chitchat", "text", "reddit")
+
+
+class Reading(NamedTuple):
+    """How a corpus is read, and what its reader's settings are called here."""
+
+    settings: CorpusSettings
+    names: Mapping[str, str]  # of each setting, or remedy, in a recipe's words
 
 
 class Source(NamedTuple):
@@ -51,35 +53,68 @@ class Source(NamedTuple):
         return chosen
 
 
-def read_source(
+def reading(
     source: str,
-    text_column: str = "text",
+    text_column: str | None = None,
+    form: Format | None = None,
+    *,
+    others: tuple[str, Format] = ("text", "auto"),
     group: str | None = None,
-    form: Format = "auto",
     max_words: int = 1000,
-) -> Source:
-    """Read a corpus as recipes do, but for documents of any length up to `max_words`.
+    max_bad_lines: float = 0.01,
+    prefix: str = "--",
+) -> Reading:
+    """How a corpus is to be read: as recipes do, but documents of any length up to `max_words`.
+
+    Looks whether it is there, and opens nothing.
+
+    Args:
+        source: as a recipe's `corpus.source`.
+        text_column: None is that of `others`, where it can have an effect.
+        form: None is that of `others`, where it can have an effect.
+        others: column and format of the texts that this one is read beside.
+        group: a column.
+        max_words: longer documents are left out.
+        max_bad_lines: a larger share of lines that cannot be read is refused.
+        prefix: of the options for the column and the format.
 
     Raises:
-        CorpusError: it is missing, unreadable, too bad, without such a column, or holds no text.
+        CorpusError: it is missing, or its name does not tell its format.
         RecipeError: an option has no effect on such a source.
     """
+    other_column, other_form = others if source != BUILT_IN else ("text", "auto")
+    form = other_form if form is None else form
     if form == "reddit" and group == _REDDIT_GROUP:  # a dump's reader has it anyway
         group = None
-    columns = Columns(text=text_column, community=group)
     settings = CorpusSettings(
-        source=source, format=form, columns=columns, min_words=1, max_words=max_words
+        source=source, format=form, min_words=1, max_words=max_words, max_bad_lines=max_bad_lines
     )
+    with _in_words_of(_names(prefix, text_column, group)):
+        if text_column is None:
+            has_columns = source_format(settings) not in _WITHOUT_COLUMNS
+            text_column = other_column if has_columns else "text"
+        columns = Columns(text=text_column, community=group)
+        settings = settings.model_copy(update={"columns": columns})
+        source_format(settings)
+    return Reading(settings, _names(prefix, text_column, group))
+
+
+def read_source(reading: Reading) -> Source:
+    """Read a corpus; a line of JSON without the group's key is a document without a group.
+
+    Raises:
+        CorpusError: it is unreadable, too bad, without such a column, or holds no text.
+    """
+    settings, source = reading.settings, reading.settings.source
     tally, dropped, seen = Tally(), Counter(too_short=0, too_long=0), HashSet()
-    try:
-        documents = on_disk(_tables(read_rows(settings, tally), settings, dropped, seen), _SCHEMA)
+    with _in_words_of(reading.names):
+        rows = read_rows(settings, tally, may_lack_community=True)
+        documents = on_disk(_tables(rows, settings, dropped, seen), _SCHEMA)
         tally.check(source, settings.max_bad_lines)
-    except (CorpusError, RecipeError) as error:
-        raise type(error)(_as_options(str(error))) from None
     if not len(documents):
         raise CorpusError(
             f"{source}: no document is left: {dropped['too_short']:,} are empty after cleaning, "
-            f"{dropped['too_long']:,} longer than {max_words:,} words"
+            f"{dropped['too_long']:,} longer than {settings.max_words:,} words"
         )
     return Source(
         source,
@@ -123,7 +158,29 @@ def _tables(
         yield pa.table([pa.array(values, pa.string()) for values in columns], names=_SCHEMA.names)
 
 
-def _as_options(message: str) -> str:
-    for setting, option in _OPTIONS.items():
-        message = message.replace(setting, option)
-    return message
+def _names(prefix: str, text_column: str | None, group: str | None) -> dict[str, str]:
+    """An audit's words for a reader's, which speaks of a recipe's settings; longest first."""
+    column, groups = f"{prefix}text-column", ["--group"] if group is not None else []
+    given = [column, *groups] if text_column not in (None, "text") else groups
+    return {
+        "corpus.columns: has": f"{' and '.join(given)}: has",
+        "corpus.columns.text": column,
+        "corpus.columns.community": "--group",
+        "corpus.columns": " and ".join([column, *groups]),
+        "corpus.format": f"{prefix}format",
+        "corpus.max_bad_lines": "--max-bad-lines",
+        "set corpus.split to one of": "give the subfolder of one of them:",
+        "give corpus.source ": "give ",
+        "corpus.source": "the path",
+    }
+
+
+@contextmanager
+def _in_words_of(names: Mapping[str, str]) -> Iterator[None]:
+    try:
+        yield
+    except (CorpusError, RecipeError) as error:
+        message = str(error)
+        for setting, option in names.items():
+            message = message.replace(setting, option)
+        raise type(error)(message) from None

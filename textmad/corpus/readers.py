@@ -29,10 +29,13 @@ _COMPRESSED = (".gz", ".zst")
 _HUB_NAME = re.compile(r"[a-zA-Z0-9][\w.-]*(/[a-zA-Z0-9][\w.-]*)?")
 
 
-def read_rows(settings: CorpusSettings, tally: Tally) -> Iterator[Row]:
+def read_rows(
+    settings: CorpusSettings, tally: Tally, *, may_lack_community: bool = False
+) -> Iterator[Row]:
     """The rows of `settings.source`, in its order, streamed; bad lines go to `tally`.
 
-    Whether the bad ones are too many is for `tally.check` to say, once all is read.
+    Whether the bad ones are too many is for `tally.check` to say, once all is read. JSON without
+    the community's key is bad, unless `may_lack_community`: then it is of none.
 
     Raises:
         CorpusError: the source does not exist or cannot be read at all.
@@ -45,7 +48,8 @@ def read_rows(settings: CorpusSettings, tally: Tally) -> Iterator[Row]:
                 tally.good += 1
                 yield row
         case "jsonl":
-            yield from read_json_lines(path, row_maker(columns), tally)
+            to_row = row_maker(columns, may_lack_community=may_lack_community)
+            yield from read_json_lines(path, to_row, tally)
         case "reddit":
             yield from read_json_lines(path, reddit_row, tally)
         case "text":

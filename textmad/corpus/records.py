@@ -107,11 +107,12 @@ class Tally:
         return "".join(lines)
 
 
-def row_maker(columns: Columns) -> ToRow:
+def row_maker(columns: Columns, *, may_lack_community: bool = False) -> ToRow:
     """A function that picks the mapped columns out of a record.
 
-    A mapped column has to exist in every record; null, or an empty cell, is "not known". Votes
-    and time may be numbers or text that reads as one; time also a datetime.
+    A mapped column has to exist in every record, though with `may_lack_community` not that one;
+    null, or an empty cell, is "not known". Votes and time may be numbers or text that reads as
+    one; time also a datetime.
 
     >>> from textmad.recipe import Columns
     >>> row_maker(Columns(text="body", votes="score"))({"body": "hello", "score": 3}).votes
@@ -122,11 +123,13 @@ def row_maker(columns: Columns) -> ToRow:
     if not (votes or community or time or conversation):
         return lambda record: Row(text_of(record, text))
 
+    community_of = _label_if_there if may_lack_community else label_of
+
     def to_row(record: Mapping[str, Any]) -> Row:
         return Row(
             text_of(record, text),
             number_of(record, votes) if votes else None,
-            label_of(record, community) if community else None,
+            community_of(record, community) if community else None,
             number_of(record, time) if time else None,
             label_of(record, conversation) if conversation else None,
         )
@@ -180,6 +183,10 @@ def label_of(record: Mapping[str, Any], key: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int) or not _is_unicode(str(value)):
         raise BadLineError(f"{key!r} is neither text nor a whole number")
     return str(value)
+
+
+def _label_if_there(record: Mapping[str, Any], key: str) -> str | None:
+    return label_of(record, key) if key in record else None
 
 
 def _value(record: Mapping[str, Any], key: str) -> Any:
