@@ -254,7 +254,7 @@ def equivalence(
     """
     x = _row(differences)
     low, high = bounds
-    if not low < high:
+    if not low <= high:
         raise ValueError(f"bounds: {low:g} to {high:g}: expected the lower one first")
     mean, error, df = _moments(x)
     if df and not x.any():  # what measures exactly what the control does is as good as it

@@ -42,8 +42,10 @@ class Band(NamedTuple):
 class CriticalShare(NamedTuple):
     """The least share at which the curve leaves the bounds; infinite where that is beyond all run.
 
-    Up to `harmless` no harm beyond the bounds is shown: there the 90 % band lies inside, as in a
-    test of equivalence. NaN where one seed allows no interval.
+    `harmless` is the largest share run up to which no harm beyond the bounds is shown: there the
+    90 % band lies inside, as in a test of equivalence. 0 where none is. It is a share that was
+    run, since a curve may be steeper between two than it looks from them. NaN where one seed
+    allows no interval.
     """
 
     estimate: float
@@ -88,7 +90,7 @@ def critical_share(
         inside = np.flatnonzero((band.low <= bounds[1]) & (band.high >= bounds[0]))
         high = float(grid[inside[-1]]) if inside[-1] < _STEPS else math.inf
         leaves = _first(grid, (sure.high >= bounds[1]) | (sure.low <= bounds[0]))
-        harmless = min(max(leaves - grid[1], 0.0), float(grid[-1]))
+        harmless = float(x[x < leaves].max(initial=0.0))
     estimate = _first(grid, (band.mean >= bounds[1]) | (band.mean <= bounds[0]))
     return CriticalShare(estimate, low, high, harmless, band, len(d))
 
@@ -192,6 +194,8 @@ def _smoothed(x: Values, d: Values, grid: Values) -> tuple[Values, Values]:
     The control's own error is in all differences of a seed. So its 0 counts as a value like the
     others, not as known, and the curve is read from where it begins.
     """
+    if not d.any():  # nothing has moved in any seed
+        return np.zeros((len(d), len(grid))), np.zeros(len(grid))
     top, mean = x[-1], d.mean(axis=0)
     x, grid = x / top, grid / top
     noise = _noise(d)
@@ -212,7 +216,7 @@ def _smoothed(x: Values, d: Values, grid: Values) -> tuple[Values, Values]:
 
 def _noise(d: Values) -> float:
     """Variance of a share's mean: what seeds and shares by themselves do not explain."""
-    floor = float(np.square(_NOISE * max(float(np.abs(d).max()), 1e-300)))
+    floor = float(np.square(_NOISE * np.abs(d).max()))
     if len(d) < 2:
         return floor
     rest = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()

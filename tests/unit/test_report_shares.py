@@ -139,12 +139,12 @@ def test_the_words_say_share_interval_and_that_no_help_is_shown():
     assert share_sentences(found) == [
         "Model text replacing human text, Perplexity, held-out: stays within the tolerance of "
         "40.00 up to a model share of 0.40 (95 % interval 0.32 to 0.53, 3 seeds). No harm is shown "
-        "up to 0.34. That a small share helps is not shown: 0.20, +20.0 (95 % interval +15.0 to "
+        "up to 0.20. That a small share helps is not shown: 0.20, +20.0 (95 % interval +15.0 to "
         "+25.0)."
     ]
     (line,) = share_table(found).lines
     assert line == (
-        "Perplexity, held-out", "replaced", "↓", "40.00", "0.40", "[0.32, 0.53]", "0.34", "–",
+        "Perplexity, held-out", "replaced", "↓", "40.00", "0.40", "[0.32, 0.53]", "0.20", "–",
         "0.20, 0.80",
     )  # fmt: skip
 

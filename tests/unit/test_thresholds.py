@@ -37,7 +37,7 @@ def test_without_noise_a_line_leaves_where_it_does():
     found = critical_share([0.2, 0.6, 1.0], [[0.4, 1.2, 2.0]] * 3, WORSE)  # 2 x = 0.5
     assert found.estimate == pytest.approx(0.25, abs=1e-3)
     assert (found.low, found.high) == pytest.approx((0.25, 0.25), abs=2e-3)
-    assert found.harmless == pytest.approx(0.249, abs=2e-3)
+    assert found.harmless == 0.2
     assert found.n == 3
 
 
@@ -68,7 +68,15 @@ def test_a_curve_that_stays_inside_leaves_beyond_all_that_was_run():
 def test_noise_that_hides_the_tolerance_has_no_upper_end_and_shows_nothing():
     found = critical_share([0.3, 0.6], [[2.0, -3.0], [-2.0, 4.0], [1.0, 3.0]], WORSE)
     assert found.high == math.inf
-    assert found.harmless < 0.05
+    assert found.harmless == 0
+
+
+@pytest.mark.parametrize("bounds", [WORSE, (-0.5, 0.5)])
+def test_where_nothing_has_moved_no_share_is_critical(bounds):
+    found = critical_share([0.3, 0.6], np.zeros((3, 2)), bounds)
+    assert found.estimate == found.low == found.high == math.inf
+    assert found.harmless == 0.6
+    assert not found.band.mean.any()
 
 
 def test_either_side_counts_where_both_are_harm():
@@ -125,6 +133,13 @@ def test_the_interval_holds_the_critical_share_at_least_as_often_as_it_says(name
     held, wrong = covered(curve, truth, [0.2, 0.4, 0.6, 0.8, 1.0], seeds, 0.2, 200)
     assert held >= 0.92  # 95 % less two standard errors of 200
     assert wrong <= 0.08  # one side of 90 %: 5 %
+
+
+@pytest.mark.parametrize("shares", [[0.2, 0.9], [0.2, 0.4, 0.6, 0.8, 1.0]])
+def test_of_a_curve_that_is_steepest_at_nothing_no_share_is_called_harmless(shares):
+    # 2 sqrt(1 / 16) = 0.5: far below the smallest share run.
+    _, wrong = covered(lambda x: 2 * np.sqrt(x), 0.0625, shares, 3, 0.2, 200)
+    assert wrong <= 0.08
 
 
 @pytest.mark.slow

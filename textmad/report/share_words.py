@@ -91,7 +91,7 @@ def _of(each: Threshold) -> list[str]:
     harmless = (
         f"No harm is shown up to {show_share(found.harmless, each)}."
         if found.harmless > 0
-        else "No harm is shown of no share."
+        else "Of no share run it is shown that it does no harm."
     )
     return [f"{said} ({interval}, {found.n} seeds).", harmless, *_help(each)]
 
