@@ -47,9 +47,9 @@ class FakeRun:
     @property
     def metrics(self):
         rows = [
-            (g, "any", metric, split, "", 1.0 + 0.1 * g, 10, "")
+            (g, "any", metric, split, "".join(bin), 1.0 + 0.1 * g, 10, "")
             for g in self.generations
-            for metric, split in self._metrics
+            for metric, split, *bin in self._metrics
         ]
         return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -103,9 +103,11 @@ def page(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """The page of a run whose documents, reasons, source and folder name are all hostile."""
+    """The page of a run whose documents, reasons, source and name are hostile, and a plain one."""
     runs = tmp_path_factory.mktemp("runs")
-    return write_report([FakeRun(runs / HOSTILE_NAME, text=HOSTILE), FakeRun(runs / "plain")])
+    metrics = [*METRICS, ("text_perplexity", "drawn", "median")]
+    odd = FakeRun(runs / HOSTILE_NAME, text=HOSTILE, metrics=metrics)
+    return write_report([odd, FakeRun(runs / "plain")])
 
 
 def test_the_page_stands_in_the_run_folder(page):
@@ -130,6 +132,13 @@ def test_a_hostile_document_stays_text(hostile):
 def test_a_hostile_folder_name_stays_text_in_the_figures(hostile):
     for figure in figures(hostile):
         assert HOSTILE_NAME in "".join(ElementTree.fromstring(figure).itertext())
+
+
+def test_the_spread_of_perplexity_is_drawn_where_a_run_measured_it(page, hostile):
+    heading = "<b>Perplexity of single documents</b>"
+    assert heading not in page.read_text(encoding="utf-8")
+    assert hostile.read_text(encoding="utf-8").count(heading) == 1
+    assert len(figures(hostile)) == len(figures(page)) + 1
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from textmad.errors import RunError
-from textmad.report import plots
+from textmad.report import plots, spread_plots
 from textmad.report.tables import Table, chosen_generations, full_table, main_table
 from textmad.report.texts import Grid, Rejection, Voted, rejections, slot_grid, voted
 from textmad.report.verdict import Verdict, verdict
@@ -135,6 +135,7 @@ def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
             "Above human: odder than what people write. Below human: blander.",
             "perplexity under the base",
         ),
+        *spread_plots.text_perplexity(metrics),
         plots.against_human(
             metrics,
             "compression_ratio",

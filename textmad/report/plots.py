@@ -95,29 +95,46 @@ def draw(
         y_limits: where the data's own would mislead.
     """
     from matplotlib import rc_context
-    from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-    columns = min(len(panels), 3)
-    rows = -(-len(panels) // columns)
     with rc_context(STYLE):
-        canvas = Canvas(figsize=((5.6 if columns == 1 else 4.6 * columns), 3.1 * rows))
-        axes = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
-        for axis in axes[len(panels) :]:
-            axis.set_visible(False)
-        for axis, panel in zip(axes, panels, strict=False):
-            _fill(axis, panel, titled=len(panels) > 1)
-            axis.set_xlabel(x_title)
-            axis.tick_params(labelbottom=True)  # also above an empty place in the last row
+        canvas, axes = filled(panels, x_title=x_title, y_title=y_title)
+        for axis in axes:
             axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        for axis in axes[::columns]:
-            axis.set_ylabel(y_title)
         axes[0].set_ylim(y_limits)
-        for axis, panel in zip(axes, panels, strict=False):
+        for axis, panel in zip(axes, panels, strict=True):
             _label_ends(axis, panel.lines)
         canvas.tight_layout(w_pad=2.0)
         return to_svg(canvas, name)
+
+
+def filled(panels: Sequence[Panel], *, x_title: str, y_title: str) -> tuple[Canvas, list[Axes]]:
+    """The panels' lines on shared axes with titles, an axis a panel; within `STYLE`."""
+    from matplotlib.figure import Figure as Canvas
+
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    canvas = Canvas(figsize=((5.6 if columns == 1 else 4.6 * columns), 3.1 * rows))
+    axes = list(canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    for axis, panel in zip(axes, panels, strict=False):
+        _fill(axis, panel, titled=len(panels) > 1)
+        axis.set_xlabel(x_title)
+        axis.tick_params(labelbottom=True)  # also above an empty place in the last row
+    for axis in axes[::columns]:
+        axis.set_ylabel(y_title)
+    return canvas, axes[: len(panels)]
+
+
+def shades(count: int) -> list[str]:
+    """Colours of so many generations from light to dark, each readable on white and on black."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    viridis = colormaps["viridis"]
+    return [to_hex(viridis(0.8 - 0.55 * index / max(1, count - 1))) for index in range(count)]
 
 
 def perplexity(metrics: Mapping[str, pd.DataFrame]) -> Figure:
@@ -180,23 +197,19 @@ def kept_share(shares: Mapping[str, Mapping[int, float]]) -> Figure:
 
 
 def training_loss(curves: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figure:
-    """Training loss over the tokens of each generation, dark to light."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
+    """Training loss over the tokens of each generation, light to dark."""
     panels = []
     for name, by_generation in curves.items():
         chosen = chosen_generations(list(by_generation), at_most=6)
-        shades = colormaps["viridis"]
         lines = [
             Line(
                 f"gen {generation}",
                 by_generation[generation]["tokens"].tolist(),
                 by_generation[generation]["loss"].tolist(),
-                to_hex(shades(0.25 + 0.55 * index / max(1, len(chosen) - 1))),
+                color,
                 marker="",
             )
-            for index, generation in enumerate(chosen)
+            for generation, color in zip(chosen, shades(len(chosen)), strict=True)
             if len(by_generation[generation])
         ]
         panels.append(Panel(name, lines, "no training curve"))
