@@ -90,7 +90,7 @@ def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
     assert one_row(found).against.difference.estimate == pytest.approx(12)  # 11, 12, 13
     other = one_row(found, "other")
     assert other.against.difference.estimate == pytest.approx(1 - 122)  # less 111, 122, 133
-    assert other.against.tolerance == pytest.approx(0.02 * 122)
+    assert other.tolerance == pytest.approx(0.02 * 122)
     assert one_row(found, "control").against is None
     assert list(found.table["control"]) == ["control", "control", "voted"]
 
@@ -122,11 +122,32 @@ def test_an_arm_without_any_number_has_neither_value_nor_difference():
     assert (row.value, row.against) == (None, None)
 
 
+def test_an_infinite_number_is_in_no_difference_and_outside_from_its_generation_on():
+    endless = rows("voted", [50, 111, 111], [50, 122, 122], [50, 120, math.inf])
+    control = rows("control", *[[50, mean, mean] for mean in (100, 110, 120)])
+    row = one_row(set_against(frame(control, endless), arms("voted", last=2)))
+    assert row.against.difference == stats.mean_interval([11, 12])
+    assert row.outside_from.times == (1, 1, 2)
+    assert row.infinite == (1, 0, 3)
+    assert row.tolerance == pytest.approx(0.02 * 110)  # of the control under all three seeds
+
+
+def test_an_arm_with_infinite_numbers_is_not_shown_to_do_no_harm():
+    # Six seeds at 0 +- 0.1 of 2.2: no harm is shown; a seventh that is infinite takes that back.
+    near = [[50, mean + w] for mean in (100, 110, 120) for w in (-0.1, 0.1)]
+    control = rows("control", *[[50, round(value)] for _, value in near], [50, 110])
+    for last, harmless in ((110.0, True), (math.inf, False)):
+        table = frame(control, rows("voted", *near, [50, last]))
+        found = set_against(table, arms("voted", seeds=tuple(range(7))))
+        assert one_row(found).harmless == harmless
+        assert ("do no harm" in verdict_sentences(found)[0]) == harmless
+
+
 def test_the_tolerance_is_a_share_of_the_controls_mean():
     found = set_against(frame(CONTROL, WORSE), arms("voted"), tolerance=0.1)
-    assert one_row(found).against.tolerance == pytest.approx(11)
+    assert one_row(found).tolerance == pytest.approx(11)
     default = set_against(frame(CONTROL, WORSE), arms("voted"))
-    assert one_row(default).against.tolerance == pytest.approx(0.02 * 110)
+    assert one_row(default).tolerance == pytest.approx(0.02 * 110)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +167,9 @@ def test_to_be_better_than_the_control_is_no_harm(metric, shift, harmless):
     wobble = (-0.1, 0.0, 0.1)
     moved = [[50, mean + shift + w] for mean, w in zip((100, 110, 120), wobble, strict=True)]
     found = set_against(frame(control, rows("voted", *moved, metric=metric)), arms("voted"), ["*"])
-    against = one_row(found).against
-    assert against.harmless == harmless
-    assert (against.collapse.times == (None,) * 3) == harmless
+    row = one_row(found)
+    assert row.harmless == harmless
+    assert (row.outside_from.times == (None,) * 3) == harmless
 
 
 def test_human_text_beside_is_the_mean_and_held_out_text_has_none():
@@ -233,6 +254,24 @@ def test_the_verdict_carries_value_difference_and_interval():
     )
     assert "p < 0.05, paired by seed (3 seeds), adjusted for 1 question." in last
     assert "With 3 seeds a sign-flip test cannot give less than 0.25" in last
+
+
+def test_the_verdict_says_in_how_many_seeds_a_metric_is_infinite():
+    one = frame(CONTROL, rows("voted", [50, 111], [50, 122], [50, math.inf]))
+    first, _ = verdict_sentences(set_against(one, arms("voted")))
+    assert first.endswith("In no difference: Perplexity, held-out, infinite in 1 of 3 seeds.")
+    none = frame(CONTROL, rows("voted", *[[50, math.inf]] * 3))
+    found = set_against(none, arms("voted"))
+    assert verdict_sentences(found) == [
+        "voted, generation 1: no pair of finite numbers. In no difference: Perplexity, held-out, "
+        "infinite in 3 of 3 seeds.",
+        "No two finite numbers of a seed stand beside each other: nothing is tested.",
+    ]
+    (line,) = generation_table(found).lines
+    assert line[3:] == ("–", "+2.200", "–", "1, 1, 1", "1")
+    both = frame(rows("control", *[[50, math.inf]] * 3), rows("voted", *[[50, math.inf]] * 3))
+    first, _ = verdict_sentences(set_against(both, arms("voted")))
+    assert first.endswith("infinite in 3 of 3 seeds (control: 3 of 3).")
 
 
 def test_no_harm_is_a_claim_of_its_own_with_its_interval_and_bound():

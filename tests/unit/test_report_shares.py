@@ -312,5 +312,5 @@ def test_what_a_study_seeks_the_threshold_of_is_compared_with_its_tolerance(
         "arms: {human only: {folder: human}, half: {folder: half}}\n"
     )
     assert gather_arms([tmp_path]).tolerances == {"mattr/drawn": 0.1}
-    found = {row.key.metric: row.against.tolerance for row in tm.compare([tmp_path]).rows[1::2]}
+    found = {row.key.metric: row.tolerance for row in tm.compare([tmp_path]).rows[1::2]}
     assert found == {"perplexity": pytest.approx(2.0), "mattr": pytest.approx(0.05)}

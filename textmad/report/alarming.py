@@ -50,7 +50,8 @@ def warnings(paired: Sequence[Paired], last: int) -> list[Warned]:
 
 def _warned(arm: str, paired: Sequence[Paired], generations: range) -> Warned | None:
     """Of the seeds that have a pair: those with a number in any signal."""
-    tables = {each.key: each.differences[arm][list(generations)] for each in paired}
+    every = {each.key: each.differences[arm][list(generations)] for each in paired}
+    tables = {key: table.where(np.isfinite(table)) for key, table in every.items()}
     seeds = sorted({seed for table in tables.values() for seed in table.dropna(how="all").index})
     values = {key: table.reindex(seeds).to_numpy() for key, table in tables.items()}
     begun = {key.label: key for key, each in values.items() if np.isfinite(each[:, 0]).all()}

@@ -107,8 +107,8 @@ def set_against(
         for arm, numbers in each.values.items():
             means = over_seeds(numbers)
             reference = _human(key, _of_arm(wide, key._replace(split="human"), arm))
-            against = _against(each, arm, arms.last) if arm in arms.controls else None
-            rows.append(Row(key, arm, means.get(arms.last), reference, against))
+            row = Row(key, arm, means.get(arms.last), reference)
+            rows.append(_set_against(row, each, arms.last) if arm in arms.controls else row)
             curves.append(Curve(key, arm, means))
     return Comparison(
         control=arms.control,
@@ -180,35 +180,42 @@ def _paired(wide: pd.DataFrame, key: Key, arms: Arms, tolerance: float | None) -
     """One metric of all arms, seed by seed."""
     values = {arm.name: _of_arm(wide, key, arm.name) for arm in arms.arms}
     controls = {name: arm.name for name, arm in arms.controls.items()}
-    differences = {
-        name: (values[name] - values[control]).replace([np.inf, -np.inf], np.nan)
-        for name, control in controls.items()
-    }
+    differences = {name: values[name] - values[control] for name, control in controls.items()}
     if tolerance is None:
         tolerance = arms.tolerances.get(key.short, noticeable(key.metric))
     return Paired(key, tolerance, values, controls, differences)
 
 
-def _against(paired: Paired, arm: str, last: int) -> Against | None:
-    """None where no seed has a number in both."""
-    every = paired.differences[arm]
-    at_last = finite(every, last)
-    if not len(at_last):
+def _set_against(row: Row, paired: Paired, last: int) -> Row:
+    """The row with what its pairs say; an infinite number is outside every tolerance."""
+    every = paired.differences[row.arm].dropna(subset=[last])
+    infinite = paired.infinite(row.arm, last)
+    tolerance = paired.tolerance(row.arm, every.index, last)
+    if math.isnan(tolerance):  # no seed with a number of the arm and a finite one of the control
+        return replace(row, infinite=infinite)
+    inside = bounds(row.key.metric, tolerance)
+    return replace(
+        row,
+        against=_against(every.loc[finite(every, last).index], last, inside),
+        tolerance=tolerance,
+        outside_from=stats.time_to_collapse(list(map(int, every.columns)), every, inside),
+        infinite=infinite,
+    )
+
+
+def _against(every: pd.DataFrame, last: int, inside: tuple[float, float]) -> Against | None:
+    """Differences (seeds, generations), finite in the last; None without a seed."""
+    if not len(every):
         return None
-    seeds, generations = at_last.index, list(map(int, every.columns))
-    tolerance = paired.tolerance(arm, seeds, last)
-    inside = bounds(paired.key.metric, tolerance)
+    at_last, paths, generations = every[last], every.to_numpy(), list(map(int, every.columns))
     found = stats.paired_difference(at_last, np.zeros(len(at_last)))
-    paths = every.loc[seeds].to_numpy()
     whole = len(generations) > 1 and np.isfinite(paths).all()
     return Against(
         difference=found.interval,
         p=found.p,
         sign_flips=stats.sign_flips(at_last),
-        tolerance=tolerance,
         no_harm=stats.equivalence(at_last, inside),
         slope=stats.slope(generations, paths) if whole else None,
-        collapse=stats.time_to_collapse(generations, paths, inside),
     )
 
 

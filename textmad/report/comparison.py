@@ -67,25 +67,26 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Against:
-    """An arm set against the control at the last generation."""
+    """An arm set against the control at the last generation, in the seeds with finite numbers."""
 
     difference: stats.Interval  # arm less control of the same seed
     p: float  # paired t test, adjusted (Holm) over the table
     sign_flips: stats.SignFlips
-    tolerance: float  # in the metric's unit
     no_harm: stats.Equivalence  # its p adjusted likewise
     slope: stats.Interval | None  # of the difference, per generation
-    collapse: stats.Collapse  # when the difference left the tolerance for good
 
     @property
     def differs(self) -> bool:
         """Whether a difference is shown."""
         return self.p < LEVEL
 
-    @property
-    def harmless(self) -> bool:
-        """Whether no harm beyond the tolerance is shown."""
-        return self.no_harm.p < LEVEL
+
+class Infinite(NamedTuple):
+    """In how many of the seeds that an arm and its control share a number is infinite."""
+
+    arm: int
+    control: int
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,16 @@ class Row:
     arm: str
     value: stats.Interval | None  # over the arm's seeds; None where none has a number
     human: float | None  # the same metric of human text of the same size
-    against: Against | None  # None for a control, and where no pair has numbers
+    against: Against | None = None  # None for a control, and where no pair has finite numbers
+    tolerance: float = math.nan  # in the metric's unit
+    outside_from: stats.Collapse | None = None  # when the difference left the tolerance for good
+    infinite: Infinite | None = None  # None: no number is
+
+    @property
+    def harmless(self) -> bool:
+        """Whether no harm beyond the tolerance is shown; it is not where a number is infinite."""
+        shown = self.against is not None and self.against.no_harm.p < LEVEL
+        return shown and not self.infinite
 
 
 @dataclass(frozen=True)
@@ -176,13 +186,14 @@ def _flat(comparison: Comparison, row: Row) -> dict[str, object]:
         "p": against.p if against else nan,
         "p_sign_flips": against.sign_flips.p if against else nan,
         "least_p_sign_flips": against.sign_flips.least if against else nan,
-        "tolerance": against.tolerance if against else nan,
+        "tolerance": row.tolerance,
         "p_no_harm": against.no_harm.p if against else nan,
         "slope": slope.estimate,
         "slope_low": slope.low,
         "slope_high": slope.high,
-        "collapse": show_times(against.collapse) if against else "",
-        "collapse_median": against.collapse.median if against else nan,
+        "collapse": show_times(row.outside_from) if row.outside_from else "",
+        "collapse_median": row.outside_from.median if row.outside_from else nan,
+        "infinite": row.infinite.arm if row.infinite else 0,
     }
 
 

@@ -66,7 +66,7 @@ def _panel(
 
     axis.set_title(key.label, loc="left", fontsize=10, fontweight="bold")
     found = {row.arm: row.against for row in rows if row.against is not None}
-    tolerance = max((against.tolerance for against in found.values()), default=0.0)
+    tolerance = max((row.tolerance for row in rows if row.arm in found), default=0.0)
     axis.axvspan(-tolerance, tolerance, color=plots.GREY, alpha=0.15, linewidth=0)
     axis.axvline(0, color=plots.GREY, linewidth=1)
     for place, arm in enumerate(arms):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from textmad import stats
-from textmad.report.comparison import LEVEL, Against, Comparison, Row, show_times
+from textmad.report.comparison import LEVEL, Against, Comparison, Infinite, Key, Row, show_times
 from textmad.report.tables import (
     ARROWS,
     MISSING,
@@ -59,16 +59,17 @@ def generation_table(comparison: Comparison) -> Table:
     )
     lines = []
     for row in comparison.rows:
-        if row.against is None:
+        if row.outside_from is None:
             continue
-        median = row.against.collapse.median
+        median, against = row.outside_from.median, row.against
+        slope = against.slope if against else None
         lines.append(
             (
                 *_opening(row),
-                MISSING if row.against.slope is None else show_difference(row.against.slope),
+                MISSING if slope is None else show_difference(slope),
                 _tolerance(row),
-                show_p(row.against.no_harm.p),
-                show_times(row.against.collapse),
+                show_p(against.no_harm.p) if against else MISSING,
+                show_times(row.outside_from),
                 f">{comparison.generation}" if math.isinf(median) else f"{median:g}",
             )
         )
@@ -139,17 +140,15 @@ def _opening(row: Row) -> tuple[str, str, str]:
 
 
 def _tolerance(row: Row) -> str:
-    assert row.against is not None
     sign = {"lower": "+", "higher": "−"}.get(row.key.direction, "±")
-    return sign + show_number(row.against.tolerance)
+    return sign + show_number(row.tolerance)
 
 
 def _difference_notes(comparison: Comparison) -> list[str]:
     arrows = "↓ lower is better, ↑ higher is better, ≈ nearest to human is better"
     if comparison.pairs < 2:
-        return [
-            f"{arrows}. difference: arm less {comparison.control}. One seed: no intervals, no p."
-        ]
+        why = "One seed: no intervals, no p." if comparison.pairs else "No pair of finite numbers."
+        return [f"{arrows}. difference: arm less {comparison.control}. {why}"]
     return [
         f"{arrows}. gen {comparison.generation}: mean over seeds ± half of its 95 % interval. "
         f"difference: arm less {comparison.control} of the same seed [95 % interval]. p: paired t "
@@ -181,24 +180,35 @@ def _sign_flips(comparison: Comparison) -> str:
 
 
 def _of_arm(comparison: Comparison, arm: str) -> str:
-    rows = [row for row in comparison.rows if row.arm == arm and row.against is not None]
+    own = [row for row in comparison.rows if row.arm == arm]
+    rows = [row for row in own if row.against is not None]
     where = f"{arm}, generation {comparison.generation}"
-    if not rows:
+    control = comparison.controls[arm]
+    infinite = [_infinite(row.key, row.infinite, control) for row in own if row.infinite]
+    ends = [f"In no difference: {'; '.join(infinite)}."] if infinite else []
+    if not rows and not infinite:
         return f"{where}: nothing was measured that {comparison.control} has too."
-    if comparison.pairs < 2:
-        return f"{where}, one seed: {_listed(rows, _single)}. One seed shows nothing."
+    if not rows:
+        opening = f"{where}: no pair of finite numbers."
+    elif comparison.pairs < 2:
+        opening = f"{where}, one seed: {_listed(rows, _single)}. One seed shows nothing."
+    else:
+        opening = f"{where}: {_judged(rows, comparison.control)}"
+    return " ".join([opening, *ends])
+
+
+def _judged(rows: Sequence[Row], control: str) -> str:
+    """What is shown, which harm is shown to be none, and what is neither."""
     judged: list[tuple[str, Sequence[Row]]] = [
-        (f"above {comparison.control}", [r for r in rows if _side(r) > 0]),
-        (f"below {comparison.control}", [r for r in rows if _side(r) < 0]),
+        (f"above {control}", [r for r in rows if _side(r) > 0]),
+        (f"below {control}", [r for r in rows if _side(r) < 0]),
     ]
     shown = [f"{side}: {_listed(found, _with_interval)}" for side, found in judged if found]
-    parts = [
-        f"{where}: shown {'; '.join(shown)}." if shown else f"{where}: no difference is shown."
-    ]
-    harmless = [row for row in rows if row.against and row.against.harmless]
+    parts = [f"shown {'; '.join(shown)}." if shown else "no difference is shown."]
+    harmless = [row for row in rows if row.harmless]
     if harmless:
         parts.append(f"Shown to do no harm beyond the tolerance: {_listed(harmless, _bounded)}.")
-    undecided = [r for r in rows if r.against and not (r.against.differs or r.against.harmless)]
+    undecided = [r for r in rows if r.against and not (r.against.differs or r.harmless)]
     if undecided:
         said = _listed(undecided, _with_interval)
         parts.append(f"Neither a difference nor the absence of harm is shown: {said}.")
@@ -206,12 +216,19 @@ def _of_arm(comparison: Comparison, arm: str) -> str:
 
 
 def _rests_on(comparison: Comparison) -> str:
+    if not comparison.pairs:
+        return "No two finite numbers of a seed stand beside each other: nothing is tested."
     if comparison.pairs < 2:
         return "These figures carry no interval: run more seeds before believing a difference."
     return (
         f"Shown means p < {LEVEL:g}, paired by seed ({comparison.pairs} seeds), adjusted for "
         f"{_questions(comparison)}. {_sign_flips(comparison)}"
     )
+
+
+def _infinite(key: Key, found: Infinite, control: str) -> str:
+    also = f" ({control}: {found.control} of {found.seeds})" if found.control else ""
+    return f"{key.label}, infinite in {found.arm} of {found.seeds} seeds{also}"
 
 
 def _side(row: Row) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textmad import stats
-from textmad.report.comparison import Key
+from textmad.report.comparison import Infinite, Key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +23,22 @@ class Paired:
     share: float  # of the control's value: the tolerance
     values: Mapping[str, pd.DataFrame]  # of every arm, controls first
     controls: Mapping[str, str]  # the control's name by that of each arm set against it
-    differences: Mapping[str, pd.DataFrame]  # of each arm set against one; never infinite
+    differences: Mapping[str, pd.DataFrame]  # of each arm set against one; infinite less that: NaN
 
     def tolerance(self, arm: str, seeds: Any, generation: int) -> float:
-        """In the metric's unit."""
+        """In the metric's unit; NaN where none of the seeds has a finite number of the control."""
         control = self.values[self.controls[arm]]
-        return self.share * abs(float(control.loc[seeds, generation].mean()))
+        return self.share * abs(float(finite(control.loc[seeds], generation).mean()))
+
+    def infinite(self, arm: str, generation: int) -> Infinite | None:
+        """In how many of the seeds that both were measured under; None where in none."""
+        tables = self.values[arm], self.values[self.controls[arm]]
+        seeds = tables[0].index.intersection(tables[1].index)
+        arm_count, control_count = (
+            int(np.isinf(table.loc[seeds, generation]).sum()) for table in tables
+        )
+        some = arm_count or control_count
+        return Infinite(arm_count, control_count, len(seeds)) if some else None
 
 
 def finite(numbers: pd.DataFrame, generation: int) -> pd.Series[float]:

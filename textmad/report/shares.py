@@ -18,7 +18,7 @@ import numpy as np
 from textmad import stats
 from textmad.evaluators.metrics import bounds
 from textmad.report.comparison import LEVEL, Key
-from textmad.report.paired import Paired
+from textmad.report.paired import Paired, finite
 from textmad.thresholds import CriticalShare, critical_share
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def thresholds(paired: Sequence[Paired], among: Sequence[Family], last: int) -> 
 
 def _threshold(paired: Paired, family: Family, last: int) -> Threshold | None:
     """None where fewer than two shares have numbers of a common seed."""
-    columns = {arm: paired.differences[arm][last].dropna() for arm in family.shares}
+    columns = {arm: finite(paired.differences[arm], last) for arm in family.shares}
     there = [arm for arm, column in columns.items() if len(column)]
     seeds = sorted(set.intersection(*(set(columns[arm].index) for arm in there))) if there else []
     if len(there) < 2 or not seeds:
