@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 
 import textmad as tm
 from textmad.report.alarm_words import alarm_sentences, alarm_table
+from textmad.report.arm_control import Own
 from textmad.report.arms import Arm, Arms, gather_arms
 from textmad.report.comparing import set_against
 from textmad.report.comparison_frames import alarm_frame, share_frame
@@ -22,6 +24,7 @@ TOTAL = 20_000
 SEEDS = (0, 1, 2)
 COLUMNS = ["arm", "seed", "generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
 HUMAN = tm.Recipe(mix={"human_tokens": TOTAL, "model_tokens": 0})
+FRESH = HUMAN.replace(mix={"human": "fresh"})
 
 
 def recipe(human, model, **changes):
@@ -112,6 +115,40 @@ def test_a_control_that_learns_from_a_model_has_no_share_0():
     assert families(arms(others, control=replaced(0.5))) == []
 
 
+def fixed_and_fresh(*kinds):
+    """Of each kind the shares 0.2 and 0.8, after them model text alone."""
+    mixed = {
+        f"{kind} {share}": replaced(share).replace(mix={"human": kind})
+        for kind in kinds
+        for share in (0.2, 0.8)
+    }
+    return {**mixed, "pure": replaced(1.0)}
+
+
+def test_fixed_and_fresh_human_text_are_families_of_their_own_with_a_control_of_their_kind():
+    both = arms({**fixed_and_fresh("fixed", "fresh"), "fresh only": FRESH})
+    own = {name: "fresh only" if "fresh" in name else "control" for name in both.controls}
+    del own["fresh only"]
+    found = families(replace(both, own=Own("its own", own)))
+    assert [(each.name, each.control, each.shares) for each in found] == [
+        ("", "control", {"fixed 0.2": 0.2, "fixed 0.8": 0.8, "pure": 1.0}),
+        ("fresh", "fresh only", {"fresh 0.2": 0.2, "fresh 0.8": 0.8}),
+    ]
+
+
+def test_arms_whose_control_has_human_text_of_the_other_kind_are_left_out_with_a_note():
+    both = arms(fixed_and_fresh("fixed", "fresh"), control=FRESH)
+    (fresh,) = families(both)
+    assert list(fresh.shares) == ["fresh 0.2", "fresh 0.8", "pure"]
+    values = {name: ending(105, 106, 108) for name in both.controls}
+    found = set_against(table({"control": ending(100, 100, 100), **values}), both)
+    assert [threshold.shares for threshold in found.thresholds] == [(0.2, 0.8, 1.0)]
+    assert found.notes == (
+        "No critical share of fixed 0.2, fixed 0.8, pure: human text is fixed there and fresh in "
+        "control, so more than model text sets them apart.",
+    )
+
+
 # --- thresholds -----------------------------------------------------------------------------
 
 # 100 times the share: seeds at 90, 100 and 110 % of that. 2 % of 100 is left at a share of 0.02.
@@ -192,7 +229,8 @@ def test_the_page_draws_the_curve_with_its_band_the_tolerance_and_the_points():
 
 def test_the_file_holds_the_numbers_of_the_page():
     helped = {**STEEP, "share=0.2": ending(95.0, 94.9, 95.1)}
-    found = set_against(table(helped), arms(TWO), tolerance=0.4)
+    own = Own("human", dict.fromkeys(TWO, "control"))  # the kind; the file has the arm's own
+    found = set_against(table(helped), replace(arms(TWO), own=own), tolerance=0.4)
     (line,) = share_frame(found).itertuples()
     (threshold,) = found.thresholds
     assert (line.metric, line.meaning, line.control) == ("perplexity", "replaced", "control")

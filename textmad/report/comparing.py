@@ -26,7 +26,7 @@ from textmad.report.arms import Arms, gather_arms
 from textmad.report.bins import BIN_KEYS, bin_losses
 from textmad.report.comparison import Against, Comparison, Curve, Key, Row
 from textmad.report.paired import Paired, finite, over_seeds
-from textmad.report.shares import families, thresholds
+from textmad.report.shares import families, families_left_out, thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,11 @@ def set_against(
         generation=arms.last,
         rows=tuple(_adjusted(rows)),
         curves=tuple(curves),
-        notes=(*arms.notes, *_absent(values[values["generation"] == arms.last], keys)),
+        notes=(
+            *arms.notes,
+            *families_left_out(arms),
+            *_absent(values[values["generation"] == arms.last], keys),
+        ),
         settings=arms.differing(),
         thresholds=tuple(thresholds(paired, families(arms), arms.last)),
         warnings=tuple(warnings(paired, arms.last)),

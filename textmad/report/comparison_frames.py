@@ -26,7 +26,7 @@ def share_frame(comparison: Comparison) -> pd.DataFrame:
                 "direction": each.key.direction,
                 "arms": each.family,
                 "meaning": each.meaning,
-                "control": comparison.control,
+                "control": each.control,
                 "generation": comparison.generation,
                 "seeds": each.found.n,
                 "tolerance": each.tolerance,

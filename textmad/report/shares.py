@@ -2,14 +2,15 @@
 
 Arms are a family when their recipes agree in all but the token budgets, and one budget stays: the
 sum, so that model text *replaces* human text, or the human tokens, so that it is *added*. In both
-the control learns from no model text: from the sum, or from the human tokens, of human text. A
-training set that grows (`mix.model: all`) has no share that stays, and is in no family.
+the control learns from no model text: from the sum, or from the human tokens, of human text, which
+has to be fixed or fresh as theirs is: fixed text is learned by heart, and that is no harm of a
+model's. A training set that grows (`mix.model: all`) has no share that stays, and is in no family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from textmad.report.arms import Arm, Arms
 
 Meaning = Literal["replaced", "added"]
-_BUDGETS = ("mix.human_tokens", "mix.model_tokens", "mix.human")
+_WITHIN = ("mix.human_tokens", "mix.model_tokens", "mix.human")  # the last told apart by itself
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Family:
 
     name: str  # what the arms' names have in common; empty where there is nothing to tell apart
     meaning: Meaning
+    control: str
     shares: Mapping[str, float]  # by the arm's name
 
 
@@ -45,6 +47,7 @@ class Threshold:
     key: Key
     family: str
     meaning: Meaning
+    control: str
     shares: tuple[float, ...]
     differences: tuple[stats.Difference, ...]  # of each share; p adjusted (Holm) over the shares
     tolerance: float  # in the metric's unit
@@ -63,6 +66,24 @@ class Threshold:
 
 def families(arms: Arms) -> list[Family]:
     """The families among the arms that are set against the control, in the order of the arms."""
+    found = [each for each, human in _candidates(arms) if human == _human(arms, each)]
+    if len(found) < 2:
+        return [replace(each, name="") for each in found]
+    return found
+
+
+def families_left_out(arms: Arms) -> list[str]:
+    """Which arms would be a family, were their control's human text of their kind."""
+    return [
+        f"No critical share of {', '.join(each.shares)}: human text is {human} there and "
+        f"{_human(arms, each)} in {each.control}, so more than model text sets them apart."
+        for each, human in _candidates(arms)
+        if human != _human(arms, each)
+    ]
+
+
+def _candidates(arms: Arms) -> Iterator[tuple[Family, str]]:
+    """Arms that agree in all but their share, and whether their human text is fixed or fresh."""
     alike: dict[tuple[Meaning, str, frozenset[tuple[str, str]]], list[Arm]] = {}
     for arm in arms.arms:
         if arm.name not in arms.controls:
@@ -70,17 +91,22 @@ def families(arms: Arms) -> list[Family]:
         mix, control = arm.recipe.mix, arms.controls[arm.name]
         meaning = _meaning(mix, control.recipe.mix)
         if meaning and mix.model != "all" and arm.recipe.crawl is None:
-            rest = frozenset(each for each in arm.settings.items() if each[0] not in _BUDGETS)
+            rest = frozenset(each for each in arm.settings.items() if each[0] not in _WITHIN)
             alike.setdefault((meaning, control.name, rest), []).append(arm)
-    found = []
-    for (meaning, *_), members in alike.items():
-        shares = {arm.name: arm.recipe.mix.model_share for arm in members}
-        # `mix.human` may differ where there is no human text, and only there.
-        drawn = {arm.recipe.mix.human for arm in members if arm.recipe.mix.human_tokens}
-        if len(set(shares.values())) == len(shares) > 1 and len(drawn) == 1:
-            ascending = dict(sorted(shares.items(), key=lambda each: each[1]))
-            found.append(Family(_in_common(list(shares)), meaning, ascending))
-    return found if len(found) > 1 else [Family("", each.meaning, each.shares) for each in found]
+    for (meaning, control_name, _), members in alike.items():
+        mixed = [arm for arm in members if arm.recipe.mix.human_tokens]
+        for human in dict.fromkeys(arm.recipe.mix.human for arm in mixed):
+            # An arm without human text stands at the end of either kind's shares.
+            own = [a for a in members if a not in mixed or a.recipe.mix.human == human]
+            shares = {arm.name: arm.recipe.mix.model_share for arm in own}
+            if len(set(shares.values())) == len(shares) > 1:
+                ascending = dict(sorted(shares.items(), key=lambda each: each[1]))
+                yield Family(_in_common(list(shares)), meaning, control_name, ascending), human
+
+
+def _human(arms: Arms, family: Family) -> str:
+    """Whether the human text of a family's control is fixed or fresh."""
+    return arms.controls[next(iter(family.shares))].recipe.mix.human
 
 
 def thresholds(paired: Sequence[Paired], among: Sequence[Family], last: int) -> list[Threshold]:
@@ -105,6 +131,7 @@ def _threshold(paired: Paired, family: Family, last: int) -> Threshold | None:
         key=paired.key,
         family=family.name,
         meaning=family.meaning,
+        control=family.control,
         shares=tuple(shares),
         differences=tuple(
             each._replace(p=float(p)) for each, p in zip(plain, adjusted, strict=True)
