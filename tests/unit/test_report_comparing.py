@@ -301,6 +301,37 @@ def test_one_seed_has_values_and_shows_nothing():
     assert "One seed: no intervals, no p." in shown.notes[0]
 
 
+def test_arms_of_fewer_seeds_than_others_say_of_how_many():
+    table = frame(
+        *(rows(arm, [50, 100], [50, 110], [50, 120]) for arm in ("control", "whole")),
+        rows("half", [50, 110], [50, 121]),
+        rows("one", [50, 130]),
+    )
+    whole, half, one, last = verdict_sentences(set_against(table, arms("whole", "half", "one")))
+    assert whole.startswith("whole, generation 1, 3 seeds: no difference is shown.")
+    assert half.startswith("half, generation 1, 2 seeds: ")
+    assert one == (
+        "one, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed shows nothing."
+    )
+    assert "paired by seed (2 to 3 seeds), adjusted for 2 questions." in last
+
+
+def test_a_metric_with_a_number_of_one_seed_is_not_judged_with_those_of_more():
+    loss = ("rare_loss", "held_out")
+    table = frame(
+        CONTROL,
+        WORSE,
+        rows("control", *[[4, 5]] * 3, metric=loss),
+        rows("voted", [4, 7], [4, math.nan], [4, math.nan], metric=loss),
+    )
+    first, last = verdict_sentences(set_against(table, arms("voted")))
+    assert first.startswith("voted, generation 1, 3 seeds: shown above control: Perplexity")
+    assert first.endswith(
+        "Of one seed, which shows nothing: Loss on rare tokens, held-out 7.000 (+2.000)."
+    )
+    assert "paired by seed (3 seeds)" in last
+
+
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [

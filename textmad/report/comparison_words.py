@@ -181,20 +181,39 @@ def _sign_flips(comparison: Comparison) -> str:
 
 def _of_arm(comparison: Comparison, arm: str) -> str:
     own = [row for row in comparison.rows if row.arm == arm]
-    rows = [row for row in own if row.against is not None]
+    single, several = [r for r in own if _pairs(r) == 1], [r for r in own if _pairs(r) > 1]
     where = f"{arm}, generation {comparison.generation}"
     control = comparison.controls[arm]
     infinite = [_infinite(row.key, row.infinite, control) for row in own if row.infinite]
-    ends = [f"In no difference: {'; '.join(infinite)}."] if infinite else []
-    if not rows and not infinite:
-        return f"{where}: nothing was measured that {comparison.control} has too."
-    if not rows:
-        opening = f"{where}: no pair of finite numbers."
-    elif comparison.pairs < 2:
-        opening = f"{where}, one seed: {_listed(rows, _single)}. One seed shows nothing."
+    if several:
+        seeds = f", {_seeds(several)}" if _uneven(comparison) else ""
+        parts = [f"{where}{seeds}: {_judged(several, comparison.control)}"]
+        if single:
+            parts.append(f"Of one seed, which shows nothing: {_listed(single, _single)}.")
+    elif single:
+        parts = [f"{where}, one seed: {_listed(single, _single)}. One seed shows nothing."]
+    elif infinite:
+        parts = [f"{where}: no pair of finite numbers."]
     else:
-        opening = f"{where}: {_judged(rows, comparison.control)}"
-    return " ".join([opening, *ends])
+        return f"{where}: nothing was measured that {comparison.control} has too."
+    if infinite:
+        parts.append(f"In no difference: {'; '.join(infinite)}.")
+    return " ".join(parts)
+
+
+def _pairs(row: Row) -> int:
+    """How many seeds its difference rests on."""
+    return row.against.difference.n if row.against else 0
+
+
+def _uneven(comparison: Comparison) -> bool:
+    return len({_pairs(row) for row in comparison.rows if row.against}) > 1
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    """The seeds of rows that rest on several."""
+    counts = sorted({_pairs(row) for row in rows if _pairs(row) > 1})
+    return f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
 
 
 def _judged(rows: Sequence[Row], control: str) -> str:
@@ -221,7 +240,7 @@ def _rests_on(comparison: Comparison) -> str:
     if comparison.pairs < 2:
         return "These figures carry no interval: run more seeds before believing a difference."
     return (
-        f"Shown means p < {LEVEL:g}, paired by seed ({comparison.pairs} seeds), adjusted for "
+        f"Shown means p < {LEVEL:g}, paired by seed ({_seeds(comparison.rows)}), adjusted for "
         f"{_questions(comparison)}. {_sign_flips(comparison)}"
     )
 
