@@ -10,6 +10,7 @@ import pytest
 import textmad as tm
 from textmad import stats
 from textmad.errors import RunError
+from textmad.report.alarm_words import alarm_table
 from textmad.report.arm_control import Own
 from textmad.report.arms import Arm, Arms
 from textmad.report.comparing import compare, set_against
@@ -195,7 +196,7 @@ def test_the_table_holds_every_figure_under_its_name():
     assert (line["evaluator"], line["metric"], line["split"]) == ("mine", *PERPLEXITY)
     assert (line["value"], line["difference"], line["pairs"]) == (122, 12, 3)
     assert line["difference_low"] == pytest.approx(12 - 4.3027 / math.sqrt(3), abs=1e-4)
-    assert (line["collapse"], line["collapse_median"]) == ("1, 1, 1", 1)
+    assert (line["outside_from"], line["outside_from_median"]) == ("1, 1, 1", 1)
     assert math.isnan(table[table["arm"] == "control"].iloc[0]["difference"])
 
 
@@ -364,3 +365,33 @@ def test_the_table_of_generations_says_when_each_seed_left():
     assert line[:3] == ("Perplexity, held-out", "voted", "↓")
     assert line[4] == "+2.000"  # 2 % of 100
     assert line[6:] == ("1, >2", "1")  # half of the seeds have left at 1
+
+
+def test_generation_0_in_which_all_learned_from_human_text_is_never_outside():
+    control = rows("control", [100, 100], [100, 100])
+    voted = rows("voted", [110, 120], [110, 121])
+    (line,) = generation_table(
+        set_against(frame(control, voted), arms("voted", seeds=(0, 1)))
+    ).lines
+    assert line[6:] == ("1, 1", "1")
+    begun = frame(rows("control", [100], [100]), rows("voted", [110], [111]))
+    found = set_against(begun, arms("voted", seeds=(0, 1), last=0))
+    (line,) = generation_table(found).lines
+    assert (line[4], line[6:]) == ("+2.000", ("–", "–"))
+    assert math.isnan(found.table["outside_from_median"].iloc[1])
+
+
+def test_what_lies_outside_on_either_side_is_not_called_harm():
+    drawn = ("distinct_2", "drawn")
+    table = frame(
+        *(
+            rows(arm, *[[0.5, end + 0.01 * seed] for seed in range(3)], metric=drawn)
+            for arm, end in (("control", 0.5), ("voted", 0.6))
+        )
+    )
+    found = set_against(table, arms("voted"))
+    written = generation_table(found)
+    assert written.header[6] == "outside from"
+    assert written.lines[0][6] == "1, 1, 1"  # 0.1 above, 2 % of 0.51 allowed
+    assert not any("harm from" in note for note in written.notes)
+    assert "worse" not in alarm_table(found).notes[0]

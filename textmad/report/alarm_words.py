@@ -34,9 +34,10 @@ def alarm_table(comparison: Comparison) -> Table:
                 )
             )
     notes = (
-        "alarm: the first generation at which the signal is shown to differ for the worse, "
-        f"averaged over the generations so far; >{comparison.generation}: not by the last. before "
-        "perplexity: by how many generations (negative: after).",
+        "alarm: the first generation at which the signal is shown to differ, on the side of harm "
+        "or, where neither side is better, on either, averaged over the generations so far; "
+        f">{comparison.generation}: not by the last. before perplexity: by how many generations "
+        "(negative: after).",
         *(
             f"No signal of {each.arm}, since it lacks a number: {', '.join(each.left_out)}."
             for each in comparison.warnings

@@ -3,7 +3,7 @@
 Every number of an arm is paired with that of the control of the same seed and generation. What is
 asked of each metric and arm at the last generation: does it differ (paired t test, adjusted for as
 many questions as the table asks), is it shown to do no harm beyond a tolerance (equivalence), and
-from which generation on has it left the tolerance for good?
+from which generation on was it outside the tolerance?
 """
 
 from __future__ import annotations
@@ -198,11 +198,13 @@ def _set_against(row: Row, paired: Paired, last: int) -> Row:
     if math.isnan(tolerance):  # no seed with a number of the arm and a finite one of the control
         return replace(row, infinite=infinite)
     inside = bounds(row.key.metric, tolerance)
+    later = [int(generation) for generation in every.columns[1:]]
+    paths = every.to_numpy()[:, 1:]
     return replace(
         row,
         against=_against(every.loc[finite(every, last).index], last, inside),
         tolerance=tolerance,
-        outside_from=stats.time_to_collapse(list(map(int, every.columns)), every, inside),
+        outside_from=stats.time_to_collapse(later, paths, inside) if later else None,
         infinite=infinite,
     )
 

@@ -99,7 +99,9 @@ class Row:
     human: float | None  # the same metric of human text of the same size
     against: Against | None = None  # None for a control, and where no pair has finite numbers
     tolerance: float = math.nan  # in the metric's unit
-    outside_from: stats.Collapse | None = None  # when the difference left the tolerance for good
+    # When the difference left the tolerance for good; None up to generation 0, where all arms have
+    # learned from human text alone.
+    outside_from: stats.Collapse | None = None
     infinite: Infinite | None = None  # None: no number is
 
     @property
@@ -191,8 +193,8 @@ def _flat(comparison: Comparison, row: Row) -> dict[str, object]:
         "slope": slope.estimate,
         "slope_low": slope.low,
         "slope_high": slope.high,
-        "collapse": show_times(row.outside_from) if row.outside_from else "",
-        "collapse_median": row.outside_from.median if row.outside_from else nan,
+        "outside_from": show_times(row.outside_from) if row.outside_from else "",
+        "outside_from_median": row.outside_from.median if row.outside_from else nan,
         "infinite": row.infinite.arm if row.infinite else 0,
     }
 

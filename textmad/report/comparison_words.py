@@ -54,14 +54,14 @@ def generation_table(comparison: Comparison) -> Table:
         "per generation",
         "tolerance",
         "no harm: p",
-        "harm from",
+        "outside from",
         "median",
     )
     lines = []
     for row in comparison.rows:
-        if row.outside_from is None:
+        if math.isnan(row.tolerance):
             continue
-        median, against = row.outside_from.median, row.against
+        against = row.against
         slope = against.slope if against else None
         lines.append(
             (
@@ -69,16 +69,15 @@ def generation_table(comparison: Comparison) -> Table:
                 MISSING if slope is None else show_difference(slope),
                 _tolerance(row),
                 show_p(against.no_harm.p) if against else MISSING,
-                show_times(row.outside_from),
-                f">{comparison.generation}" if math.isinf(median) else f"{median:g}",
+                *_outside_from(row.outside_from),
             )
         )
     notes = (
         f"per generation: slope of the difference to {comparison.control} within each seed, mean "
         "over seeds [95 % interval]. no harm: p of the claim that the difference at generation "
         f"{comparison.generation} stays within the tolerance (equivalence, adjusted as above). "
-        "harm from: the generation from which on it is beyond the tolerance, seed by seed; "
-        f">{comparison.generation}: not by the last.",
+        "outside from: the generation after 0 from which on it is beyond the tolerance, seed by "
+        f"seed, which is no test; >{comparison.generation}: not by the last.",
     )
     return Table(header, tuple(lines), notes)
 
@@ -130,6 +129,14 @@ def _digits(interval: stats.Interval) -> int | None:
     if not interval.half_width > 0:
         return None
     return min(4, max(0, 1 - math.floor(math.log10(interval.half_width))))
+
+
+def _outside_from(found: stats.Collapse | None) -> tuple[str, str]:
+    """By seed, and the median."""
+    if found is None:
+        return MISSING, MISSING
+    median = f">{found.last}" if math.isinf(found.median) else f"{found.median:g}"
+    return show_times(found), median
 
 
 # --- cells and notes ------------------------------------------------------------------------
