@@ -123,6 +123,7 @@ def test_colours_are_shares_of_the_largest_movement_of_all_arms(comparison):
     assert (falling.text, falling.side) == ("−0.40", "better")
     assert falling.strength == pytest.approx(0.4 / 1.2, abs=1e-3)
     assert [each.text for each in maps.scale] == ["−1.20", "−0.60", "0.00", "+0.60", "+1.20"]
+    assert {each.more for each in maps.scale} == {""}  # marks, measured in no seed
     # half width 4.3027 * 0.02 / sqrt(3)
     assert cells[2].more == "+1.200 (95 % interval +1.150 to +1.250), 3 seeds"
 

@@ -10,13 +10,16 @@ import pytest
 import textmad as tm
 from textmad import stats
 from textmad.errors import RunError
+from textmad.report import comparison_plots, plots
 from textmad.report.alarm_words import alarm_table
 from textmad.report.arm_control import Own
 from textmad.report.arms import Arm, Arms
 from textmad.report.comparing import compare, set_against
+from textmad.report.comparison_page import to_page_markdown
 from textmad.report.comparison_words import (
     difference_table,
     generation_table,
+    show_value,
     verdict_sentences,
 )
 
@@ -273,6 +276,38 @@ def test_the_verdict_says_in_how_many_seeds_a_metric_is_infinite():
     both = frame(rows("control", *[[50, math.inf]] * 3), rows("voted", *[[50, math.inf]] * 3))
     first, _ = verdict_sentences(set_against(both, arms("voted")))
     assert first.endswith("infinite in 3 of 3 seeds (control: 3 of 3).")
+
+
+def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_side(monkeypatch):
+    drawn_text = ("distinct_2", "drawn")
+    names = {"control": 100, "voted": 200, "other": 300}
+    table = frame(
+        *(rows(arm, *[[50, value]] * 3) for arm, value in names.items()),
+        *(rows(arm, *[[0.5, 0.5]] * 3, metric=drawn_text) for arm in names),
+    )
+    own = Own("its twin", {"voted": "control", "other": "voted"})
+    canvases = []
+    monkeypatch.setattr(plots, "to_svg", lambda canvas, name: canvases.append(canvas) or "")
+    comparison_plots.forest(set_against(table, replace(arms("voted", "other"), own=own)))
+    both_sides, lower = (
+        axis.collections[0].get_paths()[0].vertices
+        for axis in sorted(canvases[0].axes, key=lambda axis: axis.get_title(loc="left"))
+    )
+    # 2 % of 100 for the first arm, of 200 for the second
+    assert {(2.0, -0.5), (2.0, 0.5), (4.0, 0.5), (4.0, 1.5)} <= set(map(tuple, lower))
+    assert lower[:, 0].min() == 0
+    assert (both_sides[:, 0].min(), both_sides[:, 0].max()) == pytest.approx((-0.01, 0.01))
+
+
+def test_what_sign_flips_can_show_is_said_once():
+    found = set_against(frame(CONTROL, WORSE), arms("voted"))
+    page = to_page_markdown(found)
+    assert page.count("With 3 seeds a sign-flip test cannot give less than 0.25") == 1
+
+
+def test_a_width_that_is_rounding_alone_is_none():
+    assert show_value(stats.Interval(232.5385, 232.5385 - 1e-13, 232.5385 + 1e-13, 3)) == "232.5"
+    assert show_value(stats.Interval(0.5, 0.4999, 0.5001, 3)) == "0.5000 ± 0.0001"
 
 
 def test_no_harm_is_a_claim_of_its_own_with_its_interval_and_bound():

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from textmad.evaluators.metrics import bounds
 from textmad.report import plots
 from textmad.report.comparison import Comparison, Curve, Key, Row
 
@@ -54,7 +57,8 @@ def forest(comparison: Comparison) -> plots.Figure:
         svg = plots.to_svg(canvas, "forest")
     return plots.Figure(
         f"Differences to {comparison.control} at generation {comparison.generation}",
-        "Mean of arm less control, paired by seed, with its 95 % interval. Shaded: the tolerance.",
+        "Mean of arm less control, paired by seed, with its 95 % interval. Shaded: the tolerance, "
+        "on the harmful side alone where one is better.",
         svg,
     )
 
@@ -66,8 +70,11 @@ def _panel(
 
     axis.set_title(key.label, loc="left", fontsize=10, fontweight="bold")
     found = {row.arm: row.against for row in rows if row.against is not None}
-    tolerance = max((row.tolerance for row in rows if row.arm in found), default=0.0)
-    axis.axvspan(-tolerance, tolerance, color=plots.GREY, alpha=0.15, linewidth=0)
+    inside = {row.arm: _tolerated(row) for row in rows if row.arm in found}
+    # One outline around the bands of all arms; single ones would show seams.
+    low, high = np.repeat([inside.get(arm, (0.0, 0.0)) for arm in arms], 2, axis=0).T
+    edges = np.repeat(np.arange(len(arms) + 1), 2)[1:-1] - 0.5
+    axis.fill_betweenx(edges, low, high, color=plots.GREY, alpha=0.15, linewidth=0)
     axis.axvline(0, color=plots.GREY, linewidth=1)
     for place, arm in enumerate(arms):
         if arm not in found:
@@ -82,6 +89,12 @@ def _panel(
     axis.grid(axis="y", visible=False)
     axis.xaxis.set_major_locator(MaxNLocator(6))  # more would touch where numbers are long
     axis.set_xlabel(f"difference ({key.unit})" if key.unit else "difference")
+
+
+def _tolerated(row: Row) -> tuple[float, float]:
+    """From where to where the arm's difference is no harm, nothing of it on the better side."""
+    low, high = bounds(row.key.metric, row.tolerance)
+    return (low if math.isfinite(low) else 0.0), (high if math.isfinite(high) else 0.0)
 
 
 def _line(curve: Curve, color: str) -> plots.Line:

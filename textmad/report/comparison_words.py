@@ -125,8 +125,8 @@ def show_p(p: float) -> str:
 
 
 def _digits(interval: stats.Interval) -> int | None:
-    """Decimals that show two digits of the half width; None where there is no width."""
-    if not interval.half_width > 0:
+    """Decimals, four at most, that show two digits of the half width; None where all are 0."""
+    if not round(interval.half_width, 4) > 0:
         return None
     return min(4, max(0, 1 - math.floor(math.log10(interval.half_width))))
 
@@ -160,8 +160,7 @@ def _difference_notes(comparison: Comparison) -> list[str]:
         f"{arrows}. gen {comparison.generation}: mean over seeds ± half of its 95 % interval. "
         f"difference: arm less {comparison.control} of the same seed [95 % interval]. p: paired t "
         f"test, adjusted for {_questions(comparison)} (Holm). sign flips: p without "
-        "normality, not adjusted.",
-        _sign_flips(comparison),
+        "normality, not adjusted."
     ]
 
 

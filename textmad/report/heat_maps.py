@@ -105,6 +105,8 @@ def _cell(moved: stats.Interval | None, peak: float) -> Cell:
 
 
 def _more(moved: stats.Interval) -> str:
+    if not moved.n:  # a mark of the scale
+        return ""
     if moved.n == 1:
         return "1 seed"
     return f"{show_difference(moved, '(95 % interval {low} to {high})')}, {moved.n} seeds"
