@@ -334,6 +334,13 @@ def test_a_signal_without_a_number_is_left_out_and_one_seed_gives_no_warning():
     assert math.isnan(threshold.found.low)
 
 
+def test_a_seed_with_infinite_numbers_alone_is_in_no_warning_and_no_curve():
+    endless = {arm: [*numbers[:2], [100.0, math.inf]] for arm, numbers in STEEP.items()}
+    found = set_against(table(endless | {"control": STEEP["control"]}), arms(TWO))
+    assert [each.alarm.n for each in found.warnings] == [2, 2]
+    assert [each.found.n for each in found.thresholds] == [2]
+
+
 # --- a study's own threshold ----------------------------------------------------------------
 
 
