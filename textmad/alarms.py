@@ -70,7 +70,7 @@ def early_warning(
     rotations: int = _ROTATIONS,
     seed: int = 0,
 ) -> Alarm:
-    """The first generation at which an arm differs from the control for the worse.
+    """The first generation at which an arm differs from the control, on the side of harm.
 
     >>> worse = [[0.1, 1.0, 2.1], [-0.2, 1.1, 1.9], [0.0, 0.8, 2.2], [0.1, 1.2, 2.0]]
     >>> found = early_warning([1, 2, 3], {"rare_loss": worse}, {"rare_loss": "above"})
