@@ -58,16 +58,36 @@ def begun(study: Study, path: Path, cpu_threads: int) -> Iterator[int]:
     Raises:
         RecipeError: runs are there that are not this study's, or of other recipes.
         RunInUseError: another process conducts the study.
-        RunError: runs are there of other code or libraries, or the folder holds something else.
+        RunError: runs are there of other code or libraries, or the folder holds something else,
+            such as the file that the study was read from.
     """
+    if (path / STUDY).exists():
+        read_record(path)  # what is none is not written over
     with store.locked(path, STUDY, "a study"):
         there = sorted(path.glob(f"{RUNS}/*/seed-*/{RECIPE}"))
         _refuse_other_recipes(study, path, [recipe.parent for recipe in there])
         _refuse_other_code(path, [recipe.parent for recipe in there])
         if there:
-            cpu_threads = int(read_settings(path / STUDY)["cpu_threads"])
+            cpu_threads = int(read_record(path)["cpu_threads"])
         write_record(study, path, cpu_threads)
         yield cpu_threads
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What `write_record` has written into the folder.
+
+    Raises:
+        RecipeError: it cannot be read.
+        RunError: study.yaml is something else.
+    """
+    record = read_settings(path / STUDY)
+    if "cpu_threads" not in record:
+        raise RunError(
+            f"{path / STUDY}: is no study's record, which would be written over it: expected a new "
+            "or empty folder, or a study to resume; choose another --out than the study file's own "
+            "folder"
+        )
+    return record
 
 
 def write_record(study: Study, path: Path, cpu_threads: int) -> None:

@@ -15,9 +15,8 @@ from pathlib import Path
 from textmad.errors import RunError
 from textmad.studies.arms import Study
 from textmad.studies.engines import Job, search_path, threads_each
-from textmad.studies.folder import LOGS, STUDY, RunState, begun, states
+from textmad.studies.folder import LOGS, STUDY, RunState, begun, read_record, states
 from textmad.studies.threshold import grown
-from textmad.yaml_text import read_settings
 
 _SCRIPT = """\
 #!/bin/bash
@@ -91,7 +90,7 @@ def recorded_job(path: Path, name: str) -> Job:
     Raises:
         RunError: the task has other CPUs than the study has threads, or there is no such run.
     """
-    record = read_settings(path / STUDY)
+    record = read_record(path)
     cpu_threads, cpus = int(record["cpu_threads"]), os.environ.get("SLURM_CPUS_PER_TASK", "none")
     if cpus != str(cpu_threads):
         raise RunError(
