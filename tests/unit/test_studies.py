@@ -217,7 +217,8 @@ def test_without_controls_there_are_none():
         ({"arms": {"a": {"seed": 3}}}, "arms.a: seed: is the business of seeds; delete it here"),
         (
             {"arms": {"a": {}, "b": {"seed": 3}, "c": {"mix.model_tokens": 600}}},
-            "arms.b: seed: is the business of seeds; delete it here",
+            "arms.b: seed: is the business of seeds; delete it here\n"
+            "arms: a and c are one and the same recipe; change one, or delete it",
         ),
         (
             {"arms": {"a": {}, "c": {"mix.model_tokens": 600}}},
@@ -249,7 +250,16 @@ def test_without_controls_there_are_none():
         ({"axes": {"train.epochs": [1, -2]}}, "axes.train.epochs: -2: expected more than 0"),
         (
             {"axes": {"train.epochs": [1, 1.0]}},
-            "arms: epochs=1 and epochs=1.0 are one and the same recipe; change one, or delete it",
+            "axes.train.epochs: 1.0: is given 2 times; give it once",
+        ),
+        (
+            {"axes": {"sample.top_k": [9, 3, 9, 3, 9], "sample.temperature": [0.8, 0.9]}},
+            "axes.sample.top_k: 9: is given 3 times; give it once\n"
+            "axes.sample.top_k: 3: is given 2 times; give it once",
+        ),
+        (
+            {"axes": {"nope.x": [1, 2], "train.epochs": [1, 2]}, "arms": {"a": {}}},
+            "axes.nope: unknown setting",
         ),
         (
             {"axes": {"mix.human_tokens, mix.model_tokens": [[1, 600], [2]]}},
@@ -274,7 +284,7 @@ def test_without_controls_there_are_none():
     ],
 )
 def test_a_bad_study_is_refused_with_what_was_expected(data, expected):
-    assert faults(**data) == [expected]
+    assert faults(**data) == expected.splitlines()
 
 
 def test_all_faults_are_told_at_once():
@@ -293,6 +303,27 @@ def test_all_faults_are_told_at_once():
         "arms.b.curate.0.nosuch: unknown filter; built in are "
         f"{', '.join(sorted(BUILT_IN['filter']))}; your own is module:name",
     ]
+
+
+def test_faults_of_one_setting_hide_none_of_the_others():
+    same = "arms: a and b are one and the same recipe; change one, or delete it"
+    assert faults(seeds=[0, 0], arms={"a": {}, "b": {}}) == [
+        "seeds: 0: is given 2 times; give it once",
+        same,
+    ]
+    assert faults(
+        arms={"a": {}, "b": {}, "c": 3, "d": {"seed": 1}, "e": {"nope": 1}},
+        axes={"mix.human_tokens": [], "train.lerning_rate": [1e-3, 2e-3], "train.epochs": [2]},
+    ) == [
+        "arms.c: 3: expected settings as `key: value`",
+        "axes.mix.human_tokens: []: expected at least 1 entry",
+        "arms.d: seed: is the business of seeds; delete it here",
+        "axes.train.lerning_rate: unknown setting; did you mean learning_rate?",
+        "arms.e.nope: unknown setting",
+    ]
+    assert faults(seeds=[0, 0], arms={"a": {}, "b": {"mix.model_tokens": 400}})[1].startswith(
+        "sample.min_tokens: text is compared on 400 tokens in b and on 500 in a"
+    )
 
 
 def test_a_study_file_finds_its_recipe_beside_it_and_is_refused_before_torch_is_loaded(tmp_path):

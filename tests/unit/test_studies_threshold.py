@@ -133,6 +133,7 @@ def test_a_plan_says_how_many_arms_may_come():
             "threshold.metric: perplexty: is measured by no built-in evaluator; did you mean "
             "perplexity?",
         ),
+        ({"seeds": [3, 3]}, "seeds: 3: is given 2 times; give it once"),
         ({"seeds": [3]}, "threshold: one seed gives no interval; give at least 2 in seeds"),
         (
             {"controls": False},
@@ -140,7 +141,7 @@ def test_a_plan_says_how_many_arms_may_come():
         ),
         (
             {"axes": {"mix.model_tokens": [500]}},
-            "axes: mix.model_tokens: is the business of threshold; delete it here",
+            "axes.mix.model_tokens: mix.model_tokens: is the business of threshold; delete it here",
         ),
         (
             {

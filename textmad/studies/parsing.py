@@ -57,20 +57,23 @@ def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
         arms, more = _patched(settings, folder)
     except RecipeError as error:
         raise refusal(where, [*faults, f"recipe: {error}"]) from None
+    faults += more
     search = None
-    if not faults and not more and settings.threshold is not None:
+    if settings.threshold is not None and arms:
         try:
             search = begin_search(arms, settings.controls, settings.threshold)
             arms = list(laid_out(search, settings.seeds).arms)
         except RecipeError as error:
-            more = str(error).splitlines()
-    if not faults and not more:
-        more = [*_same_recipe(arms), *_same_folder(arms), *_compared_unequally(arms)]
-    if not faults and not more and search is None:
+            faults += str(error).splitlines()
+    faults += [*_same_recipe(arms), *_same_folder(arms)]
+    # What else is at fault may be what would have made the arms alike in this.
+    if all(line.startswith("seeds:") for line in faults):
+        faults += _compared_unequally(arms)
+    if not faults and search is None:
         arms = with_controls(arms, settings.controls)
-        more = _same_folder(arms)
-    if faults or more:
-        raise refusal(where, [*faults, *more])
+        faults = _same_folder(arms)
+    if faults:
+        raise refusal(where, faults)
     return Study(tuple(arms), settings.seeds, search)
 
 
@@ -126,7 +129,12 @@ def _lines(error: RecipeError) -> list[str]:
 
 def _moved(line: str, point: Mapping[str, Any], arm_name: str) -> str:
     """A fault that an axis brings in: of the setting that it moves, or in the arm as a whole."""
-    is_its_own = any(line.startswith((f"{path}:", f"{path}.")) for path in point)
+    setting, _, what = line.partition(": ")
+    is_its_own = any(
+        line.startswith((f"{path}:", f"{path}."))
+        or (what.startswith("unknown setting") and path.startswith(f"{setting}."))
+        for path in point
+    )
     return joined("axes", line) if is_its_own else f"axes: {arm_name}: {line}"
 
 

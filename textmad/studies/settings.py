@@ -123,13 +123,27 @@ def read_study(data: Mapping[str, Any]) -> tuple[StudySettings | None, list[str]
         return StudySettings.model_validate(dict(data)), []
     except ValidationError as error:
         faults = fault_lines(error, StudySettings)
-        # Of a fault across settings the message begins with the setting.
-        names = {line.split(":")[0].split(".")[0] for line in faults}
-    if "recipe" in names:
+    if _at_fault("recipe", faults):
         return None, faults
-    sound = {key: value for key, value in data.items() if key not in names}
-    rest, more = read_study({"seeds": [0], **sound})
+    rest, more = read_study({"seeds": [0, 1], **_sound(data, faults)})
     return rest, faults + more
+
+
+def _sound(data: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
+    """What is not at fault; of arms and axes each by itself."""
+    sound = {}
+    for key, value in data.items():
+        is_several = key in ("arms", "axes") and isinstance(value, Mapping)
+        if is_several and not any(line.startswith(f"{key}:") for line in faults):
+            sound[key] = {n: v for n, v in value.items() if not _at_fault(f"{key}.{n}", faults)}
+        elif not _at_fault(key, faults):
+            sound[key] = value
+    return sound
+
+
+def _at_fault(path: str, faults: list[str]) -> bool:
+    """Also of a fault across settings the message begins with the setting."""
+    return any(line.startswith((f"{path}:", f"{path}.")) for line in faults)
 
 
 def points(axes: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
@@ -198,6 +212,11 @@ def _axis_faults(axes: Mapping[str, list[Any]]) -> list[str]:
             elif path in moved:
                 faults.append(f"axes.{key}: {path}: is on two axes; delete one")
             moved.append(path)
+        repeated = [row for place, row in enumerate(rows) if row in rows[:place]]
+        for row in [row for place, row in enumerate(repeated) if row not in repeated[:place]]:
+            faults.append(
+                f"axes.{key}: {shown(row)}: is given {rows.count(row)} times; give it once"
+            )
         for row in rows if len(paths) > 1 else []:
             if not isinstance(row, list) or len(row) != len(paths):
                 faults.append(
@@ -221,10 +240,10 @@ def _threshold_faults(settings: StudySettings) -> list[str]:
         faults.append("threshold: one seed gives no interval; give at least 2 in seeds")
     if settings.controls.human == "none":
         faults.append("threshold: is set against human text alone; do not leave out that control")
-    moved = [path for key in settings.axes for path in axis_paths(key)]
     faults += [
-        f"axes: {path}: is the business of threshold; delete it here"
-        for path in ("mix.human_tokens", "mix.model_tokens")
-        if path in moved
+        f"axes.{key}: {path}: is the business of threshold; delete it here"
+        for key in settings.axes
+        for path in axis_paths(key)
+        if path in ("mix.human_tokens", "mix.model_tokens")
     ]
     return faults
