@@ -20,6 +20,7 @@ from textmad.evaluators import (
     TextPerplexity,
     measure,
 )
+from textmad.evaluators.metrics import MEASURED
 from textmad.models import TokenScores
 from textmad.seeds import stream
 from textmad.testing import check_evaluator
@@ -106,9 +107,14 @@ def test_every_metric_is_known_and_every_split_has_the_same_ones(evaluator, snap
 
 
 def test_no_metric_of_the_table_is_left_unmeasured(snapshot):
-    evaluators = [Component(name=name).build("evaluator") for name in BUILT_IN["evaluator"]]
-    measured = {metric for e in evaluators for metric, _, _ in values(e, snapshot)}
-    assert measured == METRICS.keys()
+    evaluators = {name: Component(name=name).build("evaluator") for name in BUILT_IN["evaluator"]}
+    measured = {
+        name: {(metric, split) for metric, split, _ in values(evaluator, snapshot)}
+        for name, evaluator in evaluators.items()
+    }
+    assert {metric for of in measured.values() for metric, _ in of} == METRICS.keys()
+    measured["votes"].add(("votes_share", "crawled"))  # here nothing is crawled
+    assert measured == MEASURED
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)

@@ -133,6 +133,20 @@ def test_a_plan_says_how_many_arms_may_come():
             "threshold.metric: perplexty: is measured by no built-in evaluator; did you mean "
             "perplexity?",
         ),
+        (
+            {"threshold": {**REPLACED, "metric": "perplexity/held_outt"}},
+            "threshold.metric: perplexity/held_outt: perplexity is measured on held_out",
+        ),
+        (
+            {"arms": {"a": {}}, "threshold": {**REPLACED, "metric": "rare_rate/held_out"}},
+            "threshold.metric: rare_rate/held_out: rare_rate is measured on drawn, human, kept "
+            "in a",
+        ),
+        (
+            {"threshold": {**REPLACED, "metric": "vendi_score/drawn"}},
+            "threshold.metric: vendi_score: is measured by embedding, which is not in evaluate; "
+            "add it",
+        ),
         ({"seeds": [3, 3]}, "seeds: 3: is given 2 times; give it once"),
         ({"seeds": [3]}, "threshold: one seed gives no interval; give at least 2 in seeds"),
         (
@@ -172,6 +186,11 @@ def test_a_bad_search_is_refused_with_what_was_expected(data, expected):
     with pytest.raises(tm.RecipeError) as refused:
         read(**data)
     assert str(refused.value) == f"study.yaml: 1 problem\n  {expected}"
+
+
+def test_what_an_evaluator_of_ones_own_measures_is_known_when_it_has_run():
+    own = {**BASE, "evaluate": ["perplexity", "textmad.evaluators:SelfBleu"]}
+    read(recipe=own, threshold={**REPLACED, "metric": "self_bleu_2/drawn"})
 
 
 def test_faults_of_the_search_are_told_with_all_others():

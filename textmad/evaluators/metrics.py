@@ -1,6 +1,7 @@
 """Every built-in metric: which way is better, in which unit, under which label, what is a move."""
 
 import math
+from itertools import product
 
 from textmad.evaluators.protocol import Metric
 
@@ -87,6 +88,44 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("prediction_moved", "human", "nats/token", "Predictions moved from the base's"),
     )
+}
+
+
+def _of(splits: str, metrics: str) -> set[tuple[str, str]]:
+    return set(product(metrics.split(), splits.split()))
+
+
+_TEXT = "drawn kept human"
+# What each built-in evaluator measures, as (metric, split).
+MEASURED: dict[str, set[tuple[str, str]]] = {
+    "perplexity": _of("held_out", "perplexity loss bits_per_byte accuracy")
+    | _of(f"held_out {_TEXT}", "base_perplexity"),
+    "diversity": _of(
+        _TEXT,
+        "distinct_1 distinct_2 distinct_3 distinct_4 entropy_1 entropy_2 mattr mtld hdd "
+        "compression_ratio zipf_exponent heaps_exponent repeated_share overlap",
+    ),
+    "rare_tokens": _of("held_out", "loss rare_loss common_loss rare_gap")
+    | _of(_TEXT, "rare_rate surviving_rare_types unseen_mass"),
+    "votes": _of("drawn kept", "votes votes_gini reward_mean reward_variance")
+    | _of("drawn crawled", "votes_share")
+    | _of("drawn", "votes_agreement"),
+    "guards": _of("crawled", "guard_auc false_rejections misses")
+    | _of("crawled kept", "model_share"),
+    "detection": _of(_TEXT, "detection_auc"),
+    "discriminator": {(name, "drawn") for name in METRICS if name.startswith("discriminator_")},
+    "text_perplexity": _of(_TEXT, "text_perplexity"),
+    "ngram_gap": _of(_TEXT, "ngram_gap_1 ngram_gap_2 ngram_gap_3"),
+    "self_bleu": _of(_TEXT, "self_bleu_2 self_bleu_3 self_bleu_4"),
+    "memorisation": _of("drawn kept held_out", "memorised_ngrams memorised_documents"),
+    "embedding": _of(
+        _TEXT,
+        "mauve embedding_precision embedding_recall embedding_density embedding_coverage "
+        "vendi_score",
+    ),
+    "adapter": _of("all", "adapter_norm")
+    | _of("training", "training_loss training_loss_moved")
+    | _of("held_out", "held_out_loss_moved prediction_moved"),
 }
 
 NOTICEABLE = 0.02  # share; a smaller move of perplexity is called nothing

@@ -17,9 +17,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from textmad import store
-from textmad.components import BUILT_IN
 from textmad.errors import RecipeError, RunError
-from textmad.evaluators.metrics import METRICS, bounds
+from textmad.evaluators.metrics import MEASURED, bounds
 from textmad.faults import suggestion
 from textmad.recipe import parse_recipe
 from textmad.store.folder import RECIPE
@@ -213,9 +212,25 @@ def _faults(arm: Arm, settings: ThresholdSettings) -> list[str]:
             f"threshold: crawl{where}: human text that may be a model's has no known share; delete "
             "crawl, or run axes over crawl.contamination"
         )
-    own = [each.name for each in recipe.evaluate if each.name not in BUILT_IN["evaluator"]]
-    name = settings.metric.split("/")[0]
-    if not own and name not in METRICS:
-        hint = suggestion(name, METRICS)
-        faults.append(f"threshold.metric: {name}: is measured by no built-in evaluator{hint}")
-    return faults
+    return [*faults, *_unmeasured(settings.metric, [each.name for each in recipe.evaluate], where)]
+
+
+def _unmeasured(asked: str, evaluators: Sequence[str], where: str) -> list[str]:
+    """A metric that none of the evaluators measures; what a user's own does is not known."""
+    if not set(evaluators) <= MEASURED.keys():
+        return []
+    metric, split, *_ = asked.split("/")
+    by = [name for name, measured in MEASURED.items() if metric in dict(measured)]
+    if not by:
+        hint = suggestion(metric, [name for pairs in MEASURED.values() for name, _ in pairs])
+        return [f"threshold.metric: {metric}: is measured by no built-in evaluator{hint}"]
+    pairs = {pair for name in by if name in evaluators for pair in MEASURED[name]}
+    splits = sorted(on for name, on in pairs if name == metric)
+    if not splits:
+        return [
+            f"threshold.metric: {metric}: is measured by {' or '.join(by)}, which is not in "
+            f"evaluate{where}; add it"
+        ]
+    if split not in splits:
+        return [f"threshold.metric: {asked}: {metric} is measured on {', '.join(splits)}{where}"]
+    return []
