@@ -120,6 +120,22 @@ def test_a_plan_says_how_many_arms_may_come():
             "threshold.between: [0.5, 0.5]: expected the smaller share first",
         ),
         (
+            {"threshold": {**REPLACED, "between": [0.3333333333, 0.5]}},
+            "threshold.between: 0.3333333333: expected at most 6 digits, as arms are named by it: "
+            "0.333333",
+        ),
+        (
+            # 0.0004 of 1,000 tokens, and beside the 500 human ones.
+            {"threshold": {**REPLACED, "between": [0.0004, 0.5]}},
+            "threshold.between: 0.0004: is not one token of model text; raise it, or the budgets "
+            "in mix",
+        ),
+        (
+            {"threshold": {"share": "added", "between": [0.0004, 0.5]}, "arms": {"a": {}}},
+            "threshold.between: 0.0004: is not one token of model text in a; raise it, or the "
+            "budgets in mix",
+        ),
+        (
             {"threshold": {"share": "added", "between": [0.5, 1]}},
             "threshold.between: 1.0: expected less than 1 where share is added: human text remains",
         ),

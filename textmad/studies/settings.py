@@ -43,6 +43,12 @@ class ThresholdSettings(Settings):
             raise ValueError(
                 "between: 1.0: expected less than 1 where share is added: human text remains"
             )
+        for share in self.between:
+            if float(f"{share:g}") != share:
+                raise ValueError(
+                    f"between: {share}: expected at most 6 digits, as arms are named by it: "
+                    f"{share:g}"
+                )
         if len(self.metric.split("/")) not in (2, 3):
             raise ValueError(
                 f"metric: {self.metric}: expected METRIC/SPLIT or METRIC/SPLIT/BIN, such as "

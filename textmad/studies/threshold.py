@@ -20,7 +20,7 @@ from textmad import store
 from textmad.errors import RecipeError, RunError
 from textmad.evaluators.metrics import MEASURED, bounds
 from textmad.faults import suggestion
-from textmad.recipe import parse_recipe
+from textmad.recipe import MixSettings, parse_recipe
 from textmad.store.folder import RECIPE
 from textmad.studies.arms import BASE, Arm, PlannedRun, Search, Study
 from textmad.studies.controls import twins, with_controls
@@ -99,21 +99,23 @@ def grown(study: Study, path: Path, tell: Callable[[str], None] = lambda line: N
 
 def _at_share(family: Arm, share: float, meaning: str) -> Arm:
     """The family's recipe with this share of model text, to a token."""
-    mix = family.recipe.mix
-    if meaning == "added":
-        budgets = {"model_tokens": round(mix.human_tokens * share / (1 - share))}
-    else:
-        total = mix.human_tokens + mix.model_tokens
-        budgets = {"model_tokens": round(total * share)}
-        budgets["human_tokens"] = total - budgets["model_tokens"]
     data = family.recipe.dump()
-    data["mix"] |= budgets
+    data["mix"] |= _budgets(family.recipe.mix, share, meaning)
     for side in ("human", "model"):  # how to choose among nothing cannot be set
         if data["mix"][f"{side}_tokens"] == 0:
             del data["mix"][side]
     name = _named(family.name, share)
     of = tuple(_named(other, share) for other in family.of)
     return replace(family, name=name, recipe=parse_recipe(data, where=name), of=of)
+
+
+def _budgets(mix: MixSettings, share: float, meaning: str) -> dict[str, int]:
+    if meaning == "added":
+        human = mix.human_tokens
+        return {"human_tokens": human, "model_tokens": round(human * share / (1 - share))}
+    total = mix.human_tokens + mix.model_tokens
+    model = round(total * share)
+    return {"human_tokens": total - model, "model_tokens": model}
 
 
 def _named(family: str, share: float) -> str:
@@ -201,6 +203,11 @@ def _faults(arm: Arm, settings: ThresholdSettings) -> list[str]:
         faults.append(
             f"threshold.share: added: mix.human_tokens is 0{where}: there is nothing to add to; "
             "raise it, or take share: replaced"
+        )
+    elif not _budgets(recipe.mix, settings.between[0], settings.share)["model_tokens"]:
+        faults.append(
+            f"threshold.between: {settings.between[0]:g}: is not one token of model text{where}; "
+            "raise it, or the budgets in mix"
         )
     if recipe.mix.model == "all":
         faults.append(
