@@ -101,18 +101,18 @@ def next_share(shares: Sequence[float], estimate: float) -> float | None:
     A quarter of the gap stays on either side, so each run narrows it by a quarter at least even
     where the curve misleads, and by more the straighter the curve is there.
 
-    >>> next_share([0.1, 0.9], 0.42), next_share([0.1, 0.9], 0.15)
-    (0.42, 0.3)
+    >>> next_share([0.1, 0.9], 0.42), next_share([0.1, 0.9], 0.15), next_share([0.1, 0.9], 0.04)
+    (0.42, 0.3, 0.04)
 
     Args:
-        shares: those that were run.
+        shares: those that were run beside the control, whose share is 0.
         estimate: the critical share that they give.
 
     Returns:
-        A share to three decimals; None where the estimate is not between two of them, or they are
-        close enough together.
+        A share to three decimals; None where the estimate is above all of them, or those around
+        it are close enough together.
     """
-    there = sorted(shares)
+    there = [0.0, *sorted(shares)]
     place = int(np.searchsorted(there, estimate))
     if not 0 < place < len(there):
         return None

@@ -10,7 +10,7 @@ import yaml
 import textmad as tm
 from textmad import store
 from textmad.planning import StudyPlan
-from textmad.studies import Study, conduct, parse_study
+from textmad.studies import Study, conduct, parse_study, threshold
 from textmad.studies.folder import RUNS
 
 TOTAL = 1_000
@@ -222,7 +222,7 @@ def test_faults_of_the_search_are_told_with_all_others():
 def pretended(measured_runs, monkeypatch):
     """Runs that take no time: perplexity 100, and 10 for each share of model text, by a line.
 
-    Gives the names of the runs computed, in their order; `stop_at` is a name that fails.
+    Gives the names of the runs computed, in their order, and which of them fail.
     """
     computed: list[str] = []
     fails: dict[str, Exception] = {}
@@ -305,9 +305,56 @@ def test_seeds_and_arms_may_be_added_to_a_search_and_what_was_placed_stays(prete
     assert len(computed) == 4 + 3  # the new seed, then the fourth share with all seeds
 
 
-def test_a_tolerance_that_no_share_leaves_ends_the_search(pretended, tmp_path):
-    runs = tm.study(settings(threshold={**REPLACED, "tolerance": 0.5}), tmp_path)
-    assert placed(runs) == [0.1, 0.9]
+def ended(path: Path, recipe: Any = BASE, **threshold: Any) -> tuple[list[float], str]:
+    """The shares that were run, and the search's last word."""
+    told: list[str] = []
+    sought = settings(recipe=recipe, threshold={**REPLACED, **threshold})
+    return placed(tm.study(sought, path, tell=told.append)), told[-1]
+
+
+def test_harm_that_begins_below_the_first_share_is_sought_down_to_the_control(pretended, tmp_path):
+    # 10 x = 0.7 % of 100 at x = 0.07; a quarter of the gap from 0 to 0.2 is 0.05.
+    short = {**BASE, "sample": {"min_tokens": 50}}
+    shares, last = ended(tmp_path, short, tolerance=0.007, between=[0.2, 0.9], arms=4)
+    assert shares[2:] == [0.2, 0.9]
+    assert all(0.05 <= share <= 0.15 for share in shares[:2])
+    assert last.startswith("no further share: the tolerance is left at 0.07 so far")
+    assert last.endswith("; threshold.arms: 4")
+
+
+def test_a_search_says_why_it_ends(pretended, tmp_path):
+    assert ended(tmp_path / "never", tolerance=0.5) == (
+        [0.1, 0.9],
+        "no further share: no share that was run leaves the tolerance",
+    )
+    shares, last = ended(tmp_path / "narrow", tolerance=0.05, between=[0.495, 0.505])
+    assert shares == [0.495, 0.505]
+    assert last.endswith("; the shares around that leave no room")
+    # A quarter of the gap below 0.1 are 25 tokens, and 0.1 itself are the 100 of min_tokens.
+    shares, last = ended(tmp_path / "short", tolerance=0.002)
+    assert shares == [0.1, 0.9]
+    assert last.endswith(
+        " is text of 25 tokens, fewer than all others are compared on: for it, begin a study with "
+        "a smaller sample.min_tokens"
+    )
+
+
+def test_a_share_that_is_to_a_token_one_that_was_run_is_not_run_again(pretended, tmp_path):
+    # Of 10 tokens 0.5 and 0.52 are both 5.
+    few = {"mix": {"human_tokens": 5, "model_tokens": 5}, "sample": {"min_tokens": 1}}
+    shares, last = ended(tmp_path, {**BASE, **few}, tolerance=0.052, between=[0.5, 0.6])
+    assert shares == [0.5, 0.6]
+    assert last.endswith("is to a token the share 0.5")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_search_without_numbers_of_two_seeds_says_so(pretended, tmp_path, monkeypatch, bad):
+    monkeypatch.setattr(threshold, "_value", lambda path, planned, metric: bad)
+    assert ended(tmp_path) == (
+        [0.1, 0.9],
+        "no further share: perplexity/held_out is a finite number in all arms of fewer than two "
+        "seeds",
+    )
 
 
 def test_a_metric_that_was_not_measured_is_refused_with_those_that_were(pretended, tmp_path):

@@ -164,7 +164,9 @@ def test_the_interval_covers_on_every_curve(name, seeds, noise):
         ([0.1, 0.9], 0.12, 0.3),  # a quarter of 0.8 stays
         ([0.1, 0.9], 0.88, 0.7),
         ([0.1, 0.4, 0.9], 0.4, 0.325),  # at a share that was run: the gap below it
-        ([0.1, 0.9], 0.05, None),
+        ([0.1, 0.9], 0.05, 0.05),  # the control is a share of 0
+        ([0.1, 0.9], 0.001, 0.025),
+        ([0.019, 0.9], 0.001, None),
         ([0.1, 0.9], math.inf, None),
         ([0.1, 0.40, 0.415, 0.9], 0.41, None),
     ],

@@ -2,7 +2,8 @@
 
 Each family begins with two shares of model text. When all its runs and those of its control are
 finished, a curve is fitted to their differences at the last generation (`textmad.thresholds`), and
-the next arm is placed where it leaves the tolerance. So placements follow from committed metrics
+the next arm is placed where it leaves the tolerance, be that below the first two: the control has
+a share of 0. So placements follow from committed metrics
 and the study file alone. An arm that has been begun stays, also where seeds come in later.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from textmad import store
 from textmad.errors import RecipeError, RunError
@@ -78,23 +80,70 @@ def laid_out(search: Search, seeds: Sequence[int], shares: Shares | None = None)
 def grown(study: Study, path: Path, tell: Callable[[str], None] = lambda line: None) -> Study:
     """The study with the arms that have been begun in its folder, and those that come next.
 
+    When none does, `tell` is told why.
+
     Raises:
         RunError: the metric of the threshold is not among those measured.
     """
     if study.search is None:
         return study
-    shares = {}
+    shares, ends, placed = {}, [], False
     for family in study.search.families:
-        there = _begun(family, study.search.settings, path)
-        if len(there) < study.search.settings.arms:
-            at = {each.name: there for each in study.search.families}  # others do not matter here
-            found = _found(laid_out(study.search, study.seeds, at), family, there, path)
-            share = None if found is None else next_share(there, found.estimate)
-            if found is not None and share is not None:
-                there = [*there, share]
-                tell(f"{_named(family.name, share)} comes next: {_so_far(found)}")
-        shares[family.name] = there
+        shares[family.name] = there = _begun(family, study.search.settings, path)
+        share, why = _next(study, family, there, path)
+        if share is not None:
+            placed = True
+            shares[family.name] = [*there, share]
+            tell(f"{_named(family.name, share)} comes next: {why}")
+        elif why:
+            ends.append(f"{f'{family.name}: ' if family.name else ''}no further share: {why}")
+    for line in [] if placed else ends:
+        tell(line)
     return laid_out(study.search, study.seeds, shares)
+
+
+def _next(
+    study: Study, family: Arm, there: Sequence[float], path: Path
+) -> tuple[float | None, str]:
+    """The family's next share, or None, and why; no word while runs are not finished."""
+    assert study.search is not None
+    settings = study.search.settings
+    at = {each.name: there for each in study.search.families}  # others do not matter here
+    values = _values(laid_out(study.search, study.seeds, at), family, there, path)
+    if values is None:
+        return None, ""
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(values) < 2:
+        return None, f"{settings.metric} is a finite number in all arms of fewer than two seeds"
+    tolerance = settings.allowed * abs(float(values[:, 0].mean()))
+    harm = bounds(settings.metric.split("/")[0], tolerance)
+    found = critical_share(there, values[:, 1:] - values[:, :1], harm)
+    so_far = _so_far(found)
+    if len(there) >= settings.arms:
+        return None, f"{so_far}; threshold.arms: {settings.arms}"
+    share = next_share(there, found.estimate)
+    if share is None:
+        is_left = math.isfinite(found.estimate)
+        return None, f"{so_far}; the shares around that leave no room" if is_left else so_far
+    if why_not := _cannot_be_run(family, share, there, settings.share):
+        return None, f"{so_far}; {share:g} {why_not}"
+    return share, so_far
+
+
+def _cannot_be_run(family: Arm, share: float, there: Sequence[float], meaning: str) -> str:
+    """What forbids a share that may lie below all that the study file was checked for."""
+    mix, sample = family.recipe.mix, family.recipe.sample
+    found = {at: _budgets(mix, at, meaning) for at in (0.0, *there, share)}
+    same = [f"{at:g}" for at in (0.0, *there) if found[at] == found[share]]
+    if same:
+        return f"is to a token the share {same[0]}"
+    model_tokens = found[share]["model_tokens"]
+    if model_tokens < min(sample.min_tokens, found[there[0]]["model_tokens"]):
+        return (
+            f"is text of {model_tokens:,} tokens, fewer than all others are compared on: for it, "
+            "begin a study with a smaller sample.min_tokens"
+        )
+    return ""
 
 
 def _at_share(family: Arm, share: float, meaning: str) -> Arm:
@@ -146,26 +195,24 @@ def _begun(family: Arm, settings: ThresholdSettings, path: Path) -> list[float]:
     return sorted(shares)
 
 
-def _found(study: Study, family: Arm, shares: Sequence[float], path: Path) -> CriticalShare | None:
-    """What the finished runs say; None where some are not finished, or have no two pairs."""
+def _values(
+    study: Study, family: Arm, shares: Sequence[float], path: Path
+) -> NDArray[np.float64] | None:
+    """The metric of the control and at each share, (seeds, 1 + shares); None before all is run."""
     assert study.search is not None
-    settings = study.search.settings
     names = [_named(family.name, share) for share in shares]
     control = next(arm for arm in study.arms if arm.control == "human" and names[0] in arm.of)
     runs = {(run.arm, run.seed): run for run in study.runs()}
     rows = [
-        [_value(path, runs[arm, seed], settings.metric) for arm in (control.name, *names)]
+        [
+            _value(path, runs[arm, seed], study.search.settings.metric)
+            for arm in (control.name, *names)
+        ]
         for seed in study.seeds
     ]
     if any(value is None for row in rows for value in row):
         return None
-    values = np.array(rows, dtype=float)
-    values = values[np.isfinite(values).all(axis=1)]
-    if len(values) < 2:
-        return None
-    tolerance = settings.allowed * abs(float(values[:, 0].mean()))
-    differences = values[:, 1:] - values[:, :1]
-    return critical_share(shares, differences, bounds(settings.metric.split("/")[0], tolerance))
+    return np.array(rows, dtype=float)
 
 
 def _value(path: Path, planned: PlannedRun, metric: str) -> float | None:
