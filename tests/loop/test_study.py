@@ -336,6 +336,17 @@ def test_a_failing_arm_stops_no_other_and_is_told_at_the_end(
     ]
 
 
+def test_a_filter_that_exits_ends_its_run_and_not_the_study(
+    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recursion, "run", lambda *args, **options: sys.exit(3))
+    with pytest.raises(tm.TextmadError, match="3 of 3 runs failed") as failed:
+        tm.study(plan, tmp_path)
+    log = tmp_path / "logs/plain/seed-3.log"
+    assert f"plain/seed-3: SystemExit: 3: where it was raised is in {log}" in str(failed.value)
+    assert "sys.exit(3)" in log.read_text()
+
+
 def test_two_jobs_share_stages_and_tell_how_each_ended(
     plan: dict[str, Any],
     finished: Path,

@@ -64,7 +64,7 @@ def compute(job: Job, progress: Progress) -> TextmadError | None:
         recursion.run(recipe, out, progress=progress, shared=shared)
     except TextmadError as error:
         return error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a filter's sys.exit ends its run, not the study
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("a", encoding="utf-8") as log:
             traceback.print_exc(file=log)

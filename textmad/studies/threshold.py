@@ -3,8 +3,8 @@
 Each family begins with two shares of model text. When all its runs and those of its control are
 finished, a curve is fitted to their differences at the last generation (`textmad.thresholds`), and
 the next arm is placed where it leaves the tolerance, be that below the first two: the control has
-a share of 0. So placements follow from committed metrics
-and the study file alone. An arm that has been begun stays, also where seeds come in later.
+a share of 0. So placements follow from committed metrics and the study file alone. An arm that has
+been begun stays, also where seeds come in later.
 """
 
 from __future__ import annotations
