@@ -225,6 +225,27 @@ def test_without_controls_there_are_none():
             "arms: a and c are one and the same recipe; change one, or delete it",
         ),
         (
+            {"arms": {"a": {}, "b": {"generations": 2, "evaluate": []}}},
+            "arms: a and b differ in nothing but generations or evaluate, which makes no other "
+            "arm; change one, or delete it",
+        ),
+        (
+            {
+                "arms": {"a": {"sample": {"temperature": 0.5}}, "b": {"sample.top_k": 5}},
+                "axes": {"train.epochs, sample.temperature": [[1, 0.9], [2, 1.0]]},
+            },
+            "arms.a.sample.temperature: an axis moves sample.temperature in every arm; delete one "
+            "of them",
+        ),
+        (
+            {"arms": {"a": {"model.lora.rank": 2}}, "axes": {"model.lora": [{"rank": 4}]}},
+            "arms.a.model.lora.rank: an axis moves model.lora in every arm; delete one of them",
+        ),
+        (
+            {"controls": {"human": "none", "tokens": "human"}},
+            "controls.tokens: human: is of the human-only arm, and human is none; drop one",
+        ),
+        (
             {"arms": {"a b": {}, "A-b": {"train.epochs": 2}}},
             "arms: a b and A-b would be in one folder; rename one",
         ),
@@ -285,6 +306,12 @@ def test_without_controls_there_are_none():
 )
 def test_a_bad_study_is_refused_with_what_was_expected(data, expected):
     assert faults(**data) == expected.splitlines()
+
+
+def test_an_axis_below_what_an_arm_sets_moves_it_in_that_arm():
+    axes = {"curate.0.upvotes.keep": [0.25, 0.5]}
+    study = read(arms={"voted": VOTED}, axes=axes, controls=False)
+    assert [arm.recipe.curate[0].options["keep"] for arm in study.arms] == [0.25, 0.5]
 
 
 def test_all_faults_are_told_at_once():

@@ -11,6 +11,9 @@ from textmad.store import stage_key
 from textmad.studies.settings import ControlSettings, ThresholdSettings
 
 BASE = "base"  # the name of an only arm that has none
+# None of these makes another arm: a seed is a replicate, a longer run begins as a shorter one,
+# and what is measured does not change what is learned.
+NO_ARM = ("seed", "generations", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,8 @@ class Study:
 def recipe_key(recipe: Recipe) -> str:
     """Equal for recipes that differ in nothing."""
     return stage_key(recipe.dump())
+
+
+def arm_key(recipe: Recipe) -> str:
+    """Equal for recipes that differ in nothing that would make them two arms."""
+    return stage_key({key: value for key, value in recipe.dump().items() if key not in NO_ARM})

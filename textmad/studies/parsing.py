@@ -11,7 +11,7 @@ from textmad.errors import RecipeError
 from textmad.faults import joined, shown
 from textmad.mixture import compared_tokens
 from textmad.recipe import parse_recipe
-from textmad.studies.arms import BASE, Arm, Study, recipe_key
+from textmad.studies.arms import BASE, NO_ARM, Arm, Study, arm_key, recipe_key
 from textmad.studies.controls import with_controls
 from textmad.studies.settings import StudySettings, patch, points, read_study, refusal
 from textmad.studies.threshold import begin_search, laid_out
@@ -149,15 +149,20 @@ def _point_names(point: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _same_recipe(arms: Sequence[Arm]) -> list[str]:
-    return [
-        f"arms: {first} and {second} are one and the same recipe; change one, or delete it"
-        for first, second in _pairs(arms, lambda arm: recipe_key(arm.recipe))
-    ]
+    faults = []
+    # Human-only controls that come by themselves are as long as the arms that they stand beside.
+    chosen = [arm for arm in arms if arm.control != "human"]
+    for first, second in _pairs(chosen, lambda arm: arm_key(arm.recipe)):
+        what = "are one and the same recipe"
+        if recipe_key(first.recipe) != recipe_key(second.recipe):
+            what = f"differ in nothing but {' or '.join(NO_ARM[1:])}, which makes no other arm"
+        faults.append(f"arms: {first.name} and {second.name} {what}; change one, or delete it")
+    return faults
 
 
 def _same_folder(arms: Sequence[Arm]) -> list[str]:
     faults = [
-        f"arms: {first} and {second} would be in one folder; rename one"
+        f"arms: {first.name} and {second.name} would be in one folder; rename one"
         for first, second in _pairs(arms, lambda arm: arm.folder.casefold())
     ]
     for arm in arms:
@@ -182,10 +187,10 @@ def _compared_unequally(arms: Sequence[Arm]) -> list[str]:
     ]
 
 
-def _pairs(arms: Sequence[Arm], kind: Callable[[Arm], str]) -> Iterator[tuple[str, str]]:
+def _pairs(arms: Sequence[Arm], kind: Callable[[Arm], str]) -> Iterator[tuple[Arm, Arm]]:
     """Each arm that is of the same kind as an earlier one, behind that one."""
     first: dict[str, Arm] = {}
     for arm in arms:
         earlier = first.setdefault(kind(arm), arm)
         if earlier is not arm:
-            yield earlier.name, arm.name
+            yield earlier, arm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,6 +23,12 @@ class ControlSettings(Settings):
     human: Literal["recipe", "fixed", "fresh", "none"] = "recipe"  # human text only; none: no arm
     tokens: Literal["all", "human"] = "all"  # as many as the arm's text has
     twins: bool = True  # of each filter
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.human == "none" and self.tokens == "human":
+            raise ValueError("tokens: human: is of the human-only arm, and human is none; drop one")
+        return self
 
 
 class ThresholdSettings(Settings):
@@ -102,6 +108,7 @@ class StudySettings(Settings):
             *_seed_list_faults(self.seeds),
             *_axis_faults(self.axes),
             *_patched_seeds(self),
+            *_patched_in_vain(self),
             *_threshold_faults(self),
         ]
         if faults:
@@ -175,7 +182,7 @@ def axis_paths(key: str) -> list[str]:
     return [path.strip() for path in key.split(",")]
 
 
-def patch(data: dict[str, Any], changes: Mapping[str, Any], path: str = "") -> None:
+def patch(data: dict[str, Any], changes: Mapping[str, Any]) -> None:
     """Lay `changes` over `data`, in place: a mapping changes a group in part, all else replaces.
 
     >>> settings = {"mix": {"human_tokens": 5}, "seed": 0}
@@ -186,12 +193,18 @@ def patch(data: dict[str, Any], changes: Mapping[str, Any], path: str = "") -> N
     Raises:
         RecipeError: a path leads to a place that a list does not have.
     """
+    for dotted, value in _laid(changes):
+        lay_over(data, dotted, value)
+
+
+def _laid(changes: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """What a patch lays over a recipe, by dotted path."""
     for key, value in changes.items():
         dotted = f"{path}.{key}" if path else str(key)
         if isinstance(value, Mapping) and value:
-            patch(data, value, dotted)
+            yield from _laid(value, dotted)
         else:
-            lay_over(data, dotted, value)
+            yield dotted, value
 
 
 def refusal(where: str, faults: list[str]) -> RecipeError:
@@ -235,6 +248,17 @@ def _patched_seeds(settings: StudySettings) -> list[str]:
     places = [f"arms.{name}" for name, changes in settings.arms.items() if "seed" in changes]
     places += [f"axes.{key}" for key in settings.axes if "seed" in axis_paths(key)]
     return [f"{place}: seed: is the business of seeds; delete it here" for place in places]
+
+
+def _patched_in_vain(settings: StudySettings) -> list[str]:
+    moved = [path for key in settings.axes for path in axis_paths(key)]
+    return [
+        f"arms.{name}.{dotted}: an axis moves {path} in every arm; delete one of them"
+        for name, changes in settings.arms.items()
+        for dotted, _ in _laid(changes)
+        for path in moved
+        if f"{dotted}.".startswith(f"{path}.")
+    ]
 
 
 def _threshold_faults(settings: StudySettings) -> list[str]:
