@@ -368,6 +368,8 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
             message names every fault with its path.
     """
     data = read_settings(Path(path))
+    if "recipe" in data:
+        raise RecipeError(f"{path}: is a study, and no recipe: `textmad study` runs it")
     for dotted, value in (overrides or {}).items():
         lay_over(data, dotted, value)
     return parse_recipe(data, where=str(path))

@@ -313,6 +313,7 @@ def test_a_study_plan_reads_as_a_line_an_arm(study_plan):
 
 
 def test_an_arm_that_the_corpus_is_too_small_for_is_named(recipe):
-    data = {"recipe": recipe, "seeds": [0], "axes": {"generations": [2, 99]}}
-    with pytest.raises(tm.CorpusError, match=r"^generations=99: corpus: "):
+    arms = {"short": {}, "long": {"generations": 99, "train.epochs": 2}}
+    data = {"recipe": recipe, "seeds": [0], "arms": arms}
+    with pytest.raises(tm.CorpusError, match=r"^long: corpus: "):
         make_study_plan(parse_study(data, "study.yaml", Path()))

@@ -1,5 +1,6 @@
 """A study file: the arms, axes and controls that it gives, and every fault at once."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import yaml
 import textmad as tm
 from textmad.components import BUILT_IN
 from textmad.studies import Study, load_study, parse_study
-from textmad.studies.engines import environment
+from textmad.studies.engines import environment, search_path
 from textmad.studies.settings import patch, points
 
 ROOT = Path(__file__).parents[2]
@@ -382,3 +383,11 @@ def test_a_place_in_the_pool_has_its_threads_and_its_gpu_in_turn():
     assert [variables["CUDA_VISIBLE_DEVICES"] for variables in found] == ["2", "5", "2"]
     assert {variables["OMP_NUM_THREADS"] for variables in found} == {"3"}
     assert "CUDA_VISIBLE_DEVICES" not in environment(0, 1, []).keys() - os.environ.keys()
+
+
+def test_the_search_path_of_another_process_is_ours_without_what_python_finds_itself(
+    monkeypatch, tmp_path
+):
+    libraries = [os.path.dirname(module.__file__) for module in (os, pytest, json)]
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "", f"{tmp_path}/no.zip", *libraries, "."])
+    assert search_path() == os.pathsep.join([str(tmp_path), "."])

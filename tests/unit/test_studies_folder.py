@@ -1,4 +1,4 @@
-"""A study's folder: what stands there already is not lost."""
+"""A study's folder and its file: what stands there is not lost, and what is another is named."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 
 import textmad as tm
 from textmad.studies import conduct, emit_slurm, load_study, slurm
+from textmad.studies.folder import write_record
 
 FILE = """\
 # why these arms
@@ -30,3 +31,25 @@ def test_a_study_file_in_the_folder_is_not_written_over(begin, tmp_path: Path, m
     (run / "recipe.yaml").write_text(load_study(path).arms[0].recipe.to_yaml())
     with pytest.raises(tm.RunError, match="is no study's record"):
         begin(load_study(path), tmp_path)
+
+
+def test_a_recipe_a_study_and_a_record_are_told_from_each_other(tmp_path: Path):
+    study, recipe, record = (tmp_path / name for name in ("s.yaml", "r.yaml", "study.yaml"))
+    study.write_text(FILE)
+    recipe.write_text("generations: 2\nsede: 1\n")
+    with pytest.raises(tm.RecipeError, match=r"s.yaml: is a study, and no recipe: `textmad study`"):
+        tm.load_recipe(study)
+    with pytest.raises(tm.RecipeError, match=r"r.yaml: is a recipe, and no study: `textmad run`"):
+        tm.load_study(recipe)
+    write_record(load_study(study), tmp_path, 1)
+    with pytest.raises(tm.RecipeError, match=r"is the record that `textmad study` writes"):
+        tm.load_study(record)
+    recipe.write_text("sedes: [0]\n")  # neither
+    with pytest.raises(tm.RecipeError, match=r"\n  recipe: is missing\n"):
+        tm.load_study(recipe)
+
+
+def test_a_studys_folder_is_no_run_and_says_where_the_runs_are(tmp_path: Path):
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(tm.RunError, match=f"one of the runs of the study in it, {tmp_path}/runs/"):
+        tm.Run(tmp_path)

@@ -50,9 +50,11 @@ class Run:
         self.path = Path(path)
         self._folder = RunFolder(self.path)
         if not (self.path / RECIPE).is_file():
+            expected = "what `textmad run RECIPE --out DIR` writes"
+            if (self.path / "runs").is_dir():
+                expected = f"one of the runs of the study in it, {self.path}/runs/ARM/seed-N"
             raise RunError(
-                f"{self.path}: is no run folder, it holds no {RECIPE}: expected what "
-                "`textmad run RECIPE --out DIR` writes"
+                f"{self.path}: is no run folder, it holds no {RECIPE}: expected {expected}"
             )
 
     def __repr__(self) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import site
 import subprocess
 import sys
+import sysconfig
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -195,8 +197,16 @@ def pinned(cpu_threads: int) -> dict[str, str]:
 
 
 def search_path() -> str:
-    """PYTHONPATH under which another process finds all that is found here."""
-    return os.pathsep.join(filter(None, sys.path))
+    """PYTHONPATH under which this Python finds elsewhere all that is found here.
+
+    It finds its own library and packages by itself.
+    """
+    own = [sysconfig.get_path("stdlib"), *site.getsitepackages()]
+    return os.pathsep.join(
+        path
+        for path in sys.path
+        if os.path.exists(path) and not any(Path(path).is_relative_to(place) for place in own)
+    )
 
 
 def _start(job: Job, place: int, gpus: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 from textmad.errors import RecipeError
 from textmad.faults import joined, shown
 from textmad.mixture import compared_tokens
-from textmad.recipe import parse_recipe
+from textmad.recipe import Recipe, parse_recipe
 from textmad.studies.arms import BASE, NO_ARM, Arm, Study, arm_key, recipe_key
 from textmad.studies.controls import with_controls
 from textmad.studies.settings import StudySettings, patch, points, read_study, refusal
@@ -36,7 +36,22 @@ def load_study(path: str | Path) -> Study:
         RecipeError: it cannot be read, or anything in it is refused; the message names every fault
             of the study and of the recipe of every arm.
     """
-    return parse_study(read_settings(Path(path)), str(path), Path(path).parent)
+    data = read_settings(Path(path))
+    if "recipe" not in data:
+        _refuse_another_kind(path, data)
+    return parse_study(data, str(path), Path(path).parent)
+
+
+def _refuse_another_kind(path: str | Path, data: Mapping[str, Any]) -> None:
+    """A recipe, or a study's record, whose every line would else be an unknown setting."""
+    if "cpu_threads" in data:
+        raise RecipeError(
+            f"{path}: is the record that `textmad study` writes into its --out: expected the study "
+            "file that the study was begun with"
+        )
+    own, others = StudySettings.model_fields.keys(), Recipe.model_fields.keys()
+    if data.keys() & others and not data.keys() & own:
+        raise RecipeError(f"{path}: is a recipe, and no study: `textmad run` runs it")
 
 
 def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
