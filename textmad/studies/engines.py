@@ -204,7 +204,7 @@ def search_path() -> str:
     own = [sysconfig.get_path("stdlib"), *site.getsitepackages()]
     return os.pathsep.join(
         path
-        for path in sys.path
+        for path in dict.fromkeys(sys.path)
         if os.path.exists(path) and not any(Path(path).is_relative_to(place) for place in own)
     )
 
