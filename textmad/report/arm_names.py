@@ -8,10 +8,8 @@ from itertools import chain, combinations
 from typing import Any
 
 from textmad.recipe import Recipe
+from textmad.studies.arms import NO_ARM
 
-# None of these makes another arm: a seed is a replicate, a longer run begins as a shorter one,
-# and what is measured does not change what is learned.
-_NO_ARM = ("seed", "generations", "evaluate")
 # Where names look first for what differs.
 _TELLING = ("curate", "crawl", "mix", "model", "train", "sample", "corpus")
 _MOST_IN_A_NAME = 3
@@ -27,7 +25,7 @@ def flat_settings(recipe: Recipe) -> dict[str, str]:
     >>> settings["curate"], settings["curate.upvotes.keep"]
     ('upvotes', '0.5')
     """
-    data = {key: value for key, value in recipe.dump().items() if key not in _NO_ARM}
+    data = {key: value for key, value in recipe.dump().items() if key not in NO_ARM}
     flat = _filters(data.pop("curate"), "curate")
     if data["crawl"] is not None:
         crawl = dict(data.pop("crawl"))
