@@ -64,6 +64,12 @@ def test_a_share_of_one_has_no_human_text_and_the_same_control():
     assert control.recipe.mix.human == "fresh"
 
 
+def test_where_the_recipe_has_no_human_text_the_arms_read_it_as_the_control_does():
+    mix = {"human_tokens": 0, "model_tokens": 1_000}
+    study = read(recipe={**BASE, "mix": mix}, controls={"human": "fresh"})
+    assert {arm.recipe.mix.human for arm in study.arms} == {"fresh"}
+
+
 def test_every_arm_and_the_twin_of_its_filter_has_a_search_of_its_own():
     study = read(arms={"plain": {}, "voted": VOTED})
     names = [arm.name for arm in study.arms]
@@ -180,6 +186,11 @@ def test_a_plan_says_how_many_arms_may_come():
             },
             "threshold.share: added: mix.human_tokens is 0 in a: there is nothing to add to; "
             "raise it, or take share: replaced",
+        ),
+        (
+            {"controls": {"human": "fixed"}},
+            "controls.human: fixed: mix.human is fresh, so that more than model text would set arm "
+            "and control apart; leave one of them out",
         ),
         (
             {"arms": {"a": {"mix.model": "all"}}},

@@ -41,7 +41,9 @@ def begin_search(
     Raises:
         RecipeError: a search that makes no sense in an arm, a fault a line.
     """
-    faults = dict.fromkeys(fault for arm in arms for fault in _faults(arm, settings))
+    faults = dict.fromkeys(
+        fault for arm in arms for fault in [*_faults(arm, settings), *_apart(arm, controls)]
+    )
     if faults:
         raise RecipeError("\n".join(faults))
     if len(arms) == 1 and arms[0].name == BASE:
@@ -68,7 +70,7 @@ def laid_out(search: Search, seeds: Sequence[int], shares: Shares | None = None)
     """
     at = shares or {family.name: search.settings.between for family in search.families}
     arms = [
-        _at_share(family, share, search.settings.share)
+        _at_share(family, share, search)
         for family in search.families
         for share in sorted(at[family.name])
     ]
@@ -146,10 +148,12 @@ def _cannot_be_run(family: Arm, share: float, there: Sequence[float], meaning: s
     return ""
 
 
-def _at_share(family: Arm, share: float, meaning: str) -> Arm:
+def _at_share(family: Arm, share: float, search: Search) -> Arm:
     """The family's recipe with this share of model text, to a token."""
-    data = family.recipe.dump()
-    data["mix"] |= _budgets(family.recipe.mix, share, meaning)
+    data, mix = family.recipe.dump(), family.recipe.mix
+    data["mix"] |= _budgets(mix, share, search.settings.share)
+    if not mix.human_tokens and search.controls.human != "recipe":
+        data["mix"]["human"] = search.controls.human  # as the control reads it
     for side in ("human", "model"):  # how to choose among nothing cannot be set
         if data["mix"][f"{side}_tokens"] == 0:
             del data["mix"][side]
@@ -267,6 +271,18 @@ def _faults(arm: Arm, settings: ThresholdSettings) -> list[str]:
             "crawl, or run axes over crawl.contamination"
         )
     return [*faults, *_unmeasured(settings.metric, [each.name for each in recipe.evaluate], where)]
+
+
+def _apart(arm: Arm, controls: ControlSettings) -> list[str]:
+    """A control that reads human text in another way than the arm."""
+    mix = arm.recipe.mix
+    if not mix.human_tokens or controls.human in ("recipe", "none", mix.human):
+        return []
+    where = "" if arm.name == BASE else f" in {arm.name}"
+    return [
+        f"controls.human: {controls.human}: mix.human is {mix.human}{where}, so that more than "
+        "model text would set arm and control apart; leave one of them out"
+    ]
 
 
 def _unmeasured(asked: str, evaluators: Sequence[str], where: str) -> list[str]:
