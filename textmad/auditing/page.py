@@ -30,7 +30,7 @@ _KINDS = {
 _LEGEND = (
     "Human: where 95 % of human texts of the same size are expected, from samples of the "
     "reference's other half. ▲ above and ▼ below it, also when as many figures are looked at "
-    "(Holm, 5 %); △ and ▽ outside, as one figure in twenty is by chance."
+    "(Holm, 5 %); △ and ▽ outside, as at most one figure in twenty is by chance."
 )
 
 
