@@ -51,6 +51,15 @@ def test_a_gentle_setting_gives_nothing_to_see_with_its_figures():
     assert "moved from 70.10 to 70.50 (+0.6 %)" in str(verdict(still))  # 0.4 / 70.1
 
 
+@pytest.mark.parametrize(("base", "weak"), [(71, True), (75, False)])
+def test_models_that_never_leave_the_base_show_nothing_because_they_cannot(base, weak):
+    still = metrics((70.1, 70.5), (0.72, 0.71), (0.096, 0.098))
+    of_base = [(g, "any", "base_perplexity", "held_out", "", base, 10, "") for g in (0, 1)]
+    found = verdict(pd.concat([still, pd.DataFrame(of_base, columns=COLUMNS)]))
+    assert found.outcome == "nothing"
+    assert ("leave that of the base by 2 %" in str(found)) == weak
+
+
 def test_text_that_starts_away_from_human_and_stays_there_did_not_move():
     assert verdict(metrics((84, 84), (0.80, 0.80), (0.15, 0.15))).outcome == "nothing"
 

@@ -58,10 +58,17 @@ def verdict(metrics: pd.DataFrame) -> Verdict:
     sentences = (
         f"Over generations 1 to {last}, {_perplexity(perplexity)}; {_tokens(metrics)}.",
         f"{_OPENING[outcome]}: {'; '.join(moved + others)}.",
+        *([_WEAK] if outcome == "nothing" and _hardly_learns(metrics, perplexity) else []),
         CAUTION,
     )
     return Verdict(outcome, sentences)
 
+
+_WEAK = (
+    f"In no generation did held-out perplexity leave that of the base by {NOTICEABLE:.0%}: so weak "
+    "a training may be unable to show collapse, whatever it is fed; raise train.learning_rate, "
+    "train.epochs or model.lora.rank, or measure it with the evaluator adapter."
+).replace("%", " %")
 
 _NAMES = {
     "distinct_2": "distinct-2",
@@ -90,6 +97,15 @@ def _outcome(perplexity: float | None, shape: set[str | None]) -> Outcome:
     if perplexity is None or not shape:
         return "unknown"
     return "better" if perplexity <= -NOTICEABLE else "nothing"
+
+
+def _hardly_learns(metrics: pd.DataFrame, perplexity: Series) -> bool:
+    """Whether all models stay where the base is; that a small adapter does says nothing of text."""
+    base = series(metrics, "base_perplexity", "held_out").values
+    both = perplexity.values.keys() & base.keys()
+    return bool(both) and all(
+        abs(perplexity.values[g] / base[g] - 1) < NOTICEABLE for g in both if base[g]
+    )
 
 
 def _side(text: Series, noticeable: float) -> str | None:
