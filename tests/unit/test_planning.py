@@ -302,14 +302,16 @@ def test_a_study_is_planned_arm_by_arm_and_generation_0_learns_once_a_seed(study
 
 
 def test_a_study_plan_reads_as_a_line_an_arm(study_plan):
-    plans = {"plain": PLAN, "picky": replace(PLAN, kept_share=0.1)}
+    crawling = replace(PLAN, crawl=CrawlPlan(300, 60, 0.5, 200))
+    plans = {"plain": PLAN, "picky": replace(PLAN, kept_share=0.1), "crawling": crawling}
     text = replace(study_plan, plans=plans, shared_seconds=30.0).to_text()
-    # PLAN takes 187 s; a seed's two runs less 30 s, twice. The study itself has a third arm.
-    assert text.splitlines()[:2] == [
-        "plain    3.1 minutes a run",
-        "picky    3.1 minutes a run: TOO FEW, raise sample.oversample to 10 or more",
+    # PLAN takes 187 s; a seed's three runs less 30 s, twice.
+    assert text.splitlines()[:3] == [
+        "plain       3.1 minutes a run",
+        "picky       3.1 minutes a run: TOO FEW, raise sample.oversample to 10 or more",
+        "crawling    3.1 minutes a run: TOO FEW, raise crawl.oversample to 2 or more",
     ]
-    assert text.splitlines()[-1].startswith("time   about 11.5 minutes one after another")
+    assert text.splitlines()[-1].startswith("time   about 17.7 minutes one after another")
 
 
 def test_an_arm_that_the_corpus_is_too_small_for_is_named(recipe):

@@ -27,8 +27,13 @@ class CrawlPlan(NamedTuple):
         return (
             f"crawling       {self.tokens:,} tokens a generation, {self.unlabelled_tokens:,} of "
             f"them a model's; keeping at most about {kept:,}, {self.needed_tokens:,} needed"
-            + _shortage(kept, self.needed_tokens, self.kept_share, "crawl")
+            + self.shortage()
         )
+
+    def shortage(self) -> str:
+        """What to change where the guards leave too little; empty where they do not."""
+        kept = round(self.tokens * self.kept_share)
+        return _shortage(kept, self.needed_tokens, self.kept_share, "crawl")
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,11 @@ class Plan:
     def shortage(self) -> str:
         """What to change where the filters leave too little; empty where they do not."""
         return _shortage(self.kept_tokens, self.model_tokens, self.kept_share, "sample")
+
+    def shortages(self) -> str:
+        """All that would stop the run for want of text; empty where nothing would."""
+        crawling = self.crawl.shortage() if self.crawl else ""
+        return self.shortage() + crawling + self._unposted()
 
     def _unposted(self) -> str:
         """The same where a crawl wants more of a model's text than can be posted."""

@@ -34,7 +34,7 @@ class StudyPlan:
         return "\n".join(
             [
                 *(
-                    f"{name:<{width}}  {plan.seconds / 60:5.1f} minutes a run{plan.shortage()}"
+                    f"{name:<{width}}  {plan.seconds / 60:5.1f} minutes a run{plan.shortages()}"
                     for name, plan in self.plans.items()
                 ),
                 f"runs   {len(self.plans)} arms x {num_seeds} seeds = {num_runs}, {stages} stages",
