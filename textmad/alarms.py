@@ -146,21 +146,21 @@ def _checked(
 
     That is from the first generation on in which a seed lacks a number, (signals, generations).
     """
-    num_generations = len(generations)
     arrays = [np.array(each, dtype=float) for each in differences.values()]
     shapes = {array.shape for array in arrays}
-    if len(shapes) != 1 or any(len(s) != 2 or s[0] < 2 or s[1] != num_generations for s in shapes):
+    if len(shapes) != 1 or any(len(s) != 2 or s[0] < 2 or s[1] != len(generations) for s in shapes):
         raise ValueError(
-            f"signals of shape {sorted(shapes)} over {num_generations} generations: expected "
+            f"signals of shape {sorted(shapes)} over {len(generations)} generations: expected "
             "(seeds, generations) in all of them, of at least two seeds"
         )
     values = np.stack(arrays)
     missing = np.logical_or.accumulate(~np.isfinite(values).all(axis=1), axis=1)
-    for name in (name for name, row in zip(differences, missing, strict=True) if row[0]):
-        raise ValueError(
-            f"{name}: a seed has no finite number in generation {generations[0]}: leave that "
-            "signal or seed out"
-        )
+    for name, row in zip(differences, missing, strict=True):
+        if row[0]:
+            raise ValueError(
+                f"{name}: a seed has no finite number in generation {generations[0]}: leave that "
+                "signal or seed out"
+            )
     return np.where(missing[:, None], 0.0, values), missing
 
 

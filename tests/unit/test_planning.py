@@ -314,6 +314,16 @@ def test_a_study_plan_reads_as_a_line_an_arm(study_plan):
     assert text.splitlines()[-1].startswith("time   about 17.7 minutes one after another")
 
 
+def test_an_arm_whose_encoder_is_not_there_is_named_though_others_share_what_it_opens(recipe):
+    away = {
+        "evaluate": [{"embedding": {"encoder": "no/such"}}],
+        "curate": [{"random": {"keep": 0.5}}],
+    }
+    data = {"recipe": recipe, "seeds": [0], "arms": {"plain": {}, "away": away}}
+    with pytest.raises(tm.ModelError, match=r"^away: encoder: no/such"):
+        make_study_plan(parse_study(data, "study.yaml", Path()))
+
+
 def test_an_arm_that_the_corpus_is_too_small_for_is_named(recipe):
     arms = {"short": {}, "long": {"generations": 99, "train.epochs": 2}}
     data = {"recipe": recipe, "seeds": [0], "arms": arms}

@@ -45,11 +45,8 @@ def make_plan(recipe: Recipe) -> Plan:
 
 
 def open_for(recipe: Recipe) -> Opened:
-    """Open the model and the corpus, and see that all encoders are there."""
-    from textmad.views import encoder_digests  # which loads torch
-
+    """Open the model and the corpus."""
     begun = time.perf_counter()
-    encoder_digests(recipe.evaluators())
     model = open_model(recipe.model, recipe.sample)
     corpus = open_corpus(
         recipe.corpus, lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32)
@@ -58,7 +55,13 @@ def open_for(recipe: Recipe) -> Opened:
 
 
 def plan_of(recipe: Recipe, opened: Opened) -> Plan:
-    """The plan of a recipe whose corpus, model and training are those of `opened`."""
+    """The plan of a recipe whose corpus, model and training are those of `opened`.
+
+    Arms that share these may measure with other encoders, so it looks for them here.
+    """
+    from textmad.views import encoder_digests  # which loads torch
+
+    encoder_digests(recipe.evaluators())
     corpus = opened.corpus
     human, held_out = corpus.report["human"], corpus.report["held_out"]
     mixture.check_human_tokens(recipe.mix, recipe.generations, corpus.human, recipe.crawl)

@@ -21,19 +21,22 @@ class CrawlPlan(NamedTuple):
     kept_share: float  # of the documents, by the guards that keep a fixed share
     needed_tokens: int
 
+    @property
+    def kept_tokens(self) -> int:
+        """Tokens that the guards with a fixed share leave of a crawl, about."""
+        return round(self.tokens * self.kept_share)
+
     def to_text(self) -> str:
         """A line of the plan."""
-        kept = round(self.tokens * self.kept_share)
         return (
             f"crawling       {self.tokens:,} tokens a generation, {self.unlabelled_tokens:,} of "
-            f"them a model's; keeping at most about {kept:,}, {self.needed_tokens:,} needed"
-            + self.shortage()
+            f"them a model's; keeping at most about {self.kept_tokens:,}, "
+            f"{self.needed_tokens:,} needed{self.shortage()}"
         )
 
     def shortage(self) -> str:
         """What to change where the guards leave too little; empty where they do not."""
-        kept = round(self.tokens * self.kept_share)
-        return _shortage(kept, self.needed_tokens, self.kept_share, "crawl")
+        return _shortage(self.kept_tokens, self.needed_tokens, self.kept_share, "crawl")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -216,8 +216,17 @@ def refusal(where: str, faults: list[str]) -> RecipeError:
 def _seed_list_faults(seeds: tuple[int, ...]) -> list[str]:
     if not seeds:
         return ["seeds: []: expected at least 1 entry"]
-    repeated = dict.fromkeys(seed for seed in seeds if seeds.count(seed) > 1)
-    return [f"seeds: {seed}: is given {seeds.count(seed)} times; give it once" for seed in repeated]
+    return _repeated("seeds", seeds)
+
+
+def _repeated(where: str, values: Sequence[Any]) -> list[str]:
+    """A fault for each value that is given more than once."""
+    again = [value for place, value in enumerate(values) if value in values[:place]]
+    return [
+        f"{where}: {shown(value)}: is given {values.count(value)} times; give it once"
+        for place, value in enumerate(again)
+        if value not in again[:place]
+    ]
 
 
 def _axis_faults(axes: Mapping[str, list[Any]]) -> list[str]:
@@ -231,11 +240,7 @@ def _axis_faults(axes: Mapping[str, list[Any]]) -> list[str]:
             elif path in moved:
                 faults.append(f"axes.{key}: {path}: is on two axes; delete one")
             moved.append(path)
-        repeated = [row for place, row in enumerate(rows) if row in rows[:place]]
-        for row in [row for place, row in enumerate(repeated) if row not in repeated[:place]]:
-            faults.append(
-                f"axes.{key}: {shown(row)}: is given {rows.count(row)} times; give it once"
-            )
+        faults += _repeated(f"axes.{key}", rows)
         for row in rows if len(paths) > 1 else []:
             if not isinstance(row, list) or len(row) != len(paths):
                 faults.append(

@@ -41,9 +41,7 @@ def begin_search(
     Raises:
         RecipeError: a search that makes no sense in an arm, a fault a line.
     """
-    faults = dict.fromkeys(
-        fault for arm in arms for fault in [*_faults(arm, settings), *_apart(arm, controls)]
-    )
+    faults = dict.fromkeys(fault for arm in arms for fault in _faults(arm, controls, settings))
     if faults:
         raise RecipeError("\n".join(faults))
     if len(arms) == 1 and arms[0].name == BASE:
@@ -99,8 +97,9 @@ def grown(study: Study, path: Path, tell: Callable[[str], None] = lambda line: N
             tell(f"{_named(family.name, share)} comes next: {why}")
         elif why:
             ends.append(f"{f'{family.name}: ' if family.name else ''}no further share: {why}")
-    for line in [] if placed else ends:
-        tell(line)
+    if not placed:
+        for line in ends:
+            tell(line)
     return laid_out(study.search, study.seeds, shares)
 
 
@@ -246,7 +245,7 @@ def _value(path: Path, planned: PlannedRun, metric: str) -> float | None:
 # --- what is refused ------------------------------------------------------------------------
 
 
-def _faults(arm: Arm, settings: ThresholdSettings) -> list[str]:
+def _faults(arm: Arm, controls: ControlSettings, settings: ThresholdSettings) -> list[str]:
     """What makes no sense in this arm."""
     recipe, where = arm.recipe, "" if arm.name == BASE else f" in {arm.name}"
     faults = []
@@ -270,19 +269,14 @@ def _faults(arm: Arm, settings: ThresholdSettings) -> list[str]:
             f"threshold: crawl{where}: human text that may be a model's has no known share; delete "
             "crawl, or run axes over crawl.contamination"
         )
-    return [*faults, *_unmeasured(settings.metric, [each.name for each in recipe.evaluate], where)]
-
-
-def _apart(arm: Arm, controls: ControlSettings) -> list[str]:
-    """A control that reads human text in another way than the arm."""
-    mix = arm.recipe.mix
-    if not mix.human_tokens or controls.human in ("recipe", "none", mix.human):
-        return []
-    where = "" if arm.name == BASE else f" in {arm.name}"
-    return [
-        f"controls.human: {controls.human}: mix.human is {mix.human}{where}, so that more than "
-        "model text would set arm and control apart; leave one of them out"
-    ]
+    faults += _unmeasured(settings.metric, [each.name for each in recipe.evaluate], where)
+    kind = recipe.mix.human
+    if recipe.mix.human_tokens and controls.human not in ("recipe", "none", kind):
+        faults.append(
+            f"controls.human: {controls.human}: mix.human is {kind}{where}, so that more than "
+            "model text would set arm and control apart; leave one of them out"
+        )
+    return faults
 
 
 def _unmeasured(asked: str, evaluators: Sequence[str], where: str) -> list[str]:
