@@ -104,7 +104,7 @@ FAMILIES = (
     Family("LFM2", "lfm2", NO_CACHE, {**GROUPED, "layer_types": ["conv", "full_attention"]}),
     Family("Mamba", "mamba", OWN_ATTENTION),
     Family("Mamba 2", "mamba2", OWN_ATTENTION, {"num_heads": 8, "head_dim": 8, "n_groups": 1}),
-    Family("RWKV", "rwkv", OWN_ATTENTION),
+    Family("RWKV", "rwkv", "says neither max_position_embeddings nor n_positions"),
     Family("BERT", "bert", LATER, BERT),
     Family("RoBERTa", "roberta", LATER, {**BERT, "max_position_embeddings": 66}),
     Family("RoBERTa as a decoder", "roberta", LAST, {**BERT, "is_decoder": True}),

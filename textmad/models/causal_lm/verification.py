@@ -141,6 +141,8 @@ def _explained(network: PreTrainedModel, name: str, way: str) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
+        if str(error).startswith("model.lora"):  # it says all that is needed
+            raise
         why = str(error).removeprefix("model.base: ")
         raise ModelError(f"model.base: {name}: {type(network).__name__}: {way}: {why}") from error
     except Exception as error:  # any layer may raise anything at a call that it does not expect
