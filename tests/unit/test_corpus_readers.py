@@ -156,7 +156,7 @@ def test_a_time_beyond_all_units_is_a_bad_line(tmp_path):
 def test_a_file_that_is_not_utf8_but_utf16_or_utf32_is_refused(tmp_path, coding, text, name):
     line = json.dumps({"text": text}, ensure_ascii=False) if name == "a.jsonl" else text
     lines = ["text", *[line] * 40] if name == "a.csv" else [line] * 40
-    with pytest.raises(CorpusError, match="the file seems to be UTF-(16|32): save it as UTF-8"):
+    with pytest.raises(CorpusError, match=r"the file seems to be UTF-(16|32): save it as UTF-8"):
         read(tmp_path / name, "\r\n".join(lines).encode(coding))
 
 

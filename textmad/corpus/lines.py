@@ -130,6 +130,8 @@ def _chunks(path: Path) -> Iterator[bytes]:
         unpack = _UNPACK.get(path.suffix.lower(), _as_it_is)
         num_bytes = 0
         for chunk in unpack(raw):
+            if not chunk:
+                continue
             is_first = num_bytes == 0
             num_bytes += len(chunk)
             if unpack is not _as_it_is:

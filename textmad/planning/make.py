@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from textmad import mixture
-from textmad.corpus import Corpus, open_corpus
+from textmad.corpus import Corpus, corpus_notes, open_corpus
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel
 from textmad.planning.plan import CrawlPlan, Plan
@@ -90,6 +90,7 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
         opening_seconds=opened.seconds,
         speed=opened.speed,
         crawl=_crawl_plan(recipe),
+        notes=tuple(corpus_notes(corpus.report)),
     )
 
 
