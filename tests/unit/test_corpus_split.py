@@ -149,17 +149,20 @@ def test_the_report_accounts_for_every_line(tmp_path):
             "bad": {"not JSON": {"lines": 1, "first": [61]}},
         },
         "dropped": {"too_short": 1, "too_long": 0, "duplicate": 1, "near_copy_of_held_out": 0},
+        "with_html_entities": 0,
         "human": {
             "documents": num_train,
             "conversations": 0,
             "words": 12 * num_train,
             "tokens": 13 * num_train,
+            "longest_token_share": round(1 / num_train, 4),
         },
         "held_out": {
             "documents": num_held_out,
             "conversations": 0,
             "words": 12 * num_held_out,
             "tokens": 13 * num_held_out,
+            "longest_token_share": round(1 / num_held_out, 4),
         },
     }
     json.dumps(corpus.report)
