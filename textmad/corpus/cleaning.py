@@ -67,7 +67,8 @@ _AT = "[@\uff20\ufe6b]"  # also the full-width and the small one
 _ENDS = rf"(?![{_WESTERN}])"
 _OTHER = f"[^{_IN_FIRST_PLANE}{_IN_HIGHER_PLANES}]"
 _LETTER = rf"(?:{_OTHER}(?<=[\w{_MARKS}]))"  # of another script, or a vowel sign
-_IN_NAME = rf"[\w{_MARKS}\u200c\u200d]"  # the joiners stand inside Indian and Persian words
+# Joiners stand inside Indian and Persian words, a dot between the syllables of Tibetan.
+_IN_NAME = rf"[\w{_MARKS}\u200c\u200d\u0f0b\u0f0c]"
 
 
 def _apart(first: str = "") -> str:
@@ -96,7 +97,9 @@ _LINK = (
     # Behind a word it has to look like one: "awww.that" is none.
     rf"(?:(?<![{_WESTERN}]....)|(?<=_....)|(?<=[{_WESTERN}]....)(?<![\d_wW]....)"
     rf"(?=[a-zA-Z\d-]+\.[a-zA-Z]{{2}})))"
-    rf"(?:{_OTHER_DOMAIN}|(?=[{_NOT_LAST}]*+[{_ANYWHERE}/#]))"
+    rf"(?:{_OTHER_DOMAIN}(?:/{_LETTER}+)?"
+    # What a later pattern puts there is no link the next time.
+    rf"|(?=[{_NOT_LAST}]*+[{_ANYWHERE}/#])(?![{_NOT_LAST}]*+\[(?:link|email|user|ip|phone)\]))"
     rf"[{_ANYWHERE}{_NOT_LAST.replace('?', '')}]*"
     rf"(?:[/?#](?:{_IN_LINK}+(?:(?<=[/=#&@_~+-]){_LETTER}+{_IN_LINK}*)*)?)?(?<![{_NOT_LAST}])"
 )
@@ -143,8 +146,8 @@ _IPV6 = (
 # posts than unmarked numbers.
 _NO_COUNTRY = r"(?<!\+\d[\s.-])(?<!\+\d\d[\s.-])(?<!\+\d\d\d[\s.-])"
 _PHONE = (
-    rf"(?=[\d(+]){_begins('.')}(?:\+?1[\s.-]?)?(?:\(\d{{3}}\)\s?|\d{{3}}[\s.-])"
-    rf"{_NO_COUNTRY}\d{{3,4}}[\s.-]\d{{4}}{_ENDS}"
+    rf"(?=[\d(+]){_begins('.')}{_NO_COUNTRY}(?:\+?1[\s.-]?)?(?:\(\d{{3}}\)\s?|\d{{3}}[\s.-])"
+    rf"\d{{3,4}}[\s.-]\d{{4}}{_ENDS}"
 )
 _INTERNATIONAL_PHONE = rf"[+\uff0b]{_begins(first='.')}\d(?:[\s().-]{{0,2}}\d){{7,14}}{_ENDS}"
 
@@ -157,7 +160,7 @@ _REPLACEMENTS = [
     (_AT_SIGNS, re.compile(_USER), "[user]"),
     ((".",), re.compile(_IPV4), "[ip]"),
     ((":",), re.compile(_IPV6), "[ip]"),
-    (tuple("0123456789"), re.compile(_PHONE), "[phone]"),
+    (("",), re.compile(_PHONE), "[phone]"),  # digits of any script
     (("+", "\uff0b"), re.compile(_INTERNATIONAL_PHONE), "[phone]"),
 ]
 # Most texts have none of this, which one look at each character tells.
