@@ -11,13 +11,13 @@ import yaml
 from pydantic import BaseModel
 
 import textmad as tm
-from textmad.components import BUILT_IN, import_name
-from textmad.documents import documents
 from textmad.evaluators import METRICS
 from textmad.recipe import Recipe, load_recipe
+from textmad.recipe.components import BUILT_IN, import_name
 from textmad.report.tables import ARROWS
 from textmad.studies import is_study, load_study
 from textmad.studies.settings import ThresholdSettings
+from textmad.text.documents import documents
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
