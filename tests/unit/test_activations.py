@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers.activations import ACT2FN, GELUTanh
 
-from textmad.models.activations import fuse
-from textmad.models.loading import open_network
+from textmad.models.causal_lm.loading import open_network
+from textmad.models.causal_lm.runtime import fuse
 
 
 @pytest.mark.parametrize("name", ["gelu_new", "gelu_fast"])

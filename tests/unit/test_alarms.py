@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from textmad import alarms
-from textmad.alarms import early_warning
+from textmad.statistics import early_warning as early_warning_module
+from textmad.statistics.early_warning import early_warning
 
 TYPES, DRAWS = 200, 500
 HUMAN = (1 / np.arange(1, TYPES + 1)) / (1 / np.arange(1, TYPES + 1)).sum()  # Zipf's law
@@ -18,7 +18,7 @@ HARM = {"perplexity": "above", "rare_loss": "above", "support": "below"}
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(alarms).failed == 0
+    assert doctest.testmod(early_warning_module).failed == 0
 
 
 def test_the_rate_is_five_percent_where_none_is_given():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from textmad.errors import EvaluationError, ModelError, TextmadError
-from textmad.models import TokenScores, processes
-from textmad.models.crew import Crew, deal
+from textmad.models.distributed import processes
+from textmad.models.distributed.distributed_scoring import DistributedScorer, deal
+from textmad.models.protocol import TokenScores
 
 TEXTS = ["a fox", "the", "seven words are more than there are", "b", "c d e", "f"]
 
@@ -53,7 +54,7 @@ class Outcome(NamedTuple):
 
 def together(
     monkeypatch: pytest.MonkeyPatch,
-    work: Callable[[Crew], Any],
+    work: Callable[[DistributedScorer], Any],
     num_processes: int = 2,
     make: Callable[[str, int], Any] = lambda name, rank: Toy(name),
 ) -> list[Outcome]:
@@ -80,7 +81,7 @@ def together(
     def process(rank: int) -> None:
         own.rank = rank
         models = {None: make("base", rank), 3: make("generation 3", rank)}
-        crew = Crew(models.__getitem__)
+        crew = DistributedScorer(models.__getitem__)
         value, error = None, None
         try:
             with crew.at_work():
@@ -183,7 +184,7 @@ def test_nothing_is_sent_around_when_the_others_do_not_listen(monkeypatch):
 
 def test_one_process_has_the_models_themselves():
     model = Toy("base")
-    crew = Crew(lambda name: model)
+    crew = DistributedScorer(lambda name: model)
     with crew.at_work():
         assert crew.shared(None) is model
 

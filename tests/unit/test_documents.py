@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, concatenate_datasets
 
-from textmad.documents import (
+from textmad.text.documents import (
     SCHEMA,
     as_dataset,
     as_table,

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from textmad.detection import auc
-from textmad.documents import documents
-from textmad.evaluators import METRICS, Guards
+from textmad.evaluators import METRICS, CrawlFilterAccuracy
 from textmad.testing import check_evaluator
+from textmad.text.documents import documents
 
 H, M = "human", "model"
 
 
 def measured(crawled):
-    found = Guards()(SimpleNamespace(crawled=crawled))
+    found = CrawlFilterAccuracy()(SimpleNamespace(crawled=crawled))
     return {(m.metric, m.split, m.bin): m for m in found}
 
 
@@ -93,4 +93,4 @@ def test_where_nothing_is_crawled_every_value_is_nan_with_the_reason():
 
 
 def test_the_evaluator_keeps_the_contract():
-    check_evaluator(Guards())
+    check_evaluator(CrawlFilterAccuracy())

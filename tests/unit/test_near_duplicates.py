@@ -7,9 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from textmad.near_copies import NearCopies
-from textmad.near_duplicates import first_copies, jaccard, shingles
-from textmad.synthetic import synthetic_texts
+from textmad.testing.synthetic import synthetic_texts
+from textmad.text.near_duplicates import NearCopies, first_copies, jaccard, shingles
 
 
 def altered_texts(seed=0, originals=80):
@@ -58,9 +57,9 @@ def test_near_copies_of_references_are_those_that_exact_comparison_finds(thresho
 def test_near_copies_are_found_whatever_is_held_at_once(monkeypatch):
     texts, references = altered_texts()[::2], altered_texts()[1::2]
     expected = NearCopies(references, 0.6).among(texts).tolist()
-    monkeypatch.setattr("textmad.near_copies._AT_ONCE", 7)
-    monkeypatch.setattr("textmad.near_copies._MAX_PAIRS", 5)
-    monkeypatch.setattr("textmad.near_copies._COUNTED_TEXTS", 20)
+    monkeypatch.setattr("textmad.text.near_duplicates._AT_ONCE", 7)
+    monkeypatch.setattr("textmad.text.near_duplicates._MAX_PAIRS", 5)
+    monkeypatch.setattr("textmad.text.near_duplicates._COUNTED_TEXTS", 20)
     assert NearCopies(references, 0.6).among(texts).tolist() == expected
 
 
@@ -104,7 +103,7 @@ def test_a_threshold_that_is_no_similarity_is_refused(threshold):
 
 def test_another_process_finds_the_same_copies():
     code = (
-        "from textmad.near_duplicates import first_copies\n"
+        "from textmad.text.near_duplicates import first_copies\n"
         "texts = [f'{i % 7} b c d e f {i % 3} {i % 2}' for i in range(60)]\n"
         "print(first_copies(texts, 0.6).tolist())"
     )

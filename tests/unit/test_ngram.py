@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from textmad.models.ngram import KneserNey
+from textmad.base_models.kneser_ney import KneserNey
 
 A, B, END = 0, 1, 2
 CORPUS = [[A, B, END], [A, B, A, END]]

@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 import textmad as tm
-from textmad.documents import documents
-from textmad.models import categorical, gaussian, open_model, places
+from textmad.models.opening import open_model
+from textmad.models.toy import categorical, gaussian, independent_positions
 from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 from textmad.seeds import stream
+from textmad.text.documents import documents
 
 SAMPLE = SampleSettings(max_new_tokens=8)
 
@@ -147,7 +148,7 @@ def test_a_document_depends_on_its_own_stream_alone(name, monkeypatch):
     model = fitted(base(name), *TEXTS[name])
     before = drawn(model, 7)
     assert drawn(model, 5) == before[:5]
-    monkeypatch.setattr(places, "_AT_ONCE", 6)  # two documents
+    monkeypatch.setattr(independent_positions, "_AT_ONCE", 6)  # two documents
     assert drawn(model, 7) == before
     assert drawn(model, 7, seed=1) != before
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from textmad.rarity import BINS, frequency_bins
+from textmad.text.rarity import BINS, frequency_bins
 
 
 def test_bins_hold_the_shares_of_human_text_that_they_are_named_after():

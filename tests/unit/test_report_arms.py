@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 import textmad as tm
+from textmad.analysis.arm import differing_paths, flat_settings, short_names
+from textmad.analysis.arms import HUMAN_ONLY, gather_arms
 from textmad.errors import RunError
-from textmad.report.arm_names import differing_paths, flat_settings, short_names
-from textmad.report.arms import HUMAN_ONLY, gather_arms
 
 PURE = tm.Recipe(generations=2, mix={"model_tokens": 20_000})
 HUMAN = PURE.replace(mix={"model_tokens": 0, "human_tokens": 20_000})

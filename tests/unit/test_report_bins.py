@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 
 import textmad as tm
-from textmad import stats
-from textmad.rarity import BINS
-from textmad.report.arms import Arm, Arms
-from textmad.report.bin_words import bin_sentences, bin_table
-from textmad.report.comparing import set_against
-from textmad.report.comparison_frames import bin_frame
-from textmad.report.comparison_page import to_html, to_page_markdown
-from textmad.report.heat_maps import heat_maps
+from textmad.analysis.arm import Arm
+from textmad.analysis.arms import Arms
+from textmad.analysis.comparing import set_against
+from textmad.analysis.comparison import bin_frame
+from textmad.report.comparison.findings_plots import heat_maps
+from textmad.report.comparison.findings_words import bin_sentences, bin_table
+from textmad.report.comparison.page import to_html, to_page_markdown
+from textmad.statistics import inference
+from textmad.text.rarity import BINS
 
 SEEDS = (0, 1, 2)
 COLUMNS = ["arm", "seed", "generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
@@ -67,7 +68,7 @@ def test_an_arm_is_set_against_its_control_and_a_control_against_its_own_beginni
     voted, control = (moved(comparison, arm, "rarest") for arm in ("voted", "control"))
     assert [each.estimate for each in voted.values()] == pytest.approx([0.0, 0.6, 1.2])
     # Less the control of the same seed: 1.2 and 0.02 to either side.
-    assert voted[2] == pytest.approx(stats.mean_interval([1.18, 1.2, 1.22]))
+    assert voted[2] == pytest.approx(inference.mean_interval([1.18, 1.2, 1.22]))
     assert [each.estimate for each in control.values()] == pytest.approx([0.0, -0.2, -0.4])
 
 

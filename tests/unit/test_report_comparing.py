@@ -8,20 +8,22 @@ import pandas as pd
 import pytest
 
 import textmad as tm
-from textmad import stats
+from textmad.analysis.arm import Arm
+from textmad.analysis.arms import Arms
+from textmad.analysis.comparing import compare, set_against
+from textmad.analysis.control import PerArmControl
 from textmad.errors import RunError
-from textmad.report import comparison_plots, plots
-from textmad.report.alarm_words import alarm_table
-from textmad.report.arm_control import Own
-from textmad.report.arms import Arm, Arms
-from textmad.report.comparing import compare, set_against
-from textmad.report.comparison_page import to_page_markdown
-from textmad.report.comparison_words import (
+from textmad.report import plots
+from textmad.report.comparison import plots as comparison_plots
+from textmad.report.comparison.findings_words import alarm_table
+from textmad.report.comparison.page import to_page_markdown
+from textmad.report.comparison.words import (
     difference_table,
     generation_table,
     show_value,
     verdict_sentences,
 )
+from textmad.statistics import inference
 
 PURE = tm.Recipe(mix={"model_tokens": 20_000})
 HUMAN = PURE.replace(mix={"model_tokens": 0, "human_tokens": 20_000})
@@ -68,9 +70,9 @@ def one_row(found, arm="voted"):
 
 def test_a_difference_is_that_of_the_same_seed_at_the_last_generation():
     row = one_row(set_against(frame(CONTROL, WORSE), arms("voted")))
-    assert row.value == stats.mean_interval([111, 122, 133])
-    assert row.against.difference == stats.mean_interval([11, 12, 13])
-    assert row.against.slope == stats.mean_interval([11, 12, 13])  # all of it in one generation
+    assert row.value == inference.mean_interval([111, 122, 133])
+    assert row.against.difference == inference.mean_interval([11, 12, 13])
+    assert row.against.slope == inference.mean_interval([11, 12, 13])  # all of it in one generation
     assert row.against.sign_flips.p == 0.25
 
 
@@ -88,7 +90,8 @@ def test_the_control_is_set_against_nothing():
 
 def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
     both = replace(
-        arms("voted", "other"), own=Own("its twin", {"voted": "control", "other": "voted"})
+        arms("voted", "other"),
+        own=PerArmControl("its twin", {"voted": "control", "other": "voted"}),
     )
     found = set_against(frame(CONTROL, WORSE, rows("other", [50, 1], [50, 1], [50, 1])), both)
     assert one_row(found).against.difference.estimate == pytest.approx(12)  # 11, 12, 13
@@ -102,8 +105,8 @@ def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
 def test_p_is_adjusted_for_all_questions_of_the_table():
     other = rows("other", [50, 101], [50, 112], [50, 123])  # by 1, 2, 3
     found = set_against(frame(CONTROL, WORSE, other), arms("voted", "other"))
-    plain = [stats.paired_difference(d, [0, 0, 0]).p for d in ([11, 12, 13], [1, 2, 3])]
-    assert [row.against.p for row in found.rows[1:]] == pytest.approx(stats.adjust(plain))
+    plain = [inference.paired_difference(d, [0, 0, 0]).p for d in ([11, 12, 13], [1, 2, 3])]
+    assert [row.against.p for row in found.rows[1:]] == pytest.approx(inference.adjust(plain))
     assert found.questions == 2
 
 
@@ -130,7 +133,7 @@ def test_an_infinite_number_is_in_no_difference_and_outside_from_its_generation_
     endless = rows("voted", [50, 111, 111], [50, 122, 122], [50, 120, math.inf])
     control = rows("control", *[[50, mean, mean] for mean in (100, 110, 120)])
     row = one_row(set_against(frame(control, endless), arms("voted", last=2)))
-    assert row.against.difference == stats.mean_interval([11, 12])
+    assert row.against.difference == inference.mean_interval([11, 12])
     assert row.outside_from.times == (1, 1, 2)
     assert row.infinite == (1, 0, 3)
     assert row.tolerance == pytest.approx(0.02 * 110)  # of the control under all three seeds
@@ -285,7 +288,7 @@ def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_sid
         *(rows(arm, *[[50, value]] * 3) for arm, value in names.items()),
         *(rows(arm, *[[0.5, 0.5]] * 3, metric=drawn_text) for arm in names),
     )
-    own = Own("its twin", {"voted": "control", "other": "voted"})
+    own = PerArmControl("its twin", {"voted": "control", "other": "voted"})
     canvases = []
     monkeypatch.setattr(plots, "to_svg", lambda canvas, name: canvases.append(canvas) or "")
     comparison_plots.forest(set_against(table, replace(arms("voted", "other"), own=own)))
@@ -306,8 +309,10 @@ def test_what_sign_flips_can_show_is_said_once():
 
 
 def test_a_width_that_is_rounding_alone_is_none():
-    assert show_value(stats.Interval(232.5385, 232.5385 - 1e-13, 232.5385 + 1e-13, 3)) == "232.5"
-    assert show_value(stats.Interval(0.5, 0.4999, 0.5001, 3)) == "0.5000 ± 0.0001"
+    assert (
+        show_value(inference.Interval(232.5385, 232.5385 - 1e-13, 232.5385 + 1e-13, 3)) == "232.5"
+    )
+    assert show_value(inference.Interval(0.5, 0.4999, 0.5001, 3)) == "0.5000 ± 0.0001"
 
 
 def test_no_harm_is_a_claim_of_its_own_with_its_interval_and_bound():

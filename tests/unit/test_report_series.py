@@ -2,7 +2,7 @@ import math
 
 import pandas as pd
 
-from textmad.report.series import series
+from textmad.analysis.series import series
 
 COLUMNS = ["generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
 

@@ -11,14 +11,19 @@ import pandas as pd
 import pytest
 
 import textmad as tm
-from textmad.report.alarm_words import alarm_sentences, alarm_table
-from textmad.report.arm_control import Own
-from textmad.report.arms import Arm, Arms, gather_arms
-from textmad.report.comparing import set_against
-from textmad.report.comparison_frames import alarm_frame, share_frame
-from textmad.report.comparison_page import to_html, to_page_markdown
-from textmad.report.share_words import share_sentences, share_table
-from textmad.report.shares import families
+from textmad.analysis.arm import Arm
+from textmad.analysis.arms import Arms, gather_arms
+from textmad.analysis.comparing import set_against
+from textmad.analysis.comparison import alarm_frame, share_frame
+from textmad.analysis.control import PerArmControl
+from textmad.analysis.dose_series import families
+from textmad.report.comparison.findings_words import (
+    alarm_sentences,
+    alarm_table,
+    share_sentences,
+    share_table,
+)
+from textmad.report.comparison.page import to_html, to_page_markdown
 
 TOTAL = 20_000
 SEEDS = (0, 1, 2)
@@ -129,7 +134,7 @@ def test_fixed_and_fresh_human_text_are_families_of_their_own_with_a_control_of_
     both = arms({**fixed_and_fresh("fixed", "fresh"), "fresh only": FRESH})
     own = {name: "fresh only" if "fresh" in name else "control" for name in both.controls}
     del own["fresh only"]
-    found = families(replace(both, own=Own("its own", own)))
+    found = families(replace(both, own=PerArmControl("its own", own)))
     assert [(each.name, each.control, each.shares) for each in found] == [
         ("", "control", {"fixed 0.2": 0.2, "fixed 0.8": 0.8, "pure": 1.0}),
         ("fresh", "fresh only", {"fresh 0.2": 0.2, "fresh 0.8": 0.8}),
@@ -229,7 +234,9 @@ def test_the_page_draws_the_curve_with_its_band_the_tolerance_and_the_points():
 
 def test_the_file_holds_the_numbers_of_the_page():
     helped = {**STEEP, "share=0.2": ending(95.0, 94.9, 95.1)}
-    own = Own("human", dict.fromkeys(TWO, "control"))  # the kind; the file has the arm's own
+    own = PerArmControl(
+        "human", dict.fromkeys(TWO, "control")
+    )  # the kind; the file has the arm's own
     found = set_against(table(helped), replace(arms(TWO), own=own), tolerance=0.4)
     (line,) = share_frame(found).itertuples()
     (threshold,) = found.thresholds

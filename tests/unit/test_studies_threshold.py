@@ -10,7 +10,7 @@ import yaml
 import textmad as tm
 from textmad import store
 from textmad.planning import StudyPlan
-from textmad.studies import Study, conduct, parse_study, threshold
+from textmad.studies import Study, critical_share, parse_study, runner
 from textmad.studies.folder import RUNS
 
 TOTAL = 1_000
@@ -253,8 +253,8 @@ def pretended(measured_runs, monkeypatch):
                 computed.append(run.name)
             yield run, None
 
-    monkeypatch.setattr(conduct, "in_this_process", compute)
-    monkeypatch.setattr(conduct, "threads_each", lambda jobs: 1)
+    monkeypatch.setattr(runner, "in_this_process", compute)
+    monkeypatch.setattr(runner, "threads_each", lambda jobs: 1)
     return computed, fails
 
 
@@ -266,7 +266,9 @@ def test_arms_close_in_on_the_share_where_the_tolerance_is_left(pretended, tmp_p
     computed, _ = pretended
     told: list[str] = []
     runs = tm.study(
-        settings(threshold={**REPLACED, "tolerance": 0.05, "arms": 5}), tmp_path, tell=told.append
+        settings(threshold={**REPLACED, "tolerance": 0.05, "arms": 5}),
+        tmp_path,
+        tell=told.append,
     )
     # 10 x = 5 % of 100 at x = 0.5, give or take the seed's own level.
     shares = placed(runs)
@@ -360,7 +362,7 @@ def test_a_share_that_is_to_a_token_one_that_was_run_is_not_run_again(pretended,
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_search_without_numbers_of_two_seeds_says_so(pretended, tmp_path, monkeypatch, bad):
-    monkeypatch.setattr(threshold, "_value", lambda path, planned, metric: bad)
+    monkeypatch.setattr(critical_share, "_value", lambda path, planned, metric: bad)
     assert ended(tmp_path) == (
         [0.1, 0.9],
         "no further share: perplexity/held_out is a finite number in all arms of fewer than two "

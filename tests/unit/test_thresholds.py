@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from textmad import thresholds
-from textmad.thresholds import critical_share, effective_sample_size, next_share
+from textmad.statistics import critical_share as critical_share_module
+from textmad.statistics.critical_share import critical_share, effective_sample_size, next_share
 
 WORSE = (-math.inf, 0.5)  # more than 0.5 above the control is harm
 # Each leaves 0.5 at the share beside it. `loop` is a series that five generations have summed.
@@ -27,7 +27,7 @@ def measured(rng, curve, shares, seeds, noise):
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(thresholds).failed == 0
+    assert doctest.testmod(critical_share_module).failed == 0
 
 
 # --- the curve and where it leaves ----------------------------------------------------------

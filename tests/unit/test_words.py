@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from textmad.words import (
+from textmad.text.words import (
     Vocabulary,
     code_words,
     count_words,
