@@ -132,9 +132,9 @@ def resolved(scorer: str | Scorer) -> ScorerWithContext:
         close = difflib.get_close_matches(scorer, BUILT_IN, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(
-            f"scorer: {scorer}: unknown scorer{hint}; built in are "
+            f"scorer: {scorer}: unknown scorer; built in are "
             f"{', '.join(sorted(BUILT_IN))}, residual(SCORER), words(FILE) and "
-            "learned_votes(FOLDER); your own is module:name"
+            f"learned_votes(FOLDER); your own is module:name{hint}"
         )
     try:
         return _own(scorer, import_name(scorer))
