@@ -72,14 +72,14 @@ def raised(error: BaseException) -> str:
     The line is the innermost one of the user's own code: neither textmad's nor an installed
     package's, unless there is no other.
     """
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if _PACKAGE not in Path(frame.filename).parents and not frame.filename.startswith("<")
     ]
     own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if not frames:
+    if not frames or isinstance(error, TextmadError):
         return message
     frame = (own or frames)[-1]
     return f"{message} ({frame.filename}, line {frame.lineno}, in {frame.name})"

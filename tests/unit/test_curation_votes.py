@@ -135,7 +135,9 @@ def raising(texts):
     [
         (
             raising,
-            'raised ZeroDivisionError: no; so it does on document g2-00002 ("-7") alone',
+            f"raised ZeroDivisionError: no ({__file__}, line "
+            f"{raising.__code__.co_firstlineno + 2}, in raising); "
+            'so it does on document g2-00002 ("-7") alone',
         ),
         (lambda texts: [1.0], "gave 1 values for 4 texts, expected 1 each"),
         (
