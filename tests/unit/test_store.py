@@ -20,6 +20,7 @@ import pytest
 
 from textmad import store
 from textmad.errors import RecipeError, RunError, RunInUseError
+from textmad.loop.run import Run
 from textmad.recipe import Recipe, load_recipe, parse_recipe
 from textmad.store import RunFolder, begin, commit, committed, stage_key, write_atomically
 from textmad.text.documents import documents, write_parquet
@@ -398,7 +399,7 @@ def test_provenance_records_every_start_and_what_the_run_was_made_with(tmp_path)
         folder.keep_session(**SESSION, overrides={"generations": 3}, digests={"base": "ab"})
     with begin(tmp_path, Recipe()) as folder:
         folder.keep_session(**SESSION, overrides={}, digests={"base": "ab"})
-    provenance = store.Run(tmp_path).provenance
+    provenance = Run(tmp_path).provenance
     assert provenance["code"] == store.code_version()
     assert provenance["digests"] == {"base": "ab"}
     assert [start["overrides"] for start in provenance["sessions"]] == [{"generations": 3}, {}]
@@ -538,7 +539,7 @@ def unfinished(tmp_path):
             for stage in ("mix", "model", "sample", "curate", "evaluate")[:num_stages]:
                 name = folder.name(stage, generation)
                 commit(folder.path / name, name, INPUTS, write_stage(stage, generation))
-    return store.Run(tmp_path)
+    return Run(tmp_path)
 
 
 def test_a_run_reads_what_its_stages_committed(unfinished):
@@ -592,7 +593,7 @@ def test_a_crawl_is_asked_for_in_vain_where_nothing_is_crawled(unfinished):
 
 def test_a_folder_that_is_no_run_is_refused_by_the_reader(tmp_path):
     with pytest.raises(RunError, match=r"is no run folder, it holds no recipe\.yaml"):
-        store.Run(tmp_path)
+        Run(tmp_path)
 
 
 def test_metrics_at_the_top_are_the_same_bytes_each_time(unfinished):

@@ -15,10 +15,10 @@ def report(
     ] = None,
 ) -> None:
     """Write an HTML page about one run or several."""
-    from textmad import store
+    from textmad.loop.run import Run
     from textmad.report import print_table, write_report
 
-    runs = [store.Run(folder) for folder in folders]
+    runs = [Run(folder) for folder in folders]
     page = write_report(runs, out)
     for opened in runs:
         if len(runs) > 1:

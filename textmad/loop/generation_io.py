@@ -1,4 +1,4 @@
-"""What a model draws, as documents; and the prompts that they begin with."""
+"""What a model samples, as documents, and the prompts that they begin with."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.errors import CorpusError
+from textmad.models.protocol import Advance, Sample, no_advance
 from textmad.seeds import stream
 from textmad.text import documents
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textmad.models.protocol import LanguageModel, Sample
+    from textmad.models.protocol import LanguageModel
+    from textmad.recipe import SampleSettings
 
 
 def human_prompts(
@@ -45,6 +47,48 @@ def human_prompts(
         return model.beginning(text, length)
 
     return prompt
+
+
+def sample_more(
+    model: LanguageModel,
+    settings: SampleSettings,
+    before: Dataset,
+    *,
+    num_tokens: int,
+    stream: Callable[[int], np.random.Generator],
+    prompt: Callable[[int], str] | None = None,
+    advance: Advance = no_advance,
+) -> list[Sample]:
+    """Sample until there are `num_tokens` tokens, behind the documents that are there.
+
+    A document depends on its own stream and prompt alone, so the result is what sampling all of
+    it at once would give.
+
+    Args:
+        model: samples.
+        settings: how.
+        before: documents 0, 1, 2, ... as this model has sampled them; may be empty.
+        num_tokens: target tokens of the result, at least.
+        stream: the random numbers of document i.
+        prompt: what document i begins with.
+        advance: told how many tokens are done.
+
+    Returns:
+        All documents from 0 on, those of `before` included.
+    """
+    rows = before.select_columns(["text", "finished", "tokens"]).to_list()
+    samples = [Sample(**row) for row in rows]
+    num_missing = num_tokens - sum(sample.tokens for sample in samples)
+    if num_missing > 0:
+        begin = len(samples)
+        samples += model.sample(
+            settings,
+            num_tokens=num_missing,
+            stream=lambda i: stream(begin + i),
+            prompt=None if prompt is None else lambda i: prompt(begin + i),
+            advance=advance,
+        )
+    return samples
 
 
 def as_documents(

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from textmad import store
 from textmad.errors import RecipeError, RunError, TextmadError
+from textmad.loop.run import Run
 from textmad.recipe import stored_recipe
 from textmad.recipe.yaml_text import read_settings, to_yaml
 from textmad.store.folder import METRICS, PROVENANCE, RECIPE, read_json
@@ -126,7 +127,7 @@ def _state(path: Path) -> tuple[State, int]:
     """How far the run is, and its complete generations."""
     if not (path / RECIPE).exists():
         return "not begun", 0
-    run = store.Run(path)
+    run = Run(path)
     try:
         generations = len(run.generations)
     except RunError:  # damaged
