@@ -11,7 +11,19 @@ from types import FrameType
 
 import typer
 
-from textmad.cli import audit, calibrate, compare, fetch, plan, report, run, study
+from textmad.cli import (
+    audit,
+    calibrate,
+    compare,
+    evaluate,
+    export,
+    fetch,
+    plan,
+    report,
+    run,
+    sample,
+    study,
+)
 from textmad.errors import TextmadError
 
 _OTHERS_WAIT = 5.0  # seconds
@@ -27,6 +39,9 @@ for _command in (
     plan.plan,
     run.run,
     study.study,
+    evaluate.evaluate,
+    sample.sample,
+    export.export,
     report.report,
     compare.compare,
     audit.audit,
@@ -55,7 +70,7 @@ def main() -> None:
 def _how_to_go_on(arguments: Sequence[str]) -> str:
     """What the same command would do again: only what has a folder of its own goes on."""
     command = arguments[0] if arguments else ""
-    if command in ("run", "study") or (
+    if command in ("run", "study", "evaluate") or (
         command == "calibrate" and any(word.startswith("--out") for word in arguments)
     ):
         return "; the same command goes on from here"

@@ -17,6 +17,8 @@ Set = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the recipe; recorded."),
 ]
 Jobs = Annotated[int, typer.Option(metavar="N", min=1, help="Runs side by side, a process each.")]
+RunPath = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
+Generation = Annotated[int, typer.Option(metavar="G", min=0, help="The generation, from 0.")]
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, in YAML.")]
 
 

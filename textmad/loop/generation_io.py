@@ -52,7 +52,7 @@ def human_prompts(
 def sample_more(
     model: LanguageModel,
     settings: SampleSettings,
-    before: Dataset,
+    before: Sequence[Sample],
     *,
     num_tokens: int,
     stream: Callable[[int], np.random.Generator],
@@ -76,8 +76,7 @@ def sample_more(
     Returns:
         All documents from 0 on, those of `before` included.
     """
-    rows = before.select_columns(["text", "finished", "tokens"]).to_list()
-    samples = [Sample(**row) for row in rows]
+    samples = list(before)
     num_missing = num_tokens - sum(sample.tokens for sample in samples)
     if num_missing > 0:
         begin = len(samples)
@@ -91,20 +90,30 @@ def sample_more(
     return samples
 
 
+def as_samples(candidates: Dataset) -> list[Sample]:
+    """Turn candidates back into what the model has sampled."""
+    rows = candidates.select_columns(["text", "finished", "tokens"]).to_list()
+    return [Sample(**row) for row in rows]
+
+
 def as_documents(
-    drawn: Sequence[Sample], generation: int, author: str, prompts: Callable[[int], str] | None
+    samples: Sequence[Sample],
+    generation: int,
+    author: str,
+    prompts: Callable[[int], str] | None,
+    ids: str = "",
 ) -> Dataset:
-    """A generation's candidates; number i is `g<generation>-<i>`."""
-    num = len(drawn)
+    """Turn samples into documents; number i has the id `<ids>g<generation>-<i>`."""
+    num = len(samples)
     return documents.documents(
         {
-            "id": [f"g{generation}-{index}" for index in range(num)],
-            "text": [document.text for document in drawn],
+            "id": [f"{ids}g{generation}-{index}" for index in range(num)],
+            "text": [sample.text for sample in samples],
             "prompt": [prompts(index) if prompts else "" for index in range(num)],
             "origin": [documents.MODEL] * num,
             "generation": [generation] * num,
             "author": [author] * num,
-            "finished": [document.finished for document in drawn],
-            "tokens": [document.tokens for document in drawn],
+            "finished": [sample.finished for sample in samples],
+            "tokens": [sample.tokens for sample in samples],
         }
     )

@@ -27,7 +27,7 @@ from textmad.errors import RunError
 from textmad.evaluators import measure
 from textmad.loop.contexts import ContextBuilder, Records, encoder_digests, encoder_names
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
-from textmad.loop.generation_io import as_documents, human_prompts, sample_more
+from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
 from textmad.loop.run import Run
 from textmad.loop.stages import Stage, Stages
 from textmad.models.distributed import processes
@@ -252,7 +252,7 @@ class Recursion:
         }
 
         def compute() -> Dataset:
-            before = documents.empty() if manifest is None else self.run.sampled(generation)
+            before = [] if manifest is None else as_samples(self.run.sampled(generation))
             samples = sample_more(
                 self.model(generation),
                 settings,

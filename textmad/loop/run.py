@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,9 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from textmad.errors import RunError
+from textmad.errors import ModelError, RunError
+from textmad.loop.generation_io import as_documents, human_prompts, sample_more
+from textmad.models.protocol import Sample, SupportsExport
 from textmad.recipe import Recipe
+from textmad.seeds import stream
 from textmad.store.commit import check_content, damaged
+from textmad.store.files import make_folder, writing
 from textmad.store.folder import (
     CORPUS,
     CRAWL,
@@ -27,7 +32,7 @@ from textmad.store.folder import (
 )
 from textmad.store.manifest import MANIFEST, Manifest, canonical
 from textmad.store.records import read_json, read_recipe, read_sealed_json
-from textmad.text.documents import as_dataset, as_table, read_parquet
+from textmad.text.documents import as_dataset, as_table, read_parquet, token_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,6 +202,69 @@ class Run:
             )
         return base
 
+    def sample(
+        self, generation: int, num: int = 10, *, prompt: str | None = None, seed: int = 0
+    ) -> Dataset:
+        """Sample new documents from the model of a generation, with the recipe's settings.
+
+        They are none of the run's candidates: their random numbers are others, of `seed`.
+
+        >>> Run("runs/upvotes").sample(3, num=2)["text"]  # doctest: +SKIP
+
+        Args:
+            generation: whose model.
+            num: documents.
+            prompt: what each begins with; None: as `sample.prompt` of the recipe says.
+            seed: of their random numbers. The first documents are the same for any `num`.
+
+        Raises:
+            ModelError: a prompt does not fit, or the base model is not there.
+            RunError: there is no such generation.
+        """
+        settings, model, prompts = self.recipe.sample, self.model(generation), None
+        if prompt is not None:
+            prompts = partial(_always, prompt)
+        elif settings.prompt == "human":
+            prompts = human_prompts(model, self.human, settings.prompt_tokens, seed)
+        mean_tokens = float(token_counts(self.sampled(generation)).mean())
+        samples: list[Sample] = []
+        while len(samples) < num:
+            num_tokens = sum(sample.tokens for sample in samples)
+            samples = sample_more(
+                model,
+                settings,
+                samples,
+                num_tokens=num_tokens + math.ceil((num - len(samples)) * mean_tokens),
+                stream=lambda i: stream(seed, "sample again", generation, i),
+                prompt=prompts,
+            )
+        return as_documents(samples[:num], generation, model.name, prompts, ids=f"s{seed}-")
+
+    def export(self, generation: int, folder: str | Path, *, merge: bool = False) -> None:
+        """Write the model of a generation as a folder that transformers and peft open.
+
+        Args:
+            generation: whose model.
+            folder: absent or empty.
+            merge: write whole weights that need no base, with tokenizer and card, where otherwise
+                an adapter would be written.
+
+        Raises:
+            ModelError: the model cannot be exported.
+            RunError: there is something in `folder`, or no such generation.
+        """
+        folder, model = Path(folder), self.model(generation)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(f"{folder}: holds something: expected an empty folder, or none")
+        with writing(folder):
+            if not merge:
+                make_folder(folder)
+                model.save(folder)
+            elif isinstance(model, SupportsExport):
+                model.export(folder, f"Generation {generation} of the run {self.path.name}.")
+            else:
+                raise ModelError(f"{model.name}: has no weights to merge; leave out --merge")
+
     def sampled(self, generation: int) -> Dataset:
         """Everything it sampled, before any filter."""
         return self._documents("sample", generation, "candidates.parquet")
@@ -270,3 +338,8 @@ class Run:
         if manifest is None and folder.is_dir():
             raise damaged(folder, MANIFEST, "is missing")
         return manifest
+
+
+def _always(prompt: str, index: int) -> str:
+    """The same prompt for every document."""
+    return prompt

@@ -120,8 +120,8 @@ class RunFolder:
             self._clear()
             yield
 
-    def verify(self) -> list[Manifest]:
-        """Check the SHA-256 of every committed file; return the stages' manifests.
+    def manifests(self, *, verify: bool = False) -> list[Manifest]:
+        """Return the manifests of all committed stages; with `verify` check every SHA-256.
 
         Raises:
             RunError: a stage is damaged, or is a copy of another one.
@@ -129,7 +129,7 @@ class RunFolder:
         manifests = []
         for folder in self.committed_stages():
             name = folder.relative_to(self.path).as_posix()
-            manifest = committed(folder, name, verify=True)
+            manifest = committed(folder, name, verify=verify)
             assert manifest is not None, f"{folder} held a manifest a moment ago"
             manifests.append(manifest)
         return manifests
@@ -143,7 +143,7 @@ class RunFolder:
             RunError: a stage is damaged.
         """
         path = self.path / RECIPE
-        manifests = self.verify()
+        manifests = self.manifests(verify=True)
         if path.exists():
             before = read_recipe(path)
             if before.dump() == recipe.dump():
