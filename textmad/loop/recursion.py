@@ -1,8 +1,14 @@
-"""The loop. Everything else in textmad is something it calls.
+"""The loop. Everything else in textmad is something that it calls.
 
-Each stage reads what the stages before it committed to disk, and commits what it returns. So a
-run that was interrupted anywhere goes on where it stopped, several processes share one run, and
-whoever wonders about a result can open the file it came from.
+    run(recipe, out)
+      Recursion.fit(generation)           inputs, compute, write: what this stage is
+        Stages.keep(Stage(...))           is it committed from the same inputs? else compute it
+          CausalLM.fit(...)               computes; other stages call mixture, curation, evaluators
+          store.commit(folder, ...)       writes it whole, or not at all
+
+Each stage reads what earlier stages have committed to disk, and commits its result. So a run that
+was interrupted anywhere goes on where it stopped, several processes share one run, and every result
+can be inspected in the file that it came from.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from textmad.errors import RunError
 from textmad.evaluators import measure
 from textmad.loop.contexts import ContextBuilder, Records, encoder_digests, encoder_names
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
+from textmad.loop.feasibility import check_corpus, check_kept_text
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
 from textmad.loop.run import Run
 from textmad.loop.stages import Stage, Stages
@@ -69,6 +76,7 @@ def run(
     Raises:
         TextmadError: see `textmad.errors`. What was committed before stays and is used again.
     """
+    check_kept_text(recipe)
     progress = progress or SilentProgress()
     with begun(recipe, Path(out), progress, num_processes, overrides, shared) as loop:
         loop.corpus()
@@ -123,9 +131,8 @@ class Recursion:
         }
 
         def check(human: Dataset) -> None:
-            mixture.check_human_tokens(
-                self.recipe.mix, self.recipe.generations, human, self.recipe.crawl
-            )
+            filters = [part for _, part in (*self.filters, *self.crawl_filters)]
+            check_corpus(self.recipe, filters, human)
 
         def compute() -> Corpus:
             corpus = open_corpus(self.recipe.corpus, self._count_tokens)
