@@ -222,7 +222,7 @@ def test_a_growing_training_set_is_told_as_a_range():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        # A fifth of 4 x 100 tokens stays; 5 times as many would do, and half as many more have room.
+        # A fifth of 4 x 100 tokens stays; 5 times as many would do, half as many more have room.
         (
             {"curate": [{"random": {"keep": 0.2}}]},
             r"sample\.oversample: 4: .* about 80 of 400 tokens, 100 are needed: set "
@@ -243,7 +243,11 @@ def test_what_cannot_be_met_is_refused_by_plan_and_by_run_before_anything_is_lea
         with pytest.raises((tm.RecipeError, tm.CurationError), match=message):
             refuse(recipe.replace(**change))
     assert not list(tmp_path.glob("run/*/"))
-    assert make_plan(recipe.replace(**change, generations=0)).model_tokens == 0
+
+
+def test_a_run_without_a_next_generation_may_keep_as_little_as_it_likes(recipe):
+    picky = recipe.replace(generations=0, curate=[{"random": {"keep": 0.01}}])
+    assert make_plan(picky).model_tokens == 0
 
 
 def test_room_for_filters_that_keep_short_documents_is_part_of_the_advice():

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from textmad.cli.options import Jobs
+from textmad.errors import temporary_files
 
 
 def calibrate(
@@ -26,7 +27,9 @@ def calibrate(
     """
     from textmad import calibration
 
-    with nullcontext(out) if out else TemporaryDirectory(prefix="textmad-calibrate-") as folder:
+    with temporary_files():
+        place = nullcontext(out) if out else TemporaryDirectory(prefix="textmad-calibrate-")
+    with place as folder:
         checks = calibration.calibrate(
             folder, jobs=jobs, tell=lambda line: print(line, file=sys.stderr, flush=True)
         )

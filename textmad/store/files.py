@@ -70,15 +70,15 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def append(path: Path, line: str) -> None:
-    """Append a line to a log, in one write, so that lines of several processes stay whole.
+def append(path: Path, text: str) -> None:
+    """Append lines to a log, in one write, so that lines of several processes stay whole.
 
     Raises:
         RunError: it cannot be written, or is no ordinary file.
     """
     is_new = not path.exists()
     with opened_to_write(path, os.O_APPEND) as descriptor, writing(path):
-        os.write(descriptor, line.encode())
+        os.write(descriptor, text.encode(errors="backslashreplace"))
         os.fsync(descriptor)
     if is_new:
         sync(path.parent)

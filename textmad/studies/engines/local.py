@@ -68,8 +68,7 @@ def compute(job: Job, progress: Progress) -> TextmadError | None:
         return error
     except (Exception, SystemExit) as error:  # a filter's sys.exit ends its run, not the study
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("a", encoding="utf-8") as log:
-            traceback.print_exc(file=log)
+        store.append(job.log, traceback.format_exc())
         return TextmadError(f"{type(error).__name__}: {error}: where it was raised is in {job.log}")
     finally:
         torch.set_num_threads(threads)
@@ -114,9 +113,9 @@ def error_of(answer: Mapping[str, str]) -> TextmadError | None:
 def write_to_log(job: Job) -> None:
     """Whatever this process says from here on, what filters print too."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
+    with store.opened_to_write(job.log, os.O_APPEND) as log:
         for descriptor in (1, 2):
-            os.dup2(log.fileno(), descriptor)
+            os.dup2(log, descriptor)
 
 
 def in_this_process(
@@ -211,7 +210,7 @@ def search_path() -> str:
 
 def _start(job: Job, place: int, gpus: Sequence[str]) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
+    with store.opened_to_write(job.log, os.O_APPEND) as log:
         return subprocess.Popen(
             [sys.executable, "-m", "textmad.studies.engines.worker"],
             env=environment(place, job.cpu_threads, gpus),
