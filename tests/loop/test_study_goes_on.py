@@ -15,7 +15,7 @@ from textmad.studies.folder import evaluate_study
 def plan(short_recipe: tm.Recipe) -> dict[str, Any]:
     recipe = short_recipe.replace(generations=0)
     arms = {"cool": {"sample.temperature": 0.8}, "warm": {}}
-    return {"recipe": recipe, "seeds": [0], "arms": arms, "controls": {"human": False}}
+    return {"recipe": recipe, "seeds": [0], "arms": arms, "controls": False}
 
 
 def test_a_study_is_measured_again_and_continued_with_the_evaluators_it_has_then(
