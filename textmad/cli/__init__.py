@@ -16,17 +16,20 @@ from textmad.cli import (
     audit,
     calibrate,
     compare,
+    evaluate,
+    export,
     fetch,
     init,
     plan,
     recipes,
     report,
     run,
+    sample,
     schema,
     show,
     study,
 )
-from textmad.cli.options import Command
+from textmad.cli.options import with_verbosity
 from textmad.cli.terminal import is_first_process, session, speaking
 from textmad.errors import TextmadError
 from textmad.version import __version__
@@ -67,6 +70,9 @@ for _command in (
     run.run,
     study.study,
     show.show,
+    evaluate.evaluate,
+    sample.sample,
+    export.export,
     report.report,
     compare.compare,
     audit.audit,
@@ -74,7 +80,7 @@ for _command in (
     fetch.fetch,
     schema.schema,
 ):
-    app.command(cls=Command, context_settings=_HELP)(_command)
+    app.command(context_settings=_HELP)(with_verbosity(_command))
 
 
 def main() -> None:
@@ -99,7 +105,7 @@ def main() -> None:
 def _how_to_go_on(arguments: Sequence[str]) -> str:
     """Return what the same command would do again: only what has a folder of its own resumes."""
     command = next((word for word in arguments if not word.startswith("-")), "")
-    if command in ("run", "study") or (
+    if command in ("run", "study", "evaluate") or (
         command == "calibrate" and any(word.startswith("--out") for word in arguments)
     ):
         return "; the same command resumes from here"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,19 +23,15 @@ class TextFormat(StrEnum):
     REDDIT = "reddit"
 
 
-def _source(text: str) -> str:
-    return os.fspath(at_home(text)) if text.startswith("~/") else text
-
-
 def audit(
     texts: Annotated[
         list[str],
-        typer.Argument(metavar="TEXTS...", parser=_source, help="Files or folders to examine."),
+        typer.Argument(metavar="TEXTS...", callback=at_home, help="Files or folders to examine."),
     ],
     reference: Annotated[
         str,
         typer.Option(
-            metavar="HUMAN", parser=_source, help="Human text: a file, a folder, or chitchat."
+            metavar="HUMAN", callback=at_home, help="Human text: a file, a folder, or chitchat."
         ),
     ],
     text_column: Annotated[
@@ -75,7 +70,9 @@ def audit(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", parser=at_home, help="Folder for audit.md, .csv and .parquet."),
+        typer.Option(
+            metavar="DIR", callback=at_home, help="Folder for audit.md, .csv and .parquet."
+        ),
     ] = None,
 ) -> None:
     """Compare a corpus with human text, without training a model.

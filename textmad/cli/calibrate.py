@@ -11,13 +11,14 @@ import typer
 
 from textmad.cli.options import Jobs, at_home
 from textmad.cli.terminal import session
+from textmad.errors import temporary_files
 
 
 def calibrate(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", parser=at_home, help="Keep the runs here (default: delete them)."
+            metavar="DIR", callback=at_home, help="Keep the runs here (default: delete them)."
         ),
     ] = None,
     jobs: Jobs = 2,
@@ -28,7 +29,9 @@ def calibrate(
     """
     from textmad import calibration
 
-    with nullcontext(out) if out else TemporaryDirectory(prefix="textmad-calibrate-") as folder:
+    with temporary_files():
+        place = nullcontext(out) if out else TemporaryDirectory(prefix="textmad-calibrate-")
+    with place as folder:
         checks = calibration.calibrate(folder, jobs=jobs, tell=session.tell)
     print(calibration.table(checks))
     print(calibration.summary(checks))

@@ -14,7 +14,7 @@ def compare(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR...", parser=at_home, help="The folder of a study, or run folders."
+            metavar="DIR...", callback=at_home, help="The folder of a study, or run folders."
         ),
     ],
     control: Annotated[
@@ -43,7 +43,9 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", parser=at_home, help="Folder for comparison.md, .csv, .html and others."
+            metavar="DIR",
+            callback=at_home,
+            help="Folder for comparison.md, .csv, .html and others.",
         ),
     ] = None,
 ) -> None:

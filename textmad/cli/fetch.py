@@ -22,7 +22,7 @@ def fetch(
     model: Annotated[Fetchable, typer.Argument(help="Model to download.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", parser=at_home, help="Folder (default: models/smollm2)."),
+        typer.Option(metavar="DIR", callback=at_home, help="Folder (default: models/smollm2)."),
     ] = None,
 ) -> None:
     """Download a pretrained model for `model.base`."""

@@ -34,7 +34,7 @@ class Question(StrEnum):
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", parser=at_home, help="New or empty folder.")
+        Path, typer.Argument(metavar="DIR", callback=at_home, help="New or empty folder.")
     ],
     loop: Annotated[
         Loop,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
-from typer.core import TyperCommand
 
 from textmad.cli.terminal import session
 from textmad.errors import RecipeError
@@ -17,37 +18,41 @@ if TYPE_CHECKING:
     from textmad.recipe import Recipe
 
 
-def at_home(text: str) -> Path:
-    """Return a path with `~/` expanded, which shells do not do behind an equals sign."""
-    return Path(os.path.expanduser(text) if text.startswith("~/") else text)
+def at_home(value: Any) -> Any:
+    """Expand `~/` at the beginning of paths, which shells do not do behind an equals sign."""
+    if isinstance(value, list | tuple):
+        return [at_home(item) for item in value]
+    if value is None or not str(value).startswith("~/"):
+        return value
+    return type(value)(os.path.expanduser(value))
 
 
-def _quiet(context: click.Context, option: click.Parameter, is_asked: bool) -> None:
-    session.is_quiet = session.is_quiet or is_asked
+def with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options `-q` and `-v` beside its own."""
 
+    @functools.wraps(function)
+    def command(*, quiet: bool, verbose: bool, **options: Any) -> None:
+        session.is_quiet, session.is_verbose = quiet, verbose
+        if verbose:
+            import logging
 
-def _verbose(context: click.Context, option: click.Parameter, is_asked: bool) -> None:
-    if is_asked:
-        import logging
+            logging.getLogger().setLevel(logging.INFO)
+        function(**options)
 
-        session.is_verbose = True
-        logging.basicConfig(level=logging.INFO)
+    def option(name: str, does: str) -> inspect.Parameter:
+        annotation = Annotated[bool, typer.Option(f"--{name}", f"-{name[0]}", help=does)]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(name, kind, default=False, annotation=annotation)
 
-
-class Command(TyperCommand):
-    """A command with `-q` and `-v`."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        for letter, name, callback, does in (
-            ("-q", "--quiet", _quiet, "Hide progress; print results and errors only."),
-            ("-v", "--verbose", _verbose, "Print what libraries log, and tracebacks of errors."),
-        ):
-            self.params.append(
-                click.Option(
-                    [letter, name], is_flag=True, expose_value=False, callback=callback, help=does
-                )
-            )
+    own = inspect.signature(function, eval_str=True)
+    parameters = [
+        *own.parameters.values(),
+        option("quiet", "Hide progress; print results and errors only."),
+        option("verbose", "Print what libraries log, and the traceback of an error."),
+    ]
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
 
 
 Set = Annotated[
@@ -61,7 +66,9 @@ Set = Annotated[
 Jobs = Annotated[
     int, typer.Option(metavar="N", min=1, help="Number of runs at the same time, one process each.")
 ]
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", parser=at_home, help="YAML file.")]
+RunPath = Annotated[Path, typer.Argument(metavar="DIR", callback=at_home, help="Run folder.")]
+Generation = Annotated[int, typer.Option(metavar="G", min=0, help="Generation, from 0.")]
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", callback=at_home, help="YAML file.")]
 
 
 def load(path: Path, assignments: list[str] | None) -> tuple[Recipe, dict[str, object]]:

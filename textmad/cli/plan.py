@@ -13,7 +13,9 @@ from textmad.cli.options import Set, at_home, load, read_overrides
 def plan(
     recipe: Annotated[
         Path,
-        typer.Argument(metavar="RECIPE", parser=at_home, help="YAML file of a recipe or a study."),
+        typer.Argument(
+            metavar="RECIPE", callback=at_home, help="YAML file of a recipe or a study."
+        ),
     ],
     set_: Set = None,
 ) -> None:

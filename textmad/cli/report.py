@@ -11,7 +11,7 @@ from textmad.cli.options import at_home
 from textmad.errors import RunError
 
 if TYPE_CHECKING:
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 
 def report(
@@ -19,7 +19,7 @@ def report(
         list[Path],
         typer.Argument(
             metavar="DIR...",
-            parser=at_home,
+            callback=at_home,
             help="Run folders; of a study's folder, one run of each arm.",
         ),
     ],
@@ -27,20 +27,20 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            parser=at_home,
+            callback=at_home,
             help="Output file (default: report.html in the first folder).",
         ),
     ] = None,
 ) -> None:
     """Write one HTML page about one run or several."""
-    from textmad import store
+    from textmad.loop.run import Run
     from textmad.report import print_table, write_report
     from textmad.studies.folder import RUNS
 
     runs: list[Run] = []
     for folder in folders:
         is_study = (folder / RUNS).is_dir() and not (folder / "recipe.yaml").exists()
-        runs += _one_of_each_arm(folder) if is_study else [store.Run(folder)]
+        runs += _one_of_each_arm(folder) if is_study else [Run(folder)]
     if out is None and runs[0].path != folders[0]:
         out = folders[0] / "report.html"
     page = write_report(runs, out)
@@ -53,12 +53,12 @@ def report(
 
 def _one_of_each_arm(folder: Path) -> list[Run]:
     """Return the run of the lowest seed of each arm in which a generation is complete."""
-    from textmad import store
+    from textmad.loop.run import Run
     from textmad.studies.folder import RUNS
 
     chosen = {}
     for path in folder.glob(f"{RUNS}/*/seed-*/recipe.yaml"):
-        run = store.Run(path.parent)
+        run = Run(path.parent)
         seed = run.recipe.seed
         arm = path.parent.parent
         if run.generations and (arm not in chosen or seed < chosen[arm].recipe.seed):

@@ -13,7 +13,7 @@ from textmad.cli.terminal import is_first_process, session
 
 def run(
     recipe: RecipePath,
-    out: Annotated[Path, typer.Option(metavar="DIR", parser=at_home, help="Run folder.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", callback=at_home, help="Run folder.")],
     set_: Set = None,
     processes: Annotated[
         int | None,

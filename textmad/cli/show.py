@@ -13,24 +13,24 @@ from textmad.cli.options import at_home
 from textmad.cli.terminal import LOG
 
 if TYPE_CHECKING:
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 _LOCK = ".lock"
 
 
 def show(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", parser=at_home, help="Folder of a run or a study.")
+        Path, typer.Argument(metavar="DIR", callback=at_home, help="Folder of a run or a study.")
     ],
 ) -> None:
     """Print the state of a run or a study, its table, and where its files are."""
-    from textmad import store
+    from textmad.loop.run import Run
     from textmad.studies.folder import RUNS
 
     if (folder / RUNS).is_dir() and not (folder / "recipe.yaml").exists():
         _show_study(folder)
     else:
-        _show_run(store.Run(folder))
+        _show_run(Run(folder))
 
 
 def _show_run(run: Run) -> None:
@@ -60,10 +60,10 @@ def _show_run(run: Run) -> None:
 
 
 def _show_study(folder: Path) -> None:
-    from textmad import store
+    from textmad.loop.run import Run
     from textmad.studies.folder import LOGS, RUNS, STUDY
 
-    runs = [store.Run(path.parent) for path in sorted(folder.glob(f"{RUNS}/*/seed-*/recipe.yaml"))]
+    runs = [Run(path.parent) for path in sorted(folder.glob(f"{RUNS}/*/seed-*/recipe.yaml"))]
     finished = sum(run.complete for run in runs)
     print(f"study        {folder}{_writer(folder)}")
     print(f"runs         {finished} finished of {len(runs)} begun, of {_planned(folder)} planned")

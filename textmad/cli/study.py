@@ -27,8 +27,8 @@ class Scheduler(StrEnum):
 
 
 def study(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", parser=at_home, help="YAML file.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", parser=at_home, help="Study folder.")],
+    study: Annotated[Path, typer.Argument(metavar="STUDY", callback=at_home, help="YAML file.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", callback=at_home, help="Study folder.")],
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -6,6 +6,7 @@ Letters that the terminal's encoding does not have are replaced.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -102,6 +103,14 @@ class Session:
 session = Session()
 
 
+class _ToSession(logging.Handler):
+    """Prints what textmad and libraries log: their warnings, and more where it is asked for."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if is_first_process():
+            session.say(self.format(record))
+
+
 class _Copied:
     """A stream whose whole lines go to the log too; live bars, which are none, do not."""
 
@@ -138,6 +147,7 @@ class _Results(_Copied):
 def speaking() -> Iterator[Session]:
     """Begin a session, with stdout and stderr that print whatever they are given."""
     session.begin()
+    logging.basicConfig(handlers=[_ToSession()], force=True)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")

@@ -308,6 +308,7 @@ class Recipe(Settings):
     evaluate: Annotated[tuple[Evaluator, ...], Field(strict=False)] = Field(
         default=("perplexity", "diversity", "rare_tokens"), validate_default=True
     )
+    track: Literal["tensorboard", "wandb", "trackio"] | None = None  # null: nowhere
 
     @model_validator(mode="after")
     def _across_groups(self) -> Self:
