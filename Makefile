@@ -26,8 +26,8 @@ test: $(VENV)/.installed  ## Run the test suite
 test-slow: $(VENV)/.installed  ## Run the tests that take minutes each, and those on a real Ray
 	$(BIN)/pytest -m slow
 
-test-faults: $(VENV)/.installed  ## Run the tests on thousands of damaged inputs
-	$(BIN)/pytest -m faults -s
+test-faults: $(VENV)/.installed  ## Run the sweeps of damage and of hostile input
+	$(BIN)/pytest -n auto --dist loadfile -m faults
 
 check: $(VENV)/.installed  ## Lint, format check, types
 	$(BIN)/ruff check .
