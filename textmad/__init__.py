@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textmad import curation as filters
-    from textmad import evaluators, stats, testing, thresholds
+    from textmad import evaluators, plots, stats, testing, thresholds
     from textmad.alarms import early_warning
     from textmad.auditing import audit
     from textmad.curation import learned_votes
@@ -70,6 +70,7 @@ __all__ = [
     "load_study",
     "make_plan",
     "open_encoder",
+    "plots",
     "run",
     "stats",
     "study",
@@ -104,6 +105,7 @@ _MODULES = {
     "filters": "textmad.curation",
     "evaluators": "textmad.evaluators",
     "learned_votes": "textmad.curation.learned_votes",
+    "plots": "textmad.plots",
     "stats": "textmad.stats",
     "testing": "textmad.testing",
     "thresholds": "textmad.thresholds",

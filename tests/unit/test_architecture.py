@@ -21,7 +21,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"auditing"},
+    {"auditing", "plots"},
     {"report", "planning", "testing", "calibration"},
     {"studies"},
     {"recursion", "synthetic"},
@@ -36,6 +36,7 @@ LAYERS = (
     {"drawing"},
     {"documents", "seeds", "progress", "near_copies"},
     {"alarms", "near_duplicates", "hashes", "rarity", "stats", "thresholds", "words"},
+    {"shipped"},
     {"errors"},
     {"__init__"},  # `import textmad` for the version: it imports nothing by itself
 )
