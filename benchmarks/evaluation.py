@@ -17,7 +17,7 @@ from benchmarks.workload import base_folder, our_model, read_texts
 from textmad.evaluators import lexical
 from textmad.evaluators.perplexity import corpus_loss
 from textmad.evaluators.rare_tokens import rare_tokens, text_tokens
-from textmad.words import code_words, ngrams, words_of
+from textmad.text.words import code_words, ngrams, words_of
 
 ORDERS = (1, 2, 3, 4)
 

@@ -14,9 +14,9 @@ from peft import LoraConfig
 from benchmarks import plain_generation
 from benchmarks.sides import Done
 from benchmarks.workload import ALPHA, RANK, base_folder, our_model, read_texts, targets_of
-from textmad.documents import HUMAN, documents
 from textmad.evaluators.perplexity import corpus_loss
 from textmad.recipe import TrainSettings
+from textmad.text.documents import HUMAN, documents
 
 WARMUP = 0.1  # share of the steps; then the rate falls linearly towards 0
 

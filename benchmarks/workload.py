@@ -12,7 +12,7 @@ import numpy as np
 from textmad.corpus import Tally, read_rows
 from textmad.corpus.cleaning import clean
 from textmad.models.base_files import check_base
-from textmad.models.causal_lm import CausalLM
+from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import CorpusSettings, LoraSettings, ModelSettings
 
 GPT2_TARGETS = ("c_attn", "c_fc", "c_proj")

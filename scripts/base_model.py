@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from textmad.models.tiny_gpt2 import build
+from textmad.base_models.tiny_gpt2 import build
 from textmad.progress import make_progress
 
 build(Path(__file__).parents[1] / "data" / "tiny-gpt2", make_progress())

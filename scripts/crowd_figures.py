@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from textmad.curation import Author, Bots, Context, Crowd, Exposure, Upvotes
-from textmad.documents import documents
 from textmad.evaluators.votes import gini
 from textmad.report.plots import BLUE, GREEN, ORANGE, Line, Panel, draw
 from textmad.seeds import stream
+from textmad.text.documents import documents
 
 NUM = 8192
 QUALITY = stream(0, "crowd figures").normal(size=NUM)

@@ -11,8 +11,8 @@ import numpy as np
 
 import textmad as tm
 from textmad.detection import Known, Method, Models, auc, first_by_hash, human_likeness
-from textmad.documents import ids_of, token_counts
-from textmad.models import open_model
+from textmad.models.opening import open_model
+from textmad.text.documents import ids_of, token_counts
 
 run = tm.Run(sys.argv[1])
 base = open_model(run.recipe.model, run.recipe.sample)

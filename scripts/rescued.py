@@ -6,14 +6,14 @@ import time
 import numpy as np
 
 from textmad.corpus import open_corpus
-from textmad.curation import Context, Random, Rescue, Twin
-from textmad.documents import documents, take, token_counts
+from textmad.curation import Context, MatchedRandom, Random, Rescue
 from textmad.evaluators.rare_tokens import rare_tokens, text_tokens
-from textmad.models import open_model
-from textmad.rarity import frequency_bins
+from textmad.models.opening import open_model
 from textmad.recipe import CorpusSettings, ModelSettings, SampleSettings
 from textmad.seeds import stream
-from textmad.words import Vocabulary, type_counts
+from textmad.text.documents import documents, take, token_counts
+from textmad.text.rarity import frequency_bins
+from textmad.text.words import Vocabulary, type_counts
 
 NUM_DRAWN, NUM_CRAWLED = [*map(int, sys.argv[1:]), 2000, 20_000][:2]
 SAMPLE = SampleSettings(max_new_tokens=128)
@@ -76,7 +76,7 @@ def table(title, candidates, human):
     for judge in (Random(0.5), Rescue("coverage"), Rescue("weight")):
         row(repr(judge), *judged(judge, candidates, human))
         if isinstance(judge, Rescue):
-            row("  its twin", *judged(Twin(judge), candidates, human))
+            row("  its twin", *judged(MatchedRandom(judge), candidates, human))
 
 
 table("tiny-gpt2", drawn(), CORPUS.human)

@@ -10,11 +10,12 @@ import numpy as np
 
 from textmad.corpus import open_corpus
 from textmad.curation import Context, Watermark
-from textmad.documents import documents
 from textmad.evaluators.diversity import diversity
-from textmad.models import Drawn, open_model
+from textmad.models.opening import open_model
+from textmad.models.protocol import Sample
 from textmad.recipe import CorpusSettings, ModelSettings, SampleSettings, WatermarkSettings
 from textmad.seeds import stream
+from textmad.text.documents import documents
 
 LENGTH, TEXTS, WORDS = 50, 1000, 30_000
 MARKS = [
@@ -65,7 +66,7 @@ def drawn_with(mark):
         return texts
 
     model._read = noting
-    drawn: list[Drawn] = model.sample(
+    drawn: list[Sample] = model.sample(
         settings, num_tokens=180_000, stream=lambda index: stream(0, "strength", index)
     )
     model._read = read

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import textmad as tm
-from textmad.documents import table_of
 from textmad.store import METRICS_SCHEMA, Manifest, stage_key
+from textmad.text.documents import table_of
 
 STAGES = ("mix", "model", "sample", "curate", "evaluate")
 

@@ -13,8 +13,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from textmad.models.batches import Example
-from textmad.models.training import train
+from textmad.models.causal_lm.batches import Example
+from textmad.models.causal_lm.training import train
 from textmad.recipe import TrainSettings
 
 POSITIONS = 64

@@ -12,10 +12,13 @@ The names below are the public ones. They are imported when first used, so that
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from textmad.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from textmad import curation as filters
-    from textmad import evaluators, plots, stats, testing, thresholds
-    from textmad.alarms import early_warning
+    from textmad import evaluators, plots, testing
+    from textmad.analysis.comparing import compare
+    from textmad.analysis.comparison import Comparison
     from textmad.auditing import audit
     from textmad.curation import learned_votes
     from textmad.curation.protocol import Context, Verdicts
@@ -30,18 +33,18 @@ if TYPE_CHECKING:
         TextmadError,
     )
     from textmad.evaluators.protocol import Measurement, Snapshot
-    from textmad.models.encoder import open_encoder
+    from textmad.loop.recursion import run
+    from textmad.models.causal_lm.encoder import open_encoder
     from textmad.planning import make_plan
     from textmad.recipe import Recipe, load_recipe
-    from textmad.recursion import run
     from textmad.report import write_report
-    from textmad.report.comparing import compare
-    from textmad.report.comparison import Comparison
-    from textmad.report.comparison_page import write_comparison
+    from textmad.report.comparison.page import write_comparison
+    from textmad.statistics import critical_share as thresholds
+    from textmad.statistics import inference as stats
+    from textmad.statistics.early_warning import early_warning
     from textmad.store import Run
     from textmad.studies import Study, load_study, study
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
@@ -81,7 +84,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "early_warning": "textmad.alarms",
+    "early_warning": "textmad.statistics.early_warning",
     "audit": "textmad.auditing",
     "Context": "textmad.curation.protocol",
     "Verdicts": "textmad.curation.protocol",
@@ -93,11 +96,11 @@ _HOMES = {
     "Study": "textmad.studies",
     "load_study": "textmad.studies",
     "make_plan": "textmad.planning",
-    "open_encoder": "textmad.models.encoder",
-    "run": "textmad.recursion",
-    "Comparison": "textmad.report.comparison",
-    "compare": "textmad.report.comparing",
-    "write_comparison": "textmad.report.comparison_page",
+    "open_encoder": "textmad.models.causal_lm.encoder",
+    "run": "textmad.loop.recursion",
+    "Comparison": "textmad.analysis.comparison",
+    "compare": "textmad.analysis.comparing",
+    "write_comparison": "textmad.report.comparison.page",
     "study": "textmad.studies",
     "write_report": "textmad.report",
 }
@@ -106,9 +109,9 @@ _MODULES = {
     "evaluators": "textmad.evaluators",
     "learned_votes": "textmad.curation.learned_votes",
     "plots": "textmad.plots",
-    "stats": "textmad.stats",
+    "stats": "textmad.statistics.inference",
     "testing": "textmad.testing",
-    "thresholds": "textmad.thresholds",
+    "thresholds": "textmad.statistics.critical_share",
 }
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from textmad.documents import content_id, ids_of, take
 from textmad.errors import CurationError
+from textmad.text.documents import content_id, ids_of, take
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textmad.models import TokenMoments
+    from textmad.models.protocol import TokenMoments
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["curvature", "cross_perplexity", "trained"]

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from textmad.documents import MODEL, concatenate, take, token_counts
 from textmad.errors import CorpusError, CurationError
 from textmad.recipe import CrawlSettings, MixSettings, SampleSettings
 from textmad.seeds import stream
+from textmad.text.documents import MODEL, concatenate, take, token_counts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,7 +59,7 @@ def mix(
     exceeded by less than its last document. The pool has one seeded order a run, and so has each
     generation's kept text: `fixed` and `all` meet the same documents every time.
 
-    >>> from textmad.documents import documents
+    >>> from textmad.text.documents import documents
     >>> pool = documents({"text": list("abcdef"), "tokens": [10] * 6})
     >>> mix(MixSettings(human_tokens=20, model_tokens=15), 0, pool, [], seed=0).counts()
     {'human_tokens': 40, 'model_tokens': 0, 'human_documents': 4, 'model_documents': 0}
@@ -70,7 +70,7 @@ def mix(
         human: the whole human training pool, the same in every call of a run.
         kept: the kept documents of generations 0 to `generation` - 1, in order.
         seed: the run's.
-        crawled: the human part with its truth, where it is crawled (`textmad.crawl`).
+        crawled: the human part with its truth, where it is crawled (`textmad.loop.crawl`).
 
     Raises:
         CorpusError: too little human text.

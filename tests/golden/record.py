@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from textmad.documents import documents
-from textmad.models.causal_lm import CausalLM
+from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
-from textmad.synthetic import synthetic_texts
+from textmad.testing.synthetic import synthetic_texts
+from textmad.text.documents import documents
 
 HERE = Path(__file__).resolve().parent
 TRAJECTORY = HERE / "trajectory.json"

@@ -22,7 +22,7 @@ from textmad.calibration.theory import (
 )
 from textmad.curation import Author, Choice, Context, Upvotes
 from textmad.curation.ranking import best_of_each, with_luck
-from textmad.documents import documents
+from textmad.text.documents import documents
 
 HUMAN = zipf(NUM_TEXTS)
 LIMIT = tilted(HUMAN)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import textmad as tm
-from textmad.models import Drawn, Fitted, TokenScores
+from textmad.models.protocol import FitResult, Sample, TokenScores
 
 NUM_DOCUMENTS = 40
 # What a model may write and storage, tables and readers like to change.
@@ -45,11 +45,11 @@ class Verbatim:
     def __init__(self, settings: object = None, texts: tuple[str, ...] | None = None) -> None:
         self.texts = texts
 
-    def fit(self, corpus, train, *, seed, advance=None) -> Fitted:
+    def fit(self, corpus, train, *, seed, advance=None) -> FitResult:
         texts = corpus["text"][:]
         if set(corpus["origin"]) == {"human"}:
             texts = [*ODD, *texts[: len(texts) - len(ODD)]]
-        return Fitted(Verbatim(texts=tuple(texts)), [])
+        return FitResult(Verbatim(texts=tuple(texts)), [])
 
     def save(self, folder: Path) -> None:
         (folder / "texts.json").write_text(json.dumps(self.texts))
@@ -63,9 +63,9 @@ class Verbatim:
     def beginning(self, text: str, num_tokens: int) -> str:
         return ""
 
-    def sample(self, settings, *, num_tokens, stream, prompt=None, advance=None) -> list[Drawn]:
+    def sample(self, settings, *, num_tokens, stream, prompt=None, advance=None) -> list[Sample]:
         assert self.texts is not None
-        return [Drawn(text, True, 1) for text in self.texts[:num_tokens]]
+        return [Sample(text, True, 1) for text in self.texts[:num_tokens]]
 
     def token_nll(self, texts, prompts=None) -> list[np.ndarray]:
         return [np.zeros(1) for _ in texts]

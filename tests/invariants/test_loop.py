@@ -15,8 +15,8 @@ from textmad.corpus import Corpus, open_corpus
 from textmad.evaluators.lexical import distinct, entropy_bits
 from textmad.evaluators.perplexity import bits_per_byte, corpus_perplexity
 from textmad.evaluators.rare_tokens import loss_by_bin, text_tokens
-from textmad.models import open_model
-from textmad.words import code_words, ngrams
+from textmad.models.opening import open_model
+from textmad.text.words import code_words, ngrams
 
 
 def training_sets(run: tm.Run) -> list[list[dict[str, object]]]:
@@ -142,8 +142,8 @@ PROGRAM = """
 import json, shutil, sys
 import moods
 import textmad as tm
-from textmad.models import processes
-from textmad.models.causal_lm import CausalLM
+from textmad.models.distributed import processes
+from textmad.models.causal_lm.model import CausalLM
 
 scored, ends = [], {}
 token_scores = CausalLM.token_scores

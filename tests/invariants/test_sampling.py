@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from textmad.models.causal_lm import CausalLM
+from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings
 from textmad.seeds import stream
 
@@ -99,8 +99,8 @@ def test_first_tokens_are_distributed_as_the_softmax_says(model: CausalLM) -> No
 PROGRAM = """
 import sys, json
 from pathlib import Path
-from textmad.models import processes
-from textmad.models.causal_lm import CausalLM
+from textmad.models.distributed import processes
+from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings
 from textmad.seeds import stream
 settings = ModelSettings(base=sys.argv[1], lora=LoraSettings(targets=("c_attn",)))

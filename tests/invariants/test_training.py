@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textmad.documents import documents
-from textmad.models import training
-from textmad.models.batches import Limits, micro_batches
-from textmad.models.causal_lm import CausalLM
+from textmad.models.causal_lm.batches import Limits, micro_batches
+from textmad.models.causal_lm.model import CausalLM, training
 from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
+from textmad.text.documents import documents
 
 # About 20 steps; a faster or longer trajectory would amplify mere rounding.
 TRAIN = TrainSettings(epochs=1, batch_tokens=220, learning_rate=1e-5)
@@ -80,9 +79,9 @@ def test_checkpointed_layers_change_no_trajectory(model, corpus):
 
 PROGRAM = """
 import json, os
-from textmad.documents import documents
-from textmad.models import parallel, processes
-from textmad.models.causal_lm import CausalLM
+from textmad.text.documents import documents
+from textmad.models.distributed import parallel, processes
+from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
 given = json.load(open("given.json"))
 answers = {}

@@ -6,7 +6,7 @@ import pytest
 
 from textmad import calibration, cli
 from textmad.calibration import refits, theory, votes
-from textmad.models.gaussian import Gaussian
+from textmad.models.toy.gaussian import Gaussian
 
 COUNTS = refits.counts_refitted(chains=400, draws=100, generation=1)
 NUMBERS = refits.numbers_refitted(bias=0.8, chains=1600, draws=20, generation=2)

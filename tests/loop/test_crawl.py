@@ -11,8 +11,8 @@ import pytest
 
 import textmad as tm
 from textmad.curation import Bots, Upvotes
-from textmad.documents import content_id
-from textmad.models import open_model
+from textmad.models.opening import open_model
+from textmad.text.documents import content_id
 
 LONGEST = 64  # tokens of a document at most
 SEEN = []

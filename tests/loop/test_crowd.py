@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import textmad as tm
-from textmad.curation import Author, Bots, Crowd, Exposure, Twin, Upvotes
+from textmad.curation import Author, Bots, Crowd, Exposure, MatchedRandom, Upvotes
 
 CROWD = Upvotes(
     scorer={"fluency": 0.7, "variety": 0.3},
@@ -56,7 +56,9 @@ def test_the_same_votes_are_cast_after_a_resume(run: tm.Run, tmp_path: Path):
 def test_a_twin_sees_the_votes_of_its_original_and_keeps_as_many_tokens(
     recipe: tm.Recipe, run: tm.Run, tmp_path: Path
 ):
-    twin = tm.run(recipe.replace(generations=0, curate=[Author(2), Twin(CROWD)]), tmp_path / "run")
+    twin = tm.run(
+        recipe.replace(generations=0, curate=[Author(2), MatchedRandom(CROWD)]), tmp_path / "run"
+    )
     voted, by_chance = run.candidates(0).to_pandas(), twin.candidates(0).to_pandas()
     assert by_chance["text"].tolist() == voted["text"].tolist()
     np.testing.assert_array_equal(by_chance["ups"], voted["ups"])

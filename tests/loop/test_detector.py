@@ -9,7 +9,8 @@ import pytest
 import textmad as tm
 from textmad.curation import Detector
 from textmad.detection import Models, human_likeness
-from textmad.models import expecting, open_model
+from textmad.models.opening import open_model
+from textmad.models.protocol import expecting
 
 METHODS = ("curvature", "cross_perplexity", "trained")
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import textmad as tm
+from textmad.analysis.arm import Arm
+from textmad.analysis.arms import Arms
+from textmad.analysis.comparing import measured, set_against
 from textmad.calibration.loops import HumanText
-from textmad.report.arms import Arm, Arms
-from textmad.report.comparing import measured, set_against
 from textmad.store import Run
 
 SEEDS, GENERATIONS = 5, 5

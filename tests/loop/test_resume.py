@@ -90,9 +90,10 @@ NURSERY = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import textmad as tm
-from textmad import recursion
+from textmad.loop import recursion
 import datasets, peft, pyarrow.parquet, rensa, safetensors.torch, scipy.stats, transformers
-import textmad.curation, textmad.evaluators, textmad.models.causal_lm, textmad.models.training
+import textmad.curation, textmad.evaluators
+import textmad.models.causal_lm.model, textmad.models.causal_lm.training
 import accelerate.utils, transformers.models.gpt2.modeling_gpt2
 
 recipe, folder, num_kills = tm.load_recipe(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

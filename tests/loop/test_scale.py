@@ -15,8 +15,8 @@ import pytest
 import textmad as tm
 from textmad.corpus import open_corpus
 from textmad.evaluators.diversity import diversity
-from textmad.models import Drawn, Fitted, TokenScores
-from textmad.synthetic import synthetic_texts
+from textmad.models.protocol import FitResult, Sample, TokenScores
+from textmad.testing.synthetic import synthetic_texts
 
 COUNTED: Counter[str] = Counter()  # tokens that `Counting` was given or asked for, by purpose
 
@@ -29,9 +29,9 @@ class Counting:
     def __init__(self, settings: object = None) -> None:
         pass
 
-    def fit(self, corpus, train, *, seed, advance=None) -> Fitted:
+    def fit(self, corpus, train, *, seed, advance=None) -> FitResult:
         COUNTED["fitted"] += sum(map(len, self.encode(corpus["text"][:])))
-        return Fitted(self, [])
+        return FitResult(self, [])
 
     def save(self, folder: Path) -> None:
         (folder / "model.json").write_text("{}")
@@ -47,13 +47,13 @@ class Counting:
     def beginning(self, text: str, num_tokens: int) -> str:
         return " ".join(text.split()[:num_tokens])
 
-    def sample(self, settings, *, num_tokens, stream, prompt=None, advance=None) -> list[Drawn]:
-        drawn: list[Drawn] = []
+    def sample(self, settings, *, num_tokens, stream, prompt=None, advance=None) -> list[Sample]:
+        drawn: list[Sample] = []
         num_drawn = 0
         while num_drawn < num_tokens:
             rng = stream(len(drawn))
             words = rng.integers(97, size=rng.integers(8, 40))
-            drawn.append(Drawn(" ".join(f"w{word}" for word in words), True, len(words) + 1))
+            drawn.append(Sample(" ".join(f"w{word}" for word in words), True, len(words) + 1))
             num_drawn += drawn[-1].tokens
         COUNTED["drawn"] += num_drawn
         return drawn
@@ -125,7 +125,7 @@ def test_opening_a_corpus_holds_few_bytes_a_document(
 ):
     for batch in ("corpus._BATCH", "near_copies._AT_ONCE", "near_copies._COUNTED_TEXTS"):
         monkeypatch.setattr(f"textmad.{batch}", 100)
-    monkeypatch.setattr("textmad.near_copies._MAX_PAIRS", 1000)
+    monkeypatch.setattr("textmad.text.near_duplicates._MAX_PAIRS", 1000)
     texts = synthetic_texts(8000)
     few = write_texts(tmp_path / "few.jsonl", texts[:2000])
     many = write_texts(tmp_path / "many.jsonl", texts)

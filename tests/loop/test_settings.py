@@ -7,8 +7,8 @@ import pytest
 from safetensors import safe_open
 
 import textmad as tm
-from textmad.models import open_model
-from textmad.models.causal_lm import CausalLM
+from textmad.models.causal_lm.model import CausalLM
+from textmad.models.opening import open_model
 
 # One optimizer step a generation, so the loss before it is that of the model it begins with.
 ONE_STEP = {"epochs": 1, "batch_tokens": 100_000}

@@ -18,10 +18,11 @@ import pytest
 import yaml
 
 import textmad as tm
-from textmad import cli, recursion, store
+from textmad import cli, store
+from textmad.loop import recursion
 from textmad.studies import RunState, emit_slurm, parse_study, saved, states
-from textmad.studies.on_ray import refuse_strange_node
-from textmad.studies.slurm import recorded_job
+from textmad.studies.engines.ray import refuse_strange_node
+from textmad.studies.engines.slurm import recorded_job
 
 # Records of the sessions, not of the result.
 SESSIONS = {".lock", "provenance.json"}
@@ -187,7 +188,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
 def test_a_finished_study_is_verified_on_its_threads_and_not_computed_again(
     plan: dict[str, Any], copied: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("textmad.studies.conduct.threads_each", lambda jobs: 2)
+    monkeypatch.setattr("textmad.studies.runner.threads_each", lambda jobs: 2)
     before, records = contents(copied), store.stage_records(copied)
     runs = tm.study(plan, copied)
     assert contents(copied) == before
@@ -396,7 +397,7 @@ def test_a_worker_takes_job_after_job_and_ends_with_the_process_that_started_it(
     job = {"study": str(tmp_path), "name": run.name, "recipe": recipe, "cpu_threads": 1}
     refused = {**job, "name": "bad/seed-3", "recipe": {**recipe, "corpus": {"source": "none.txt"}}}
     worker = subprocess.Popen(
-        [sys.executable, "-m", "textmad.studies.worker"],
+        [sys.executable, "-m", "textmad.studies.engines.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -423,7 +424,7 @@ def test_the_tasks_of_the_script_compute_what_the_study_does_and_it_sums_them_up
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    monkeypatch.setattr("textmad.studies.slurm.threads_each", lambda jobs: 1)
+    monkeypatch.setattr("textmad.studies.engines.slurm.threads_each", lambda jobs: 1)
     path, out = tmp_path / "study.yaml", tmp_path / "a study"
     path.write_text(
         yaml.safe_dump({**plan, "recipe": plan["recipe"].dump(), "controls": {"human": "none"}})

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from textmad.components import BUILT_IN, import_name
 from textmad.evaluators import METRICS
 from textmad.recipe import Recipe
+from textmad.recipe.components import BUILT_IN, import_name
 from textmad.report.tables import ARROWS
 from textmad.studies.settings import ThresholdSettings
 

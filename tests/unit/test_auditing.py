@@ -14,9 +14,11 @@ import pytest
 
 import textmad as tm
 from textmad import auditing
-from textmad.auditing import Audit, ceiling, findings, page
+from textmad.auditing import Audit, findings
+from textmad.auditing.human_baseline import ceiling
+from textmad.auditing.reference_metrics import Yardstick
 from textmad.auditing.sources import read_source, reading, rows_by_group
-from textmad.auditing.yardstick import Yardstick
+from textmad.report import audit_page
 
 TYPES = 400
 ZIPF = (1 / np.arange(1, TYPES + 1)) / (1 / np.arange(1, TYPES + 1)).sum()
@@ -70,7 +72,7 @@ def test_text_of_the_same_law_stands_inside_and_is_not_called_equal(found):
     lines = part(found, "file", "same.jsonl")
     assert not lines["differs"].any()
     assert (lines["side"] == "inside").sum() > 0.8 * len(lines)
-    (said,) = [line for line in page.verdict(found) if "same.jsonl" in line]
+    (said,) = [line for line in audit_page.verdict(found) if "same.jsonl" in line]
     assert "no difference is shown; that is not to say that there is none" in said
 
 
@@ -92,7 +94,7 @@ def test_text_without_the_tail_stands_outside_on_the_right_side(found):
     # Its words are those of human text, and as many in a document: this must not differ.
     assert lines.loc[("document_words", ""), "side"] == "inside"
     assert lines.loc[("document_words", ""), "value"] == 12
-    (said,) = [line for line in page.verdict(found) if "narrow.jsonl" in line]
+    (said,) = [line for line in audit_page.verdict(found) if "narrow.jsonl" in line]
     assert "Outside: " in said
     assert "rare words (3 of 3)" in said
     assert "not outside: length" in said
@@ -109,7 +111,7 @@ def test_groups_are_gathered_from_all_files_and_small_ones_are_named(found):
     assert note == (
         "Groups leave out 1 groups of fewer than 50 documents, 1 documents without a group."
     )
-    assert page.verdict(found)[-1].startswith("Of 2 groups 1 stand outside")
+    assert audit_page.verdict(found)[-1].startswith("Of 2 groups 1 stand outside")
 
 
 def test_everything_is_compared_at_one_size(found):
@@ -130,13 +132,13 @@ def test_p_values_allow_for_all_figures_of_the_audit(found):
 def test_repeats_are_counted_over_whole_files(found):
     same, narrow = found.sources
     assert (same.repeated, narrow.repeated) == (0, 150 - 15)
-    assert "| 150 | 135 | 90.0% |" in page.to_page(found)
+    assert "| 150 | 135 | 90.0% |" in audit_page.to_page(found)
 
 
 def test_a_range_ends_where_a_figure_cannot_go_on(found):
     human = found.rows[0].human._replace(low=-0.1, high=1.1)
     ranges = {
-        metric: page._range(found.rows[0]._replace(metric=metric, human=human))
+        metric: audit_page._range(found.rows[0]._replace(metric=metric, human=human))
         for metric in ("overlap", "ngram_gap_3", "self_bleu_4", "entropy_1")
     }
     up_to_1 = dict.fromkeys(("overlap", "ngram_gap_3", "self_bleu_4"), "0 to 1.000")
@@ -367,12 +369,12 @@ def test_the_same_audit_again_writes_the_same_bytes(corpora, tmp_path):
         found = tm.audit(
             [corpora / "same.jsonl"], corpora / "human.jsonl", documents=20, min_documents=20
         )
-        pages.append([path.read_bytes() for path in auditing.write_audit(found, tmp_path)])
+        pages.append([path.read_bytes() for path in audit_page.write_audit(found, tmp_path)])
     assert pages[0] == pages[1]
 
 
 def test_the_files_hold_the_figures(found, tmp_path):
-    paths = auditing.write_audit(found, tmp_path / "found")
+    paths = audit_page.write_audit(found, tmp_path / "found")
     assert [path.name for path in paths] == ["audit.md", "audit.csv", "audit.parquet"]
     pd.testing.assert_frame_equal(pd.read_parquet(paths[2]), found.table)
     with paths[1].open() as file:
@@ -381,11 +383,11 @@ def test_the_files_hold_the_figures(found, tmp_path):
 
 def test_every_metric_has_a_name_for_readers(found):
     assert {row.metric for row in found.rows} < set(findings.MEASURED)
-    assert "nan" not in page.to_page(found)
+    assert "nan" not in audit_page.to_page(found)
 
 
 def test_a_value_that_is_missing_says_why(found):
-    text = page.to_page(found)
+    text = audit_page.to_page(found)
     assert "Verbatim overlap with the reference, 13 words" in text
     assert "same.jsonl): no document of 13 words." in text
 

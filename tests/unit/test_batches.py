@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from textmad.models.batches import (
+from textmad.models.causal_lm.batches import (
     IGNORED,
     Example,
     Limits,

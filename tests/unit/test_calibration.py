@@ -8,12 +8,11 @@ import pytest
 
 from textmad.calibration import Check, checks, every_loop, summary, table, theory
 from textmad.calibration.checks import Measured
-from textmad.calibration.theory import choices, fresh_text, refits
 
 CHAINS = 20_000
 
 
-@pytest.mark.parametrize("module", [checks, choices, fresh_text, refits])
+@pytest.mark.parametrize("module", [checks, theory])
 def test_the_examples_in_the_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
 

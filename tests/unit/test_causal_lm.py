@@ -10,14 +10,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from textmad.documents import documents
 from textmad.errors import ModelError
-from textmad.models import lora
 from textmad.models.base_files import check_base
-from textmad.models.causal_lm import CausalLM
-from textmad.models.loading import open_base
-from textmad.models.scoring import Row, windows
+from textmad.models.causal_lm.loading import open_base
+from textmad.models.causal_lm.model import CausalLM, lora
+from textmad.models.causal_lm.scoring import Row, windows
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, TrainSettings
+from textmad.text.documents import documents
 
 ROOT = Path(__file__).resolve().parents[2]
 GPT2 = LoraSettings(rank=4, alpha=8.0, targets=("c_attn", "c_proj"))

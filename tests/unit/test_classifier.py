@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from textmad.errors import ModelError
-from textmad.models import open_model, processes
+from textmad.models.distributed import processes
+from textmad.models.opening import open_model
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings
 
 TARGETS = {"gpt2": ("c_attn", "c_fc"), "llama": ("q_proj", "v_proj", "up_proj")}

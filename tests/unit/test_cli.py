@@ -322,7 +322,7 @@ def test_a_process_beside_the_first_gives_it_time_to_speak_and_then_says_who_it_
 def test_an_interrupted_run_gives_the_folder_back_and_resumes(
     textmad, recipe_file, run_folder, tmp_path, monkeypatch, number, code
 ):
-    from textmad.models.causal_lm import CausalLM
+    from textmad.models.causal_lm.model import CausalLM
 
     out = tmp_path / "run"
     with monkeypatch.context() as interrupted:

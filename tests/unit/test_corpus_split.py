@@ -10,9 +10,9 @@ import pytest
 
 from textmad.corpus import corpus_digest, open_corpus
 from textmad.corpus.split import held_out_mask
-from textmad.documents import content_id
 from textmad.errors import CorpusError
 from textmad.recipe import Columns, CorpusSettings
+from textmad.text.documents import content_id
 
 WORDS = [f"w{n}" for n in range(2_000)]
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from textmad.crawl import gather, taken_for_human, with_label
-from textmad.curation import Bots, Context, Random, Twin, Upvotes, apply_filters
-from textmad.documents import HUMAN, MODEL, as_table, concatenate, content_id, documents
+from textmad.curation import Bots, Context, MatchedRandom, Random, Upvotes, apply_filters
 from textmad.errors import CurationError
+from textmad.loop.crawl import gather, taken_for_human, with_label
 from textmad.mixture import stretch_of_pool
 from textmad.recipe import Recipe
 from textmad.seeds import stream
+from textmad.text.documents import HUMAN, MODEL, as_table, concatenate, content_id, documents
 
 RECIPE = Recipe(
     mix={"human_tokens": 400, "model_tokens": 100},
@@ -211,7 +211,7 @@ def test_who_posted_knows_whose_text_it_is_in_any_order_and_part():
 def test_bots_vote_for_the_text_of_their_own_model_and_people_cannot_see_it(target):
     found = crawl()
     crowd = Upvotes("variety", voters=10, noise=0, bots=Bots(share=0.3, **target))
-    for judge in (crowd, Twin(crowd)):
+    for judge in (crowd, MatchedRandom(crowd)):
         judged = apply_filters(found.shown, [("upvotes", judge)], lambda *_: context(found))
         honest = apply_filters(
             found.shown,

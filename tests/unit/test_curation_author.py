@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from textmad.components import Component, read_component
-from textmad.curation import Author, Context, Duplicates, Length, Random, Twin, Upvotes
+from textmad.curation import Author, Context, Duplicates, Length, MatchedRandom, Random, Upvotes
 from textmad.curation.protocol import apply_filters
-from textmad.documents import documents
 from textmad.errors import CurationError, RecipeError
 from textmad.recipe import Recipe
-from textmad.synthetic import written
+from textmad.recipe.components import Component, read_component
+from textmad.testing.synthetic import written
+from textmad.text.documents import documents
 
 
 def numbers(texts):
@@ -114,14 +114,14 @@ def test_a_twin_keeps_as_many_tokens_within_one_document(original):
     candidates = documents({"text": texts, "id": drawn["id"][:], "tokens": drawn["tokens"][:]})
     tokens = np.array(drawn["tokens"])
     wanted = tokens[original(candidates, context()).keep].sum()
-    keep = Twin(original)(candidates, context()).keep
+    keep = MatchedRandom(original)(candidates, context()).keep
     assert 0 <= tokens[keep].sum() - wanted < tokens.max()
 
 
 def test_a_twin_does_not_heed_quality():
     qualities = np.random.default_rng(0).normal(size=2000).round(4)
     best = qualities >= np.sort(qualities)[-500]
-    keep = Twin(Upvotes(numbers, noise=0, keep=0.25))(given(qualities), context()).keep
+    keep = MatchedRandom(Upvotes(numbers, noise=0, keep=0.25))(given(qualities), context()).keep
     assert keep.sum() == 500  # of equal length
     # Hypergeometric: mean 125, standard deviation 8.4; four of these either way.
     assert abs((keep & best).sum() - 125) < 34
@@ -131,16 +131,19 @@ def test_the_votes_of_the_original_stay_in_the_twins_table():
     qualities = np.random.default_rng(0).normal(size=50).round(4)
     upvotes = Upvotes(numbers)
     votes = upvotes(given(qualities), context()).columns["ups"]
-    assert Twin(upvotes)(given(qualities), context()).columns["ups"].tolist() == votes.tolist()
+    assert (
+        MatchedRandom(upvotes)(given(qualities), context()).columns["ups"].tolist()
+        == votes.tolist()
+    )
 
 
 def test_one_word_in_the_recipe_makes_a_filter_its_twin():
     plain = Recipe(curate=[{"upvotes": {"keep": 0.4}}, "length"])
     twin = Recipe(curate=[{"twin upvotes": {"keep": 0.4}}, "twin length"])
-    assert twin.filters() == [Twin(judge) for judge in plain.filters()]
-    assert Recipe(curate=[Twin(judge) for judge in plain.filters()]) == twin
+    assert twin.filters() == [MatchedRandom(judge) for judge in plain.filters()]
+    assert Recipe(curate=[MatchedRandom(judge) for judge in plain.filters()]) == twin
     assert twin.curate[0].options == plain.curate[0].options
-    assert read_component(Twin(Upvotes())).name == "twin upvotes"
+    assert read_component(MatchedRandom(Upvotes())).name == "twin upvotes"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_an_error_in_the_original_is_named_by_its_twin():
     def spoiled(texts):
         return [float("nan")] * len(texts)
 
-    filters = [("twin upvotes", Twin(Upvotes(spoiled)))]
+    filters = [("twin upvotes", MatchedRandom(Upvotes(spoiled)))]
     with pytest.raises(CurationError) as caught:
         apply_filters(given([1, 2]), filters, lambda *_: context())
     assert str(caught.value).startswith("filter twin upvotes, generation 2: filter upvotes, ")
@@ -168,5 +171,5 @@ def test_an_error_in_the_original_is_named_by_its_twin():
 
 def test_what_is_known_to_be_kept_is_known_of_author_and_twin():
     assert Author(4).kept_share == 0.25
-    assert Twin(Author(4)).kept_share == 0.25
-    assert Twin(Length()).kept_share == 1.0
+    assert MatchedRandom(Author(4)).kept_share == 0.25
+    assert MatchedRandom(Length()).kept_share == 1.0

@@ -6,13 +6,13 @@ import time
 import numpy as np
 import pytest
 
-from textmad.components import Component, read_component
 from textmad.curation import Bots, Context, Crowd, Exposure, Upvotes
 from textmad.curation.crowd import voted
-from textmad.curation.electorate import Electorate, recruited
-from textmad.documents import documents
+from textmad.curation.voters import Electorate, sample_voters
 from textmad.errors import RecipeError
 from textmad.recipe import Recipe, load_recipe
+from textmad.recipe.components import Component, read_component
+from textmad.text.documents import documents
 
 
 def numbers(texts):
@@ -107,7 +107,7 @@ def test_strictness_moves_the_threshold():
 def test_a_spread_of_strictness_makes_voters_disagree_though_each_sees_clearly():
     # Without noise a document of quality 0 is up for those with a threshold below it: half.
     electorate = Electorate(2000, np.ones(1), 0.0, Crowd(strictness_spread=2.0))
-    thresholds = recruited(electorate, np.random.default_rng(0)).threshold
+    thresholds = sample_voters(electorate, np.random.default_rng(0)).threshold
     assert thresholds.std() == pytest.approx(2.0, abs=0.15)  # standard deviation 0.03
     ups = votes_on([0.0], voters=2000, noise=0, crowd=Crowd(strictness_spread=2.0))["ups"][0]
     assert abs(ups - 1000) < 90  # binomial: standard deviation 22
@@ -115,7 +115,7 @@ def test_a_spread_of_strictness_makes_voters_disagree_though_each_sees_clearly()
 
 def test_the_spread_of_noise_is_that_of_its_logarithm_around_the_median():
     electorate = Electorate(4000, np.ones(1), 3.0, Crowd(noise_spread=0.5))
-    logs = np.log(recruited(electorate, np.random.default_rng(0)).noise)
+    logs = np.log(sample_voters(electorate, np.random.default_rng(0)).noise)
     assert np.median(logs) == pytest.approx(np.log(3), abs=0.05)
     assert logs.std() == pytest.approx(0.5, abs=0.03)
 
@@ -124,7 +124,7 @@ def test_the_spread_of_noise_is_that_of_its_logarithm_around_the_median():
 def test_tastes_spread_around_the_recipes_weights_by_the_share_of_the_largest_variance(spread):
     weights = np.array([0.75, -0.25])
     electorate = Electorate(4000, weights, 1.0, Crowd(taste_spread=spread))
-    drawn = recruited(electorate, np.random.default_rng(0)).weights
+    drawn = sample_voters(electorate, np.random.default_rng(0)).weights
     assert drawn.mean(axis=0) == pytest.approx(weights, abs=0.03)
     # spread x p (1 - p), p = 0.75
     assert drawn.var(axis=0) == pytest.approx([spread * 0.1875] * 2, abs=0.015)
@@ -163,7 +163,7 @@ def test_half_of_the_random_votes_are_wrong(at_random):
 
 def test_with_the_whole_care_spread_a_voter_is_careless_always_or_never():
     crowd = Crowd(at_random=0.5, care_spread=1.0)
-    members = recruited(Electorate(1000, np.ones(1), 0.0, crowd), np.random.default_rng(0))
+    members = sample_voters(Electorate(1000, np.ones(1), 0.0, crowd), np.random.default_rng(0))
     assert set(members.at_random) == {0.0, 1.0}
     assert members.at_random.mean() == pytest.approx(0.5, abs=0.07)
 
@@ -207,7 +207,9 @@ def test_bots_of_share_b_move_the_expected_score_as_the_formula_says(vote, sign)
 def test_bots_do_not_change_how_people_vote():
     # The nth voter sees a document as before; with as many bots as people half of them are gone.
     without = votes_on(normal(200), voters=10)
-    members = recruited(Electorate(10, np.ones(1), 1.0, bots=Bots(0.5)), np.random.default_rng(0))
+    members = sample_voters(
+        Electorate(10, np.ones(1), 1.0, bots=Bots(0.5)), np.random.default_rng(0)
+    )
     assert members.is_bot.sum() == 5
     some = votes_on(normal(200), voters=10, bots=Bots(0.5, pattern="none"))
     assert (some["ups"] <= without["ups"]).all()

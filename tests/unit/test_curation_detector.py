@@ -5,13 +5,13 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from textmad.components import Component
 from textmad.curation import Context, Detector
 from textmad.detection import Models, first_by_hash, human_likeness, model_log_odds
-from textmad.documents import documents
 from textmad.errors import CurationError, RecipeError
-from textmad.models import TokenMoments, expecting
-from textmad.synthetic import ToyModel, human_documents, model_documents, written
+from textmad.models.protocol import TokenMoments, expecting
+from textmad.recipe.components import Component
+from textmad.testing.synthetic import ToyModel, human_documents, model_documents, written
+from textmad.text.documents import documents
 
 HUMAN = human_documents(40, "human")
 

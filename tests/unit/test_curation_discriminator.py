@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from textmad.components import Component, read_component
 from textmad.curation import Choice, Context, Crowd, Discriminator, Upvotes, apply_filters
-from textmad.documents import documents, take
 from textmad.errors import CurationError, RecipeError
+from textmad.recipe.components import Component, read_component
+from textmad.text.documents import documents, take
 
 WORDS = [f"word{index}" for index in range(40)]
 LIKED = set(WORDS[:8])

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from textmad.components import Component, read_component
 from textmad.curation import Context, Duplicates, Length, Random, Repetition
-from textmad.curation.draws import document_uniforms
+from textmad.curation.document_rng import document_uniforms
 from textmad.curation.quality import repeated_share
-from textmad.documents import documents
 from textmad.errors import RecipeError
+from textmad.recipe.components import Component, read_component
+from textmad.text.documents import documents
 
 
 def given(texts, ids=None):

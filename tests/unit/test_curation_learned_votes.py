@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from textmad.components import Component
 from textmad.curation import Context, Upvotes, learned_votes
 from textmad.curation.learned_votes import FACTS, WEIGHTS, fit, load, save
 from textmad.curation.scorers import own_sources, scored
 from textmad.curation.vote_targets import vote_targets
-from textmad.documents import documents, take
 from textmad.errors import CurationError, RecipeError
+from textmad.recipe.components import Component
 from textmad.store import file_digest
+from textmad.text.documents import documents, take
 
 WORDS = [f"word{index}" for index in range(60)]
 LIKED = set(WORDS[:10])

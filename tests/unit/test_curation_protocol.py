@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from textmad.curation import Context, Verdicts, apply_filters
-from textmad.documents import SCHEMA, as_table, documents
 from textmad.errors import CurationError
+from textmad.text.documents import SCHEMA, as_table, documents
 
 
 def candidates(*texts, **columns):

@@ -5,7 +5,7 @@ import pytest
 
 from textmad.curation import Choice, Context, Upvotes
 from textmad.curation.ranking import chosen, hot, rank_score, wilson, with_luck
-from textmad.documents import documents
+from textmad.text.documents import documents
 
 
 def counts(*values):

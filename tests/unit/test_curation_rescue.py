@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from textmad.components import Component
-from textmad.curation import Context, Rescue, Twin
-from textmad.curation.coverage import Bags, greedy_cover
+from textmad.curation import Context, MatchedRandom, Rescue
 from textmad.curation.protocol import judged
-from textmad.documents import documents, take, token_counts
+from textmad.curation.rescue import Bags, greedy_cover
 from textmad.errors import CurationError, RecipeError
+from textmad.recipe.components import Component
+from textmad.text.documents import documents, take, token_counts
 
 # 45 words. The five animals lie below a ninth of the mass, so they are the rarest tenth, and
 # "the", below which they lie, is not.
@@ -182,7 +182,7 @@ def test_the_kept_half_holds_more_of_the_human_tail_than_a_random_one_of_as_many
 ):
     candidates, human = collapsing
     rescued, random = (
-        judge(candidates, context(human)).keep for judge in (Rescue(by), Twin(Rescue(by)))
+        judge(candidates, context(human)).keep for judge in (Rescue(by), MatchedRandom(Rescue(by)))
     )
     tokens = token_counts(candidates)
     assert 0 <= tokens[random].sum() - tokens[rescued].sum() < 41  # the last one may exceed
@@ -236,5 +236,5 @@ def test_a_bad_setting_is_refused_by_name(options, message):
 
 def test_a_recipe_names_rescue_and_its_twin():
     built = Component(name="twin rescue", options={"by": "weight", "keep": 0.4}).build("filter")
-    assert built == Twin(Rescue("weight", 0.4))
+    assert built == MatchedRandom(Rescue("weight", 0.4))
     assert Component(name="rescue").resolved("filter").options == {"by": "coverage", "keep": 0.5}

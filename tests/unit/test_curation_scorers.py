@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from textmad.curation import Context
+from textmad.curation.score_mixture import check_scorer, own_scorer_sources, score_quality
 from textmad.curation.scorers import BUILT_IN, length_regressed_out, own_sources, scored
-from textmad.curation.taste import check_scorer, own_scorer_sources, tasted
-from textmad.documents import documents
 from textmad.errors import CurationError
 from textmad.store import file_digest
+from textmad.text.documents import documents
 
 NLL = {"tea": np.array([2.0, 4.0]), "stupid tea": np.array([1.0])}
 
@@ -69,8 +69,8 @@ def test_a_residual_takes_any_scorer():
     assert plain.tolist() == [-3, -1]
     # Two lengths, two values: length explains all.
     assert values("residual(fluency)", ["tea", "stupid tea"]) == pytest.approx([0, 0])
-    assert own_sources("residual(textmad.near_duplicates:shingles)").keys() == {
-        "textmad.near_duplicates:shingles"
+    assert own_sources("residual(textmad.text.near_duplicates:shingles)").keys() == {
+        "textmad.text.near_duplicates:shingles"
     }
     assert own_scorer_sources({"residual(fluency)": 1.0, "toxicity": -1.0}) == {}
 
@@ -78,7 +78,9 @@ def test_a_residual_takes_any_scorer():
 @pytest.mark.parametrize("scorer", [*BUILT_IN, "residual(variety)"])
 def test_no_documents_have_no_scores(scorer):
     assert values(scorer, []) == []
-    assert tasted(scorer, "standard", documents({"text": []}), context()).quality.shape == (0,)
+    assert score_quality(scorer, "standard", documents({"text": []}), context()).quality.shape == (
+        0,
+    )
 
 
 @pytest.mark.parametrize(

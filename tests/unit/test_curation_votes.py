@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from textmad.components import Component, read_component
 from textmad.curation import Context, Upvotes, apply_filters
 from textmad.curation.scorers import hdd
-from textmad.documents import documents
 from textmad.errors import CurationError, RecipeError
+from textmad.recipe.components import Component, read_component
+from textmad.text.documents import documents
 
 
 def numbers(texts):

@@ -12,8 +12,8 @@ from transformers import (
 )
 
 from textmad.curation import Context, Watermark
-from textmad.documents import documents
-from textmad.watermarks import Tournament, green_lists
+from textmad.recipe.watermark_schemes import Tournament, green_lists
+from textmad.text.documents import documents
 
 KEY, END, VOCABULARY = 15_485_863, 99, 100
 

@@ -16,14 +16,15 @@ from transformers.generation.logits_process import (
 )
 
 from textmad.errors import ModelError
-from textmad.models import Drawn, decoding, slots
-from textmad.models.causal_lm import CausalLM
-from textmad.models.loading import Base
-from textmad.models.slots import Draft
-from textmad.models.token_choice import pick, truncate
+from textmad.models.causal_lm.loading import Base
+from textmad.models.causal_lm.model import CausalLM
+from textmad.models.protocol import Sample
+from textmad.models.sampling import decoding, slots
+from textmad.models.sampling.slots import Draft
+from textmad.models.sampling.token_choice import pick, truncate
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, WatermarkSettings
+from textmad.recipe.watermark_schemes import Tournament
 from textmad.seeds import stream
-from textmad.watermarks import Tournament
 
 TARGETS = {"tiny_gpt2_folder": ("c_attn",), "tiny_llama_folder": ("q_proj",)}
 OPTIONS = {
@@ -201,20 +202,20 @@ def test_tokens_are_those_of_the_text_read_again(gpt2: CausalLM) -> None:
 def test_a_document_that_ends_at_once_counts_its_end_token(gpt2: CausalLM) -> None:
     base = gpt2._base
     [empty] = gpt2._read([Draft(np.array([base.start]), np.array([], np.int64), True)])
-    assert empty == Drawn("", True, 1)
+    assert empty == Sample("", True, 1)
 
 
 def test_a_start_token_drawn_inside_a_text_leaves_no_characters(gpt2: CausalLM) -> None:
     base, [hello] = gpt2._base, gpt2.encode(["hello"])
     ids = np.array([*hello[:2], base.start, *hello[2:5]], np.int64)
     [drawn] = gpt2._read([Draft(np.array([base.start]), ids, False)])
-    assert drawn == Drawn("hello", False, 5)
+    assert drawn == Sample("hello", False, 5)
 
 
 def test_a_continuation_is_what_follows_the_prompt(gpt2: CausalLM) -> None:
     base, [prompt, rest] = gpt2._base, gpt2.encode(["ab", " tin"])
     draft = Draft(np.array([base.start, *prompt[:-1]]), rest[:-1].astype(np.int64), True)
-    assert gpt2._read([draft]) == [Drawn(" tin", True, 4)]  # " t" is one piece
+    assert gpt2._read([draft]) == [Sample(" tin", True, 4)]  # " t" is one piece
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -225,12 +226,12 @@ def test_slots_are_refilled_and_given_up_without_losing_a_document(
     # documents, so those taken out as surplus have to be taken up again.
     settings = SampleSettings(max_new_tokens=8, slots=8)
 
-    def read(drafts: list[Draft]) -> list[Drawn]:
+    def read(drafts: list[Draft]) -> list[Sample]:
         return [
-            Drawn(str(d.ids.tolist()), d.finished, int(d.ids[:1].sum() % 3 == 0)) for d in drafts
+            Sample(str(d.ids.tolist()), d.finished, int(d.ids[:1].sum() % 3 == 0)) for d in drafts
         ]
 
-    def sample(num_slots: int) -> list[Drawn]:
+    def sample(num_slots: int) -> list[Sample]:
         base = gpt2._base
         return decoding.sample_documents(
             gpt2._sampling_network,
@@ -251,7 +252,7 @@ def test_a_model_that_writes_only_special_tokens_is_refused_not_waited_for(
     gpt2: CausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoding, "_MAX_SILENT", 20)
-    monkeypatch.setattr(gpt2, "_read", lambda drafts: [Drawn("", False, 0) for _ in drafts])
+    monkeypatch.setattr(gpt2, "_read", lambda drafts: [Sample("", False, 0) for _ in drafts])
     with pytest.raises(ModelError, match="hold no text at all"):
         gpt2.sample(SampleSettings(max_new_tokens=2, slots=4), num_tokens=50, stream=streams())
 

@@ -20,13 +20,13 @@ from textmad.detection import (
     learned_log_odds,
     model_log_odds,
 )
-from textmad.documents import documents
 from textmad.errors import CurationError
-from textmad.models import Drawn
-from textmad.models.causal_lm import CausalLM
+from textmad.models.causal_lm.model import CausalLM
+from textmad.models.protocol import Sample
 from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 from textmad.seeds import stream
-from textmad.synthetic import ToyModel, synthetic_texts
+from textmad.testing.synthetic import ToyModel, synthetic_texts
+from textmad.text.documents import documents
 
 TEXTS = ["the cat", "", "a much longer text than the others here " * 3, "é 漢字 🙂"]
 NOBODY = Models(*[lambda texts: pytest.fail("no model is to be asked")] * 3)
@@ -62,7 +62,7 @@ def log_shares(model: CausalLM, text: str) -> tuple[torch.Tensor, list[int]]:
 def test_moments_are_those_of_the_whole_softmax_at_each_token(
     base: CausalLM, rows: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("textmad.models.moments.rows_at_a_time", lambda logits: rows)
+    monkeypatch.setattr("textmad.models.causal_lm.scoring.rows_at_a_time", lambda logits: rows)
     moments = base.token_moments(TEXTS)
     for text, nll, entropy, variance in zip(TEXTS, *moments, strict=True):
         if len(nll) > base.context:
@@ -112,12 +112,12 @@ def writer(trained_gpt2_folder: Path) -> CausalLM:
 
 
 @pytest.fixture(scope="module")
-def drawn(writer: CausalLM) -> list[Drawn]:
+def drawn(writer: CausalLM) -> list[Sample]:
     settings = SampleSettings(max_new_tokens=60)
     return writer.sample(settings, num_tokens=6_000, stream=lambda i: stream(0, "drawn", i))
 
 
-def test_drawn_tokens_are_on_average_as_likely_as_expected(writer: CausalLM, drawn: list[Drawn]):
+def test_drawn_tokens_are_on_average_as_likely_as_expected(writer: CausalLM, drawn: list[Sample]):
     moments = writer.token_moments([document.text for document in drawn])
     above = spread = 0.0
     for document, nll, entropy, variance in zip(drawn, *moments, strict=True):
@@ -129,7 +129,7 @@ def test_drawn_tokens_are_on_average_as_likely_as_expected(writer: CausalLM, dra
 
 
 def test_curvature_is_higher_for_text_drawn_from_the_model_than_for_human_text(
-    writer: CausalLM, drawn: list[Drawn], tiny_language: ModuleType
+    writer: CausalLM, drawn: list[Sample], tiny_language: ModuleType
 ):
     human = [str(row["text"]) for row in tiny_language.rows(40, dialect=1)]
     models = Models(writer.token_moments, writer.token_nll, lambda t: [])

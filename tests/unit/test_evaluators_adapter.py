@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from textmad import testing
-from textmad.documents import documents
 from textmad.evaluators import Adapter, measure
 from textmad.evaluators.held_out import held_out_subset
-from textmad.models import TokenScores, WeightChange
-from textmad.models.causal_lm import CausalLM
+from textmad.models.causal_lm.model import CausalLM
+from textmad.models.protocol import TokenScores, WeightChange
 from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
-from textmad.synthetic import ToyModel
 from textmad.testing import check_evaluator
+from textmad.testing.synthetic import ToyModel
+from textmad.text.documents import documents
 
 CORPUS = documents({"text": ["the cat sat", "tea at ten"] * 4})
 TRAIN = TrainSettings(epochs=3, batch_tokens=32, learning_rate=1e-2)

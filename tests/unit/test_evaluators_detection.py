@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from textmad import testing
-from textmad.components import Component
 from textmad.detection import Models, auc, first_by_hash, human_likeness
-from textmad.documents import concatenate, documents, take
 from textmad.errors import RecipeError
 from textmad.evaluators import METRICS, Detection
-from textmad.synthetic import ToyModel, synthetic_texts
+from textmad.recipe.components import Component
 from textmad.testing import check_evaluator
+from textmad.testing.synthetic import ToyModel, synthetic_texts
+from textmad.text.documents import concatenate, documents, take
 
 ALL = ("curvature", "cross_perplexity", "trained")
 

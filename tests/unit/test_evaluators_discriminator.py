@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from textmad.documents import documents
 from textmad.evaluators import METRICS, Discriminator
 from textmad.testing import check_evaluator
+from textmad.text.documents import documents
 
 
 def measured(candidates):

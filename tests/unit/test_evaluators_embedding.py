@@ -16,12 +16,12 @@ from vendi_score import vendi
 from textmad import testing
 from textmad.errors import ModelError
 from textmad.evaluators import Embedding
-from textmad.evaluators.geometry import frontier_area, mauve, neighbourhood_overlap, vendi_score
-from textmad.models.causal_lm import CausalLM
-from textmad.models.encoder import open_encoder
+from textmad.evaluators.embedding import frontier_area, mauve, neighbourhood_overlap, vendi_score
+from textmad.models.causal_lm.encoder import open_encoder
+from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import ModelSettings
-from textmad.synthetic import ToyModel
 from textmad.testing import check_evaluator
+from textmad.testing.synthetic import ToyModel
 
 TEXTS = ["the cat sat on the mat", "tea", "é 漢字 🙂", "", "x" * 200]  # 64 positions
 

@@ -6,7 +6,7 @@ from lexicalrichness import LexicalRichness
 
 from textmad.evaluators import lexical
 from textmad.evaluators.diversity import diversity
-from textmad.words import code_words, ngrams
+from textmad.text.words import code_words, ngrams
 
 ORDER_FREE = {
     *("distinct_1", "distinct_2", "distinct_3", "distinct_4", "entropy_1", "entropy_2"),

@@ -7,9 +7,9 @@ from functools import cache
 import pytest
 
 from textmad import testing
-from textmad.documents import documents
 from textmad.evaluators import Memorisation
 from textmad.testing import check_evaluator
+from textmad.text.documents import documents
 
 _whole = cache(testing._snapshot)
 

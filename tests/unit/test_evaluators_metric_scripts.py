@@ -15,7 +15,7 @@ from textmad.evaluators.diversity import diversity
 from textmad.evaluators.lexical import overlap
 from textmad.evaluators.perplexity import perplexity
 from textmad.evaluators.rare_tokens import loss_by_bin, rare_tokens, text_tokens
-from textmad.words import cut_texts
+from textmad.text.words import cut_texts
 
 RUN = """
 import json, sys

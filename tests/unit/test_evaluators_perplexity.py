@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from textmad.documents import documents
 from textmad.evaluators.held_out import held_out_subset
 from textmad.evaluators.perplexity import (
     bits_per_byte,
@@ -12,6 +11,7 @@ from textmad.evaluators.perplexity import (
     next_token_accuracy,
     perplexity,
 )
+from textmad.text.documents import documents
 
 
 def test_perplexity_divides_once_and_is_no_mean_of_means():

@@ -5,7 +5,7 @@ import pytest
 
 from textmad.evaluators.perplexity import corpus_loss
 from textmad.evaluators.rare_tokens import loss_by_bin, rare_tokens, text_tokens
-from textmad.rarity import frequency_bins
+from textmad.text.rarity import frequency_bins
 
 END = 0
 

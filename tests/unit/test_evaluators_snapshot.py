@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from textmad.components import BUILT_IN, Component
-from textmad.documents import documents
 from textmad.evaluators import (
     METRICS,
     Diversity,
@@ -21,9 +19,11 @@ from textmad.evaluators import (
     measure,
 )
 from textmad.evaluators.metrics import MEASURED
-from textmad.models import TokenScores
+from textmad.models.protocol import TokenScores
+from textmad.recipe.components import BUILT_IN, Component
 from textmad.seeds import stream
 from textmad.testing import check_evaluator
+from textmad.text.documents import documents
 
 END = 0
 TYPES = ["<end>", *(f"w{i}" for i in range(40))]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from textmad.curation import Author, Context, Upvotes, apply_filters
-from textmad.documents import documents
 from textmad.evaluators import METRICS, Votes
 from textmad.evaluators.votes import gini
 from textmad.testing import check_evaluator
+from textmad.text.documents import documents
 
 NOTHING = documents({"text": []})
 

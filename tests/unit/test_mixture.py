@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from textmad.documents import HUMAN, MODEL, documents
 from textmad.errors import CorpusError, CurationError
 from textmad.mixture import (
     CrawlBudget,
@@ -23,6 +22,7 @@ from textmad.mixture import (
     training_tokens,
 )
 from textmad.recipe import CrawlSettings, MixSettings, SampleSettings
+from textmad.text.documents import HUMAN, MODEL, documents
 
 
 def human_pool(num_documents=40, tokens=10):

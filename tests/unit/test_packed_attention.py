@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from textmad.models import packed_attention
-from textmad.models.batches import Batch, Example, Limits, collate, micro_batches
-from textmad.models.packed_attention import can_pack, packed_logits, packed_rows
+from textmad.models.causal_lm.batches import Batch, Example, Limits, collate, micro_batches
+from textmad.models.causal_lm.model import packed_attention
+from textmad.models.causal_lm.packed_attention import can_pack, packed_logits, packed_rows
 
 LENGTHS = [5, 30, 7, 18, 18, 40, 9, 3, 6, 18]
 

@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 import textmad as tm
-from textmad.planning import (
-    CrawlPlan,
-    Plan,
-    Speed,
-    StudyPlan,
-    make_plan,
-    make_study_plan,
-)
-from textmad.planning.readings import scored_tokens
+from textmad.planning import CrawlPlan, Plan, Speed, StudyPlan, make_plan, make_study_plan
+from textmad.planning.scoring_cost import scored_tokens
 from textmad.studies import parse_study
 
 WORDS = ["tea", "milk", "rain", "wind", "road", "house", "green", "slow"]

@@ -11,7 +11,6 @@ import yaml
 from pydantic import BaseModel
 
 import textmad as tm
-from textmad.components import BUILT_IN, find_component
 from textmad.recipe import (
     CorpusSettings,
     CrawlSettings,
@@ -22,7 +21,8 @@ from textmad.recipe import (
     parse_recipe,
     stored_recipe,
 )
-from textmad.yaml_text import parse_override
+from textmad.recipe.components import BUILT_IN, find_component
+from textmad.recipe.yaml_text import parse_override
 
 SETTINGS = "settings as `key: value`"
 

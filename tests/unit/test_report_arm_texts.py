@@ -2,10 +2,11 @@
 
 from types import SimpleNamespace
 
-from textmad.documents import documents
-from textmad.report.arm_texts import MAX_ARMS, runs_side_by_side, side_by_side
+from textmad.analysis.arms import runs_side_by_side
+from textmad.report.comparison.texts import MAX_ARMS, side_by_side
 from textmad.report.page import template
 from textmad.report.texts import MAX_CHARACTERS
+from textmad.text.documents import documents
 
 HUMAN = documents({"text": ["do you like tea", "I have a dog"]})
 

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 import textmad as tm
-from textmad.report import comparison_page, to_rich
-from textmad.report.comparison_words import difference_table
+from textmad.report import to_rich
+from textmad.report.comparison import page
+from textmad.report.comparison.words import difference_table
 
 PURE = tm.Recipe(generations=1, mix={"model_tokens": 20_000})
 HUMAN = PURE.replace(mix={"model_tokens": 0, "human_tokens": 20_000})
@@ -98,8 +99,8 @@ def test_latex_has_the_rules_of_booktabs_and_no_bare_letters(written):
 
 
 def test_latex_escapes_what_it_would_run():
-    table = comparison_page.Table(("a", "b"), ((r"50% of \x {y} #1", "$x$ & ~"),), ())
-    (line,) = (line for line in comparison_page.to_latex(table).splitlines() if "50" in line)
+    table = page.Table(("a", "b"), ((r"50% of \x {y} #1", "$x$ & ~"),), ())
+    (line,) = (line for line in page.to_latex(table).splitlines() if "50" in line)
     assert line.startswith(r"50\% of \textbackslash x \{y\} \#1 & \$x\$ \& ")
 
 
@@ -144,7 +145,7 @@ def test_the_page_shows_what_each_arm_wrote_and_how_a_human_did(written):
 
 def test_one_seed_draws_no_band(folders):
     found = tm.compare(folders[:2])
-    (figure,) = comparison_page.comparison_plots.curves(found)
+    (figure,) = page.plots.curves(found)
     assert "PolyCollection" not in figure.svg
 
 
@@ -154,7 +155,7 @@ def test_generation_0_alone_is_compared_without_slopes(tmp_path, measured_runs):
         measured_runs.write(tmp_path / name, recipe, values)
         for name, recipe in (("p", PURE), ("h", HUMAN))
     ]
-    text = comparison_page.to_page_markdown(tm.compare(places))
+    text = page.to_page_markdown(tm.compare(places))
     assert "generation 0, one seed: Perplexity, held-out 90.00 (0)" in text
     assert "Not finished: " in text
     assert "Runs are missing or not finished, see under the table: all this may change." in text
@@ -191,6 +192,6 @@ def test_more_arms_than_colours_and_an_arm_without_numbers_are_drawn(tmp_path, m
         )
         for n, recipe in enumerate(recipes)
     ]
-    page = comparison_page.to_html(tm.compare(places))
-    assert "epochs=7" in page
-    assert "no number of epochs=7, seed 0: broken" in page
+    written = page.to_html(tm.compare(places))
+    assert "epochs=7" in written
+    assert "no number of epochs=7, seed 0: broken" in written

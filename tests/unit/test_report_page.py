@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from textmad import store
-from textmad.documents import documents, write_parquet
 from textmad.errors import RunError
 from textmad.recipe import Recipe
 from textmad.report import write_report
 from textmad.report.page import run_names
+from textmad.text.documents import documents, write_parquet
 
 COLUMNS = ["generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
 HOSTILE = "</p></td><script>alert(1)</script></svg><img src=x onerror=alert(1)>\"'&amp;"

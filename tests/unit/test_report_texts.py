@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
-from textmad.documents import documents
 from textmad.report.texts import MAX_CHARACTERS, NUM_SLOTS, rejections, shown, slot_grid, voted
+from textmad.text.documents import documents
 
 HUMAN = documents({"text": ["do you like tea or coffee", "I have a dog", "it rains"]})
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from textmad import cli
+from textmad.base_models import smollm2
 from textmad.errors import ModelError, RunError
-from textmad.models import smollm2
 from textmad.models.base_files import check_base
-from textmad.models.causal_lm import CausalLM
+from textmad.models.causal_lm.model import CausalLM
 from textmad.progress import SilentProgress
 from textmad.recipe import ModelSettings
 

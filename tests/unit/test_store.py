@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from textmad import store
-from textmad.documents import documents, write_parquet
 from textmad.errors import RecipeError, RunError, RunInUseError
 from textmad.recipe import Recipe, load_recipe, parse_recipe
 from textmad.store import RunFolder, begin, commit, committed, stage_key, write_atomically
+from textmad.text.documents import documents, write_parquet
 
 INPUTS = {"seed": 0, "code": "c0de", "versions": {"torch": "2.13.0"}}
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 import textmad as tm
-from textmad.components import BUILT_IN
+from textmad.recipe.components import BUILT_IN
 from textmad.studies import Study, load_study, parse_study
-from textmad.studies.engines import environment, search_path
+from textmad.studies.engines.local import environment, search_path
 from textmad.studies.settings import patch, points
 
 ROOT = Path(__file__).parents[2]

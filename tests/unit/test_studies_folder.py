@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import textmad as tm
-from textmad.studies import conduct, emit_slurm, load_study, slurm
+from textmad.studies import emit_slurm, load_study, runner
+from textmad.studies.engines import slurm
 from textmad.studies.folder import write_record
 
 FILE = """\
@@ -17,7 +18,7 @@ seeds: [0]
 
 @pytest.mark.parametrize("begin", [tm.study, emit_slurm])
 def test_a_study_file_in_the_folder_is_not_written_over(begin, tmp_path: Path, monkeypatch):
-    for module in (conduct, slurm):
+    for module in (runner, slurm):
         monkeypatch.setattr(module, "threads_each", lambda jobs: 1)  # torch would be asked
     path = tmp_path / "study.yaml"
     path.write_text(FILE)

@@ -17,18 +17,18 @@ from textmad.curation import (
     Duplicates,
     Exposure,
     Length,
+    MatchedRandom,
     Random,
     Repetition,
     Rescue,
-    Twin,
     Upvotes,
     Verdicts,
     Watermark,
 )
-from textmad.documents import documents, write_parquet
 from textmad.errors import CurationError, EvaluationError
 from textmad.evaluators.protocol import Measurement
 from textmad.testing import check_evaluator, check_filter
+from textmad.text.documents import documents, write_parquet
 
 
 def lengths(candidates):
@@ -81,11 +81,11 @@ class VariedWords:
         Detector("trained", use="resample"),
         Rescue(),
         Rescue("weight", 0.3),
-        Twin(Upvotes()),
-        Twin(Author()),
-        Twin(Discriminator(budget=40, check=20)),
-        Twin(Rescue()),
-        Twin(Length(20, 30)),
+        MatchedRandom(Upvotes()),
+        MatchedRandom(Author()),
+        MatchedRandom(Discriminator(budget=40, check=20)),
+        MatchedRandom(Rescue()),
+        MatchedRandom(Length(20, 30)),
         Watermark(key=5, false_alarms=0.3),
         Watermark(key=5, kind="synthid", depth=3, context=1, false_alarms=0.3),
         VariedWords(0.6),

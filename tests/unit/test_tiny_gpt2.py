@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from textmad.base_models.tiny_gpt2 import _card
 from textmad.corpus.chitchat import read_chitchat
 from textmad.corpus.cleaning import clean
-from textmad.models import Drawn
-from textmad.models.causal_lm import CausalLM
-from textmad.models.tiny_gpt2 import _card
+from textmad.models.causal_lm.model import CausalLM
+from textmad.models.protocol import Sample
 from textmad.recipe import ModelSettings, SampleSettings
 from textmad.seeds import stream
 
@@ -191,14 +191,14 @@ def triples_of(words: list[str]) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture(scope="module")
-def drawn(model: CausalLM) -> list[Drawn]:
+def drawn(model: CausalLM) -> list[Sample]:
     """Some 140 documents."""
     return model.sample(
         SampleSettings(), num_tokens=4000, stream=lambda index: stream(0, "tiny-gpt2", index)
     )
 
 
-def test_it_writes_recognisable_chat(drawn: list[Drawn], turns: list[str]) -> None:
+def test_it_writes_recognisable_chat(drawn: list[Sample], turns: list[str]) -> None:
     apart = 200  # human turns to compare with, not counted as known
     known = [words_of(text) for text in turns[apart:]]
     vocabulary = {word for words in known for word in words}
@@ -223,7 +223,7 @@ def test_it_writes_recognisable_chat(drawn: list[Drawn], turns: list[str]) -> No
 
 
 def test_it_ends_its_documents_about_as_long_as_people_do(
-    model: CausalLM, drawn: list[Drawn], turns: list[str]
+    model: CausalLM, drawn: list[Sample], turns: list[str]
 ) -> None:
     assert np.mean([one.finished for one in drawn]) > 0.9
     human = np.median([len(ids) for ids in model.encode(turns[:500])])

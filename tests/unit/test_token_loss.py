@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from textmad.models import token_loss
-from textmad.models.token_loss import summed_nats
+from textmad.models.causal_lm.model import token_loss
+from textmad.models.causal_lm.token_loss import summed_nats
 
 
 def some(num: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:

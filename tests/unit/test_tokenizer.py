@@ -7,10 +7,10 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from textmad.models.causal_lm import CausalLM
-from textmad.models.tokenizer import SPECIAL, train_tokenizer
+from textmad.base_models.tokenizer import SPECIAL, train_tokenizer
+from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import ModelSettings
-from textmad.synthetic import synthetic_texts
+from textmad.testing.synthetic import synthetic_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY_GPT2 = ROOT / "data" / "tiny-gpt2"

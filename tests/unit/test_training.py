@@ -11,9 +11,9 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from textmad.models.batches import IGNORED, Example
-from textmad.models.packed_attention import can_pack
-from textmad.models.training import learning_rate, plan_steps, train
+from textmad.models.causal_lm.batches import IGNORED, Example
+from textmad.models.causal_lm.packed_attention import can_pack
+from textmad.models.causal_lm.training import learning_rate, plan_steps, train
 from textmad.recipe import TrainSettings
 
 VOCABULARY = 50

@@ -7,12 +7,13 @@ import pytest
 import torch
 from transformers import SynthIDTextWatermarkingConfig, WatermarkingConfig
 
-from textmad.models import Drawn, decoding, slots
-from textmad.models.causal_lm import CausalLM
-from textmad.models.watermark import Watermark, Written, _GreenList, watermark
+from textmad.models.causal_lm.model import CausalLM
+from textmad.models.protocol import Sample
+from textmad.models.sampling import decoding, slots
+from textmad.models.sampling.watermark_logits import Watermark, Written, _GreenList, watermark
 from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, WatermarkSettings
+from textmad.recipe.watermark_schemes import Tournament
 from textmad.seeds import stream
-from textmad.watermarks import Tournament
 
 CPU = torch.device("cpu")
 GREEN = WatermarkSettings(bias=6.0)
@@ -146,7 +147,7 @@ def model(tiny_gpt2_folder: Path) -> CausalLM:
 
 def drawn_with(
     model: CausalLM, mark: WatermarkSettings | None, num_slots: int = 64, num_tokens: int = 900
-) -> list[Drawn]:
+) -> list[Sample]:
     settings = SampleSettings(max_new_tokens=12, slots=num_slots, watermark=mark)
     return model.sample(settings, num_tokens=num_tokens, stream=own_stream)
 

@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from textmad.auditing.ceiling import Ceiling, ceiling
 from textmad.auditing.comparing import Part, by_size, compared, halved
 from textmad.auditing.findings import Audit, Row
-from textmad.auditing.page import print_audit, write_audit
+from textmad.auditing.human_baseline import Ceiling, ceiling
 from textmad.auditing.sources import BUILT_IN, Format, Source, read_source, reading, rows_by_group
 from textmad.errors import CorpusError
-from textmad.stats import adjust
+from textmad.statistics.inference import adjust
 
-__all__ = ["Audit", "Ceiling", "Row", "audit", "ceiling", "print_audit", "write_audit"]
+__all__ = ["Audit", "Ceiling", "Row", "audit", "ceiling"]
 
 MOST_GROUPS = 20
 

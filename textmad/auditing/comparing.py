@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from textmad.auditing.ceiling import ceiling
 from textmad.auditing.findings import COUNTS, MEASURED, Row
+from textmad.auditing.human_baseline import ceiling
+from textmad.auditing.reference_metrics import Sizes, Yardstick
 from textmad.auditing.sources import Source
-from textmad.auditing.yardstick import Sizes, Yardstick
 from textmad.errors import CorpusError
 from textmad.evaluators.protocol import Measurement
 from textmad.seeds import stream
-from textmad.words import count_words
+from textmad.text.words import count_words
 
 SAMPLES = 20  # of the reference's other half
 
@@ -44,7 +44,7 @@ class Part(NamedTuple):
         return list(texts)
 
 
-class Halved(NamedTuple):
+class SplitReference(NamedTuple):
     """The reference: one half measures, samples of the other are measured beside the corpora."""
 
     human: Source
@@ -52,12 +52,12 @@ class Halved(NamedTuple):
     other: npt.NDArray[np.int64]  # rows of the half that the yardstick has not seen
 
 
-def halved(human: Source, documents: int, detector: bool, seed: int) -> Halved:
+def halved(human: Source, documents: int, detector: bool, seed: int) -> SplitReference:
     """Halve at random; the yardstick is four times as long as what it measures, at most."""
     num = len(human.documents)
     order = stream(seed, "audit", "halves").permutation(num)
     texts = human.texts(order[: num // 2][: 4 * documents])
-    return Halved(human, Yardstick(texts, detector=detector), order[num // 2 :])
+    return SplitReference(human, Yardstick(texts, detector=detector), order[num // 2 :])
 
 
 def by_size(parts: Iterable[Part], most: int) -> dict[int, list[Part]]:
@@ -74,7 +74,7 @@ def by_size(parts: Iterable[Part], most: int) -> dict[int, list[Part]]:
     return found
 
 
-def compared(parts: Sequence[Part], num: int, reference: Halved, seed: int) -> list[Row]:
+def compared(parts: Sequence[Part], num: int, reference: SplitReference, seed: int) -> list[Row]:
     """`num` documents of each part and of the reference's other half, on equally many words.
 
     Raises:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from textmad.auditing.ceiling import LEVEL, Ceiling
+from textmad.auditing.human_baseline import LEVEL, Ceiling
+from textmad.auditing.reference_metrics import Sizes
 from textmad.auditing.sources import Source
-from textmad.auditing.yardstick import Sizes
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import Metric
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from textmad.corpus import Row, Tally, clean, length_fault, read_rows, source_format
-from textmad.documents import as_table, content_id, on_disk, take
 from textmad.errors import CorpusError, RecipeError
-from textmad.hashes import HashSet, hashes_of
 from textmad.recipe import Columns, CorpusSettings
+from textmad.text.documents import as_table, content_id, on_disk, take
+from textmad.text.hashes import HashSet, hashes_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,7 +29,7 @@ Format: TypeAlias = Literal["auto", "jsonl", "csv", "parquet", "text", "dataset"
 _WITHOUT_COLUMNS = ("chitchat", "text", "reddit")
 
 
-class Reading(NamedTuple):
+class ReadOptions(NamedTuple):
     """How a corpus is read, and what its reader's settings are called here."""
 
     settings: CorpusSettings
@@ -63,7 +63,7 @@ def reading(
     max_words: int = 1000,
     max_bad_lines: float = 0.01,
     prefix: str = "--",
-) -> Reading:
+) -> ReadOptions:
     """How a corpus is to be read: as recipes do, but documents of any length up to `max_words`.
 
     Looks whether it is there, and opens nothing.
@@ -96,10 +96,10 @@ def reading(
         columns = Columns(text=text_column, community=group)
         settings = settings.model_copy(update={"columns": columns})
         source_format(settings)
-    return Reading(settings, _names(prefix, text_column, group))
+    return ReadOptions(settings, _names(prefix, text_column, group))
 
 
-def read_source(reading: Reading) -> Source:
+def read_source(reading: ReadOptions) -> Source:
     """Read a corpus; a line of JSON without the group's key is a document without a group.
 
     Raises:

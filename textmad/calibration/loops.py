@@ -1,8 +1,8 @@
 """The loops of the calibration: ordinary recipes over two models whose future is known.
 
-A loop is an arm of a study, so its runs are ordinary runs. Replicates are places where a document
-of C words is one draw from each of C independent models (`textmad.models.places`), and seeds where
-a crowd judges whole documents.
+A loop is an arm of a study, so its runs are ordinary runs. Replicates are positions where a
+document of C words is one draw from each of C independent models
+(`textmad.models.toy.independent_positions`), and seeds where a crowd judges whole documents.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 
 from textmad.calibration.checks import Check
 from textmad.calibration.theory import NUM_TEXTS, zipf
-from textmad.models.places import PlaceModel
+from textmad.models.toy.independent_positions import IndependentPositionModel
 from textmad.seeds import stream
 from textmad.store import Run
 from textmad.store.commit import write_atomically, writing
 
 Measure = Callable[[Sequence[Run]], list[Check]]
-Model = TypeVar("Model", bound=PlaceModel)
+Model = TypeVar("Model", bound=IndependentPositionModel)
 
 NUM_CATEGORIES = 1000  # words of counted text
 

@@ -21,7 +21,7 @@ Judges = Callable[[int], dict[str, Any]]
 """From K to the filter of a recipe."""
 
 _BEST = float(theory.REWARD.max())
-_REWARD = "textmad.calibration.theory.choices:reward"
+_REWARD = "textmad.calibration.theory:reward"
 _HUMAN = HumanText("texts", 2, 12_000)  # one for all, so that it is read and cleaned once
 
 

@@ -17,11 +17,11 @@ from textmad.corpus.readers import read_rows, source_format
 from textmad.corpus.records import Tally
 from textmad.corpus.rows import Row
 from textmad.corpus.split import held_out_mask
-from textmad.documents import SCHEMA, as_table, content_id, on_disk, table_of
 from textmad.errors import CorpusError
-from textmad.hashes import HashSet, hashes_of
-from textmad.near_copies import NearCopies
 from textmad.recipe import CorpusSettings
+from textmad.text.documents import SCHEMA, as_table, content_id, on_disk, table_of
+from textmad.text.hashes import HashSet, hashes_of
+from textmad.text.near_duplicates import NearCopies
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -1,15 +1,15 @@
 """Filters: which of a generation's candidates the next generation learns from."""
 
 from textmad.curation.author import Author
-from textmad.curation.controls import Random, Twin
+from textmad.curation.controls import MatchedRandom, Random
 from textmad.curation.detector import Detector
 from textmad.curation.discriminator import Discriminator
 from textmad.curation.duplicates import Duplicates
-from textmad.curation.electorate import Bots, Crowd, Exposure
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
 from textmad.curation.quality import Length, Repetition
 from textmad.curation.ranking import Choice
 from textmad.curation.rescue import Rescue
+from textmad.curation.voters import Bots, Crowd, Exposure
 from textmad.curation.votes import Upvotes
 from textmad.curation.watermark import Watermark
 
@@ -25,10 +25,10 @@ __all__ = [
     "Exposure",
     "Filter",
     "Length",
+    "MatchedRandom",
     "Random",
     "Repetition",
     "Rescue",
-    "Twin",
     "Upvotes",
     "Verdicts",
     "Watermark",

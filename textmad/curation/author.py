@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from textmad.curation.draws import document_uniforms
+from textmad.curation.document_rng import document_uniforms
 from textmad.curation.protocol import Context, Verdicts, document
 from textmad.curation.ranking import best_of_each, with_luck
-from textmad.curation.taste import ScorerSetting, Units, check_scorer, tasted
+from textmad.curation.score_mixture import ScorerSetting, Units, check_scorer, score_quality
 from textmad.curation.votes import check_noise
-from textmad.documents import take
 from textmad.errors import CurationError
+from textmad.text.documents import take
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,7 +62,7 @@ class Author:
         """Judge all candidates."""
         order = np.argsort(_indices(candidates), kind="stable")
         candidates = take(candidates, order)
-        _, _, quality, rewards = tasted(self.scorer, self.units, candidates, context)
+        _, _, quality, rewards = score_quality(self.scorer, self.units, candidates, context)
         (draw,) = document_uniforms(candidates["id"][:], context.rng, 1)
         score = with_luck(quality, self.noise, draw)
         keep = best_of_each(score, _indices(candidates) // self.drafts)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textmad.components import component_name
-from textmad.curation.draws import document_uniforms
+from textmad.curation.document_rng import document_uniforms
 from textmad.curation.protocol import Context, Filter, Verdicts, judged
+from textmad.recipe.components import component_name
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,7 +45,7 @@ class Random:
 
 
 @dataclass(frozen=True)
-class Twin:
+class MatchedRandom:
     """Keep, at random, exactly as many tokens as another filter would: its control arm.
 
     The other filter judges the same candidates with the same random stream as it would on its

@@ -2,11 +2,12 @@
 
 A voter perceives a document's quality through their own taste and with their own noise, and votes
 it up at or above their own threshold, down below it. What makes crowds differ from that judge is
-in `textmad.curation.electorate`.
+in `textmad.curation.voters`.
 
-Every random number belongs to a document (`textmad.curation.draws`) or to a voter, each purpose
-has its own stream, and each voter the same place in it. So a vote depends neither on the order of
-the documents nor on a setting of another kind: with twice as many bots, people vote as before.
+Every random number belongs to a document (`textmad.curation.document_rng`) or to a voter, each
+purpose has its own stream, and each voter the same position in it. So a vote depends neither on the
+order of the documents nor on a setting of another kind: with twice as many bots, people vote as
+before.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from textmad.curation.draws import Floats, Starts, document_starts, other_starts, uniforms
-from textmad.curation.electorate import Bools, Electorate, Exposure, Voters, recruited, weighted_sum
+from textmad.curation.document_rng import Floats, Starts, document_starts, other_starts, uniforms
+from textmad.curation.voters import Bools, Electorate, Exposure, Voters, sample_voters, weighted_sum
 
 Counts = npt.NDArray[np.int64]
 
@@ -63,7 +64,7 @@ def voted(
         rng: gives the keys of the documents' streams and of the voters'.
     """
     impression = document_starts(ids, rng)  # first: votes do not change with what is added
-    members = recruited(electorate, rng)
+    members = sample_voters(electorate, rng)
     care, shown, turn = (other_starts(impression, rng) for _ in range(3))
     streams = _Streams(impression, care, shown)
     num = len(ids)

@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from textmad.curation.controls import check_kept_share
-from textmad.curation.draws import document_uniforms
+from textmad.curation.document_rng import document_uniforms
 from textmad.curation.protocol import Context, Verdicts
 from textmad.curation.ranking import Choice, chosen
-from textmad.detection import (
-    Known,
-    Method,
-    Models,
-    first_by_hash,
-    human_likeness,
-    model_log_odds,
-)
-from textmad.documents import MODEL, content_id, take
+from textmad.detection import Known, Method, Models, first_by_hash, human_likeness, model_log_odds
 from textmad.errors import CurationError
+from textmad.text.documents import MODEL, content_id, take
 
 if TYPE_CHECKING:
     from datasets import Dataset

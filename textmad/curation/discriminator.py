@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.curation.controls import check_kept_share
-from textmad.curation.draws import document_uniforms
-from textmad.curation.electorate import Bools
+from textmad.curation.document_rng import document_uniforms
 from textmad.curation.protocol import Classify, Context, Verdicts
-from textmad.curation.taste import ScorerSetting
+from textmad.curation.score_mixture import ScorerSetting
 from textmad.curation.text_features import fit_text_classifier
+from textmad.curation.voters import Bools
 from textmad.curation.votes import Upvotes
-from textmad.documents import as_table, take
 from textmad.errors import CurationError
+from textmad.text.documents import as_table, take
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.curation.protocol import Context, Verdicts
-from textmad.near_duplicates import first_copies, jaccard, shingles
+from textmad.text.near_duplicates import first_copies, jaccard, shingles
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -19,7 +19,7 @@ class Duplicates:
     """Keep the first of each group of copies; the score is the similarity to it, 0 if none.
 
     Attributes:
-        threshold: Jaccard similarity of word pairs (`textmad.near_duplicates`) from which a
+        threshold: Jaccard similarity of word pairs (`textmad.text.near_duplicates`) from which a
             document is a copy, above 0 and at most 1. null: only texts that are equal to the
             letter are.
     """

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from textmad.curation.lengths import log_words
 from textmad.curation.protocol import Context
 from textmad.curation.text_features import (
     NUM_FEATURES,
@@ -37,7 +36,7 @@ from textmad.curation.text_features import (
     learned_features,
     read,
 )
-from textmad.curation.vote_targets import VoteTargets, vote_targets
+from textmad.curation.vote_targets import VoteTargets, log_words, vote_targets
 from textmad.detection import auc
 from textmad.errors import CurationError
 from textmad.store import file_digest
@@ -45,7 +44,7 @@ from textmad.store import file_digest
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textmad.models.encoder import Encoder
+    from textmad.models.causal_lm.encoder import Encoder
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,14 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.documents import SCHEMA, SCORE_OF, as_dataset, as_table
 from textmad.errors import CurationError
+from textmad.text.documents import SCHEMA, SCORE_OF, as_dataset, as_table
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textmad.models import TokenMoments
-    from textmad.models.encoder import Encoder
+    from textmad.models.causal_lm.encoder import Encoder
+    from textmad.models.protocol import TokenMoments
 
 DECISION = ("kept", "score", "filter", "reason")
 
@@ -135,7 +135,7 @@ class Context:
             posted them: for voters with an interest (bots), never for what judges a text. It
             differs from what is shown only in a crawl, where model text passes for human.
         base_token_moments: these beside their mean and variance over the base's distribution of
-            each token; an error where the base does not tell them (`TellsExpectations`).
+            each token; an error where the base does not tell them (`SupportsTokenMoments`).
         cross_entropy: mean nats, under the model that drew the candidates, of what the base would
             write at each token; an error in the same case.
         fit_classifier: trains a classifier of texts on the run's base model, which stays as it is.

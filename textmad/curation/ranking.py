@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.curation.crowd import Counts
-from textmad.curation.draws import Floats
-from textmad.curation.electorate import Bools
+from textmad.curation.document_rng import Floats
+from textmad.curation.voters import Bools
 
 Rule = Literal["net", "share", "wilson", "hot", "likes", "quality"]
 

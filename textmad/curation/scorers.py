@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from textmad.components import component_name, import_name
 from textmad.curation import learned_votes
-from textmad.curation.lengths import length_regressed_out
 from textmad.curation.protocol import Context, document, first_failing
+from textmad.curation.vote_targets import length_regressed_out
 from textmad.errors import CurationError, RecipeError
+from textmad.recipe.components import component_name, import_name
 from textmad.store import file_digest, source_digest
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    from textmad.models import Embeds
+    from textmad.models.protocol import SupportsEmbedding
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class Texts(NamedTuple):
         return Texts(self.counts[chosen], vectors)
 
 
-def read(texts: Sequence[str], encoder: Embeds | None = None) -> Texts:
+def read(texts: Sequence[str], encoder: SupportsEmbedding | None = None) -> Texts:
     """Texts as counts and, with an encoder, as vectors.
 
     The last bits of a vector depend on which texts an encoder reads together, so it reads them in

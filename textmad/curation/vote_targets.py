@@ -6,15 +6,15 @@ A score of 100 means another thing in a large community than in a small one, and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from textmad.curation.lengths import length_regressed_out
-from textmad.documents import as_table, content_id, take
 from textmad.errors import CurationError
-from textmad.hashes import Hashes, hashes_of
+from textmad.text.documents import as_table, content_id, take
+from textmad.text.hashes import Hashes, hashes_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -146,4 +146,32 @@ def _without_length(values: Floats, texts: list[str], groups: Ints) -> Floats:
     left = length_regressed_out(mean.tolist(), [" ".join(parts) for parts in together])
     # Documents of a group differ by age alone, which stays.
     residual: Floats = values + (left - mean)[groups]
+    return residual
+
+
+# --- length taken out -----------------------------------------------------------------------
+
+
+def log_words(texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """log(1 + words) of each text, `(texts,)`."""
+    lengths: npt.NDArray[np.float64] = np.log1p([len(text.split()) for text in texts])
+    return lengths
+
+
+def length_regressed_out(values: Sequence[float], texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """What is left of `values` once log(1 + words) has explained what it can (least squares).
+
+    What a crowd likes beyond long, or short, texts: length alone explains much of most votes.
+
+    >>> length_regressed_out([1.0, 3.0, 10.0, 20.0], ["a", "b", "a b", "b c"]).round(9).tolist()
+    [-1.0, 1.0, -5.0, 5.0]
+    """
+    length = log_words(texts)
+    score = np.asarray(values, dtype=np.float64)
+    if not len(score):
+        return score
+    length, score = length - length.mean(), score - score.mean()
+    spread = float(length @ length)
+    slope = float(length @ score) / spread if spread else 0.0
+    residual: npt.NDArray[np.float64] = score - slope * length
     return residual

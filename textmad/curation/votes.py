@@ -9,12 +9,12 @@ import numpy as np
 
 from textmad.curation.controls import check_kept_share
 from textmad.curation.crowd import Counts, voted
-from textmad.curation.draws import Floats, document_uniforms
-from textmad.curation.electorate import Bots, Crowd, Electorate, Exposure
+from textmad.curation.document_rng import Floats, document_uniforms
 from textmad.curation.protocol import Context, Verdicts
 from textmad.curation.ranking import Choice, Rule, chosen, rank_score
-from textmad.curation.taste import ScorerSetting, Units, check_scorer, tasted
-from textmad.documents import take
+from textmad.curation.score_mixture import ScorerSetting, Units, check_scorer, score_quality
+from textmad.curation.voters import Bots, Crowd, Electorate, Exposure
+from textmad.text.documents import take
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -101,7 +101,7 @@ class Upvotes:
     def _judged(self, candidates: Dataset, context: Context) -> Verdicts:
         """The verdicts on candidates sorted by id."""
         ids = candidates["id"][:]
-        _, _, quality, rewards = found = tasted(self.scorer, self.units, candidates, context)
+        _, _, quality, rewards = found = score_quality(self.scorer, self.units, candidates, context)
         # From a stream of their own: they change no vote.
         posted, *draws = document_uniforms(ids, context.rng.spawn(1)[0], 3)
         posted = _posted(candidates, posted, self.exposure.hours)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from textmad.curation.draws import Floats
+from textmad.curation.document_rng import Floats
 from textmad.curation.protocol import Context, Verdicts
-from textmad.watermarks import (
+from textmad.recipe.watermark_schemes import (
     LARGEST_KEY,
     MOST_LAYERS,
     SETTINGS,

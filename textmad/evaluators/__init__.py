@@ -6,38 +6,31 @@ Importing this loads no torch. `metric_path` finds the same metrics for `evaluat
 from pathlib import Path
 
 from textmad.evaluators.adapter import Adapter
+from textmad.evaluators.crawl_filters import CrawlFilterAccuracy
 from textmad.evaluators.detection import Detection
 from textmad.evaluators.discriminator import Discriminator
 from textmad.evaluators.diversity import Diversity
 from textmad.evaluators.embedding import Embedding
-from textmad.evaluators.guards import Guards
 from textmad.evaluators.memorisation import Memorisation
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.ngram_gap import NgramGap
 from textmad.evaluators.perplexity import Perplexity, TextPerplexity
-from textmad.evaluators.protocol import (
-    COMPARED,
-    Evaluator,
-    Measurement,
-    Metric,
-    Snapshot,
-    measure,
-)
+from textmad.evaluators.protocol import COMPARED, Evaluator, Measurement, Metric, Snapshot, measure
 from textmad.evaluators.rare_tokens import RareTokens
 from textmad.evaluators.self_bleu import SelfBleu
 from textmad.evaluators.votes import Votes
-from textmad.words import count_words
+from textmad.text.words import count_words
 
 __all__ = [
     "COMPARED",
     "METRICS",
     "Adapter",
+    "CrawlFilterAccuracy",
     "Detection",
     "Discriminator",
     "Diversity",
     "Embedding",
     "Evaluator",
-    "Guards",
     "Measurement",
     "Memorisation",
     "Metric",

@@ -15,7 +15,9 @@ from textmad.evaluators.perplexity import base_nll, corpus_loss
 from textmad.evaluators.protocol import Measurement, Snapshot, at_least
 
 if TYPE_CHECKING:
-    from textmad.models import TellsChanges
+    from textmad.models.protocol import SupportsWeightChanges
+
+    pass
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ def _norms(snapshot: Snapshot) -> Iterator[Measurement]:
         note = f"the model {snapshot.model.name} has no weight_changes"
         yield Measurement("adapter_norm", math.nan, note=note)
         return
-    changes = cast("TellsChanges", snapshot.model).weight_changes()
+    changes = cast("SupportsWeightChanges", snapshot.model).weight_changes()
     update, base = (
         math.hypot(*(getattr(change, norm) for change in changes)) for norm in ("update", "base")
     )

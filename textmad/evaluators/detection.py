@@ -7,20 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from textmad.detection import (
-    Floats,
-    Known,
-    Method,
-    Models,
-    auc,
-    first_by_hash,
-    human_likeness,
-)
-from textmad.documents import ids_of
+from textmad.detection import Floats, Known, Method, Models, auc, first_by_hash, human_likeness
 from textmad.evaluators.protocol import Measurement, Snapshot
+from textmad.text.documents import ids_of
 
 if TYPE_CHECKING:
-    from textmad.models import TellsExpectations
+    from textmad.models.protocol import SupportsTokenMoments
+
+    pass
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def _why_not(
 
 def _auc(snapshot: Snapshot, method: Method, human: Sequence[str], texts: Sequence[str]) -> float:
     """Computed once where nothing was rejected, so that the kept texts are the drawn ones."""
-    model, base = (cast("TellsExpectations", m) for m in (snapshot.model, snapshot.base))
+    model, base = (cast("SupportsTokenMoments", m) for m in (snapshot.model, snapshot.base))
     models = Models(  # not before they are asked: `trained` goes without
         lambda some: base.token_moments(some),
         snapshot.model.token_nll,

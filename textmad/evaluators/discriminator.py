@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.detection import auc
-from textmad.documents import as_table
 from textmad.evaluators.protocol import Measurement, Snapshot
+from textmad.text.documents import as_table
 
 
 @dataclass(frozen=True)

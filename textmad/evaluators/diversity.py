@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from textmad.documents import HUMAN, MODEL
 from textmad.evaluators import lexical
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
-from textmad.words import Words, code_words, cut, ngrams, ngrams_up_to_4
+from textmad.text.documents import HUMAN, MODEL
+from textmad.text.words import Words, code_words, cut, ngrams, ngrams_up_to_4
 
 NUM_WORDS_METRICS = (
     *("distinct_1", "distinct_2", "distinct_3", "distinct_4", "entropy_1", "entropy_2"),

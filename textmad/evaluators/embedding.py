@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from textmad.evaluators.geometry import Floats, mauve, neighbourhood_overlap, vendi_score
 from textmad.evaluators.held_out import reference_texts
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
 
 if TYPE_CHECKING:
-    from textmad.models import Embeds
+    from textmad.models.protocol import SupportsEmbedding
+
+    pass
 
 NAMES = (
     "mauve",
@@ -73,7 +76,7 @@ class Embedding:
         self, snapshot: Snapshot, texts: Sequence[str], reference: Sequence[str]
     ) -> dict[str, float]:
         if self.encoder is None:
-            model = cast("Embeds", snapshot.base)
+            model = cast("SupportsEmbedding", snapshot.base)
         else:
             model = snapshot.open_encoder(self.encoder)
 
@@ -85,3 +88,114 @@ class Embedding:
         overlap = neighbourhood_overlap(own, human, self.neighbours)
         values = (mauve(own, human), *overlap, vendi_score(own))
         return dict(zip(NAMES, values, strict=True))
+
+
+# --- distances between clouds of points -----------------------------------------------------
+
+Floats = npt.NDArray[np.float64]
+
+_DOCUMENTS_A_BUCKET = 10
+_EXPLAINED = 0.9  # of the variance, by the directions in which points are clustered
+_STARTS = 5  # of k-means, of which the best counts
+_SCALE = 5.0  # c in Pillutla et al.
+_SEED = 0  # of k-means alone: the same points have the same value in every run
+
+
+def mauve(one: Floats, other: Floats) -> float:
+    """MAUVE of two clouds, in (0, 1]: 1, they are quantised alike, near 0, they lie apart.
+
+    Pillutla et al. (NeurIPS 2021, 2102.01454): points of length 1 are clustered together, a
+    bucket for every ten of the smaller cloud, and `frontier_area` compares the two histograms.
+    """
+    buckets = max(2, round(min(len(one), len(other)) / _DOCUMENTS_A_BUCKET))
+    labels = _clusters(np.vstack([one, other]), buckets)
+    counts = [np.bincount(part, minlength=buckets) for part in np.split(labels, [len(one)])]
+    return frontier_area(*(count / count.sum() for count in counts))
+
+
+def _clusters(points: Floats, num: int) -> npt.NDArray[np.int64]:
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import normalize
+    from threadpoolctl import threadpool_limits
+
+    # Several threads would add up the centres in an order that differs from call to call.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Number of distinct clusters")  # repeated texts
+        pca = PCA(random_state=_SEED)
+        turned = pca.fit_transform(normalize(points))
+        explained = np.cumsum(pca.explained_variance_ratio_)
+        num_dimensions = int(np.argmax(explained >= _EXPLAINED)) + 1
+        means = KMeans(num, n_init=_STARTS, max_iter=500, random_state=_SEED)
+        labels: npt.NDArray[np.int64] = means.fit_predict(turned[:, :num_dimensions])
+    return labels.astype(np.int64)
+
+
+def frontier_area(p: Floats, q: Floats) -> float:
+    """Area under the divergence curve of two histograms, in (0, 1].
+
+    The curve runs through (exp(-c KL(q, r)), exp(-c KL(p, r))) for the mixtures r of p and q and
+    the corners (1, 0) and (0, 1), with 25 mixtures and c = 5, as in the reference code.
+
+    >>> round(frontier_area(np.array([0.5, 0.5]), np.array([0.5, 0.5])), 9)
+    1.0
+    """
+    from scipy.integrate import trapezoid
+    from scipy.special import rel_entr
+
+    weights = np.linspace(1e-6, 1 - 1e-6, 25)[:, None]
+    mixed = weights * p + (1 - weights) * q
+    nats = np.stack([rel_entr(q, mixed).sum(1), rel_entr(p, mixed).sum(1)])
+    x, y = np.exp(-_SCALE * np.pad(nats, ((0, 0), (1, 1)), constant_values=np.inf))
+    x[0] = y[-1] = 1.0
+    return float(trapezoid(y[::-1], x[::-1]) + trapezoid(x, y)) / 2
+
+
+class Overlap(NamedTuple):
+    """How a cloud lies in another, its reference."""
+
+    precision: float  # share of the cloud inside the reference's neighbourhoods
+    recall: float  # share of the reference inside the cloud's neighbourhoods
+    density: float  # neighbourhoods of the reference around a point of the cloud, by those expected
+    coverage: float  # share of the reference's neighbourhoods that hold a point of the cloud
+
+
+def neighbourhood_overlap(points: Floats, reference: Floats, neighbours: int) -> Overlap:
+    """Precision, recall (Kynkäänniemi et al., 1904.06991), density and coverage of `points`.
+
+    The last two are of Naeem et al. (2002.09797). The neighbourhood of a point is the ball that
+    ends short of its `neighbours`-th nearest of its own cloud.
+    """
+    from scipy.spatial.distance import cdist
+
+    def radii(cloud: Floats) -> Floats:  # place 0 is the point itself
+        reach: Floats = np.partition(cdist(cloud, cloud), neighbours, axis=1)[:, neighbours]
+        return reach
+
+    distances = cdist(reference, points)
+    inside = distances < radii(reference)[:, None]
+    return Overlap(
+        precision=float(inside.any(axis=0).mean()),
+        recall=float((distances < radii(points)).any(axis=1).mean()),
+        density=float(inside.sum(axis=0).mean() / neighbours),
+        coverage=float(inside.any(axis=1).mean()),
+    )
+
+
+def vendi_score(points: Floats) -> float:
+    """How many different points there seem to be: 1, all alike, to their number, all orthogonal.
+
+    The exponential of the entropy of the eigenvalues of the cosines' matrix by its size
+    (Friedman and Dieng, 2210.02410).
+
+    >>> round(vendi_score(np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 3.0]])), 4)  # 1/3 and 2/3
+    1.8899
+    """
+    from scipy.special import entr
+    from sklearn.preprocessing import normalize
+
+    unit = normalize(points)
+    # Cosines between points and covariance between dimensions have the same eigenvalues but 0.
+    product = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit
+    shares = np.linalg.eigvalsh(product).clip(0) / len(unit)
+    return float(np.exp(entr(shares).sum()))

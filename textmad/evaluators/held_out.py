@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from textmad.documents import content_id, ids_of, take, token_counts
 from textmad.evaluators.protocol import Snapshot
-from textmad.hashes import hashes_of
+from textmad.text.documents import content_id, ids_of, take, token_counts
+from textmad.text.hashes import hashes_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textmad.models import TokenScores
+    from textmad.models.protocol import TokenScores
 
 NUM_TOKENS = 30_000
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textmad.words import Ngrams, Words, code_words, ngrams
+from textmad.text.words import Ngrams, Words, code_words, ngrams
 
 ZIPF_RANKS = 5000
 _AT_ONCE = 4096  # texts packed at once

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.documents import HUMAN, MODEL, as_table
 from textmad.evaluators.held_out import reference_texts
 from textmad.evaluators.lexical import share_found
 from textmad.evaluators.protocol import Measurement, Snapshot, at_least
-from textmad.words import code_words, cut_texts, ngrams
+from textmad.text.documents import HUMAN, MODEL, as_table
+from textmad.text.words import code_words, cut_texts, ngrams
 
 Bools = npt.NDArray[np.bool_]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from textmad.evaluators.held_out import reference_texts
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot
-from textmad.words import Words, code_words, cut_texts, ngrams_up_to_4
+from textmad.text.words import Words, code_words, cut_texts, ngrams_up_to_4
 
 Ints = npt.NDArray[np.int64]
 

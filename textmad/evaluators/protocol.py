@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from textmad.documents import empty
 from textmad.errors import EvaluationError
+from textmad.text.documents import empty
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
-    from textmad.models import Embeds, LanguageModel
+    from textmad.models.protocol import LanguageModel, SupportsEmbedding
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Measurement:
             raise ValueError(f"{self.metric}: NaN: expected a number, or a note that says why not")
 
 
-def no_encoder(name: str) -> Embeds:
+def no_encoder(name: str) -> SupportsEmbedding:
     """Where none can be opened."""
     raise ValueError(f"encoder: {name}: no encoder can be opened here: expected null")
 
@@ -99,8 +99,10 @@ class Snapshot:
     rng: np.random.Generator
     candidates: Dataset = field(default_factory=empty)  # all drawn, with every filter's verdict
     crawled: Dataset = field(default_factory=empty)  # all crawled: guards' verdicts, the truth
-    curve: Sequence[Mapping[str, float]] = ()  # of training, as `models.Fitted` has it
-    open_encoder: Callable[[str], Embeds] = no_encoder  # a folder's or Hub id's, opened once a run
+    curve: Sequence[Mapping[str, float]] = ()  # of training, as `FitResult.curve` has it
+    open_encoder: Callable[[str], SupportsEmbedding] = (
+        no_encoder  # a folder's or Hub id's, opened once a run
+    )
     run_cache: MutableMapping[Hashable, tuple[Any, Any]] = field(
         default_factory=dict, repr=False, compare=False
     )

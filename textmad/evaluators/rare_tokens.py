@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textmad.documents import ids_of
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
-from textmad.rarity import BINS, frequency_bins
+from textmad.text.documents import ids_of
+from textmad.text.rarity import BINS, frequency_bins
 
 if TYPE_CHECKING:
-    from textmad.models import LanguageModel
+    from textmad.models.protocol import LanguageModel
 
 _AT_ONCE = 4096  # texts turned into tokens at once
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
-from textmad.words import Ngrams, code_words, ngrams_up_to_4
+from textmad.text.words import Ngrams, code_words, ngrams_up_to_4
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

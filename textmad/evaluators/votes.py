@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from textmad.documents import as_table
 from textmad.evaluators.protocol import Measurement, Snapshot
+from textmad.text.documents import as_table
 
 if TYPE_CHECKING:
     from datasets import Dataset

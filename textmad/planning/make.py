@@ -13,10 +13,11 @@ import numpy as np
 
 from textmad import mixture
 from textmad.corpus import Corpus, open_corpus
-from textmad.models import LanguageModel, open_model
+from textmad.models.opening import open_model
+from textmad.models.protocol import LanguageModel
 from textmad.planning.plan import CrawlPlan, Plan
-from textmad.planning.probe import Speed, probe
-from textmad.planning.readings import scored_tokens
+from textmad.planning.scoring_cost import scored_tokens
+from textmad.planning.throughput import Speed, probe
 from textmad.recipe import Recipe
 
 
@@ -59,7 +60,7 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
 
     Arms that share these may measure with other encoders, so it looks for them here.
     """
-    from textmad.views import encoder_digests  # which loads torch
+    from textmad.loop.contexts import encoder_digests  # which loads torch
 
     encoder_digests(recipe.evaluators())
     corpus = opened.corpus

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from textmad.planning.probe import Speed
+from textmad.planning.throughput import Speed
 
 # Measured on runs of the quickstart; columns and manifests included.
 _BYTES_A_TOKEN = 2.5  # of documents in Parquet

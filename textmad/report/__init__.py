@@ -1,6 +1,6 @@
 """What runs found: the closing table, the verdict, the HTML page.
 
-Several arms against a control are compared by `textmad.report.comparing`.
+Several arms against a control are compared by `textmad.analysis.comparing`.
 """
 
 from textmad.report.page import write_report

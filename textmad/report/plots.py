@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from textmad.report.series import Series, series
+from textmad.analysis.series import Series, series
 from textmad.report.tables import chosen_generations, show_number
 
 if TYPE_CHECKING:

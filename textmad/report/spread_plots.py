@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from textmad.analysis.series import series
 from textmad.evaluators.perplexity import QUANTILES
 from textmad.report import plots
-from textmad.report.series import series
 from textmad.report.tables import chosen_generations
 
 if TYPE_CHECKING:

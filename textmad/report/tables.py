@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from textmad.analysis.series import Series, series
 from textmad.evaluators.metrics import METRICS
-from textmad.report.series import Series, series
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from textmad.documents import HUMAN
 from textmad.report.tables import MAX_COLUMNS, chosen_generations, show_number
+from textmad.text.documents import HUMAN
 
 if TYPE_CHECKING:
     from datasets import Dataset

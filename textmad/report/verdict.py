@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from textmad.analysis.series import Series, series
 from textmad.evaluators.metrics import NOTICEABLE, noticeable
-from textmad.report.series import Series, series
 from textmad.report.tables import show_number, show_percent, show_signed
 
 if TYPE_CHECKING:

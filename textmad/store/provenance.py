@@ -18,8 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import textmad
 from textmad.errors import RecipeError
+from textmad.version import __version__
 
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = (
@@ -42,20 +42,20 @@ LIBRARIES = (
 _NOT_IN_RESULTS = {
     "__init__.py",
     "__main__.py",
-    "alarms.py",
+    "analysis",
     "auditing",
+    "base_models",
     "calibration",
-    "cli.py",
+    "cli",
     "planning",
     "plots.py",
     "progress.py",
     "report",
     "shipped.py",
-    "stats.py",
+    "statistics",
     "studies",
-    "synthetic.py",
-    "testing.py",
-    "thresholds.py",
+    "testing",
+    "version.py",
 }
 
 
@@ -129,7 +129,7 @@ def session() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "textmad": textmad.__version__,
+        "textmad": __version__,
         "git": git_revision(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from textmad.documents import as_dataset, as_table, read_parquet
 from textmad.errors import RunError
 from textmad.recipe import Recipe, stored_recipe
 from textmad.store.commit import committed
 from textmad.store.folder import CORPUS, CRAWL, PROVENANCE, RECIPE, STAGES, RunFolder, read_json
+from textmad.text.documents import as_dataset, as_table, read_parquet
 
 if TYPE_CHECKING:
     import pandas as pd

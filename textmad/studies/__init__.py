@@ -4,10 +4,10 @@ A study's runs are ordinary runs. What they have in common is computed once (`st
 """
 
 from textmad.studies.arms import Arm, PlannedRun, Study
-from textmad.studies.conduct import study
+from textmad.studies.engines.slurm import emit_slurm
 from textmad.studies.folder import RunState, Saved, saved, states
 from textmad.studies.parsing import is_study, load_study, parse_study
-from textmad.studies.slurm import emit_slurm
+from textmad.studies.runner import study
 
 __all__ = [
     "Arm",

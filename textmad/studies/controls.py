@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from textmad.components import TWIN, Component
 from textmad.mixture import compared_tokens
 from textmad.recipe import Recipe, parse_recipe
+from textmad.recipe.components import TWIN, Component
 from textmad.studies.arms import Arm, recipe_key
 from textmad.studies.settings import ControlSettings
 

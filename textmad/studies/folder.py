@@ -9,7 +9,9 @@ runs/quickstart/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import io
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,9 +19,9 @@ from typing import Any, Literal, NamedTuple
 from textmad import store
 from textmad.errors import RecipeError, RunError, TextmadError
 from textmad.recipe import stored_recipe
+from textmad.recipe.yaml_text import read_settings, to_yaml
 from textmad.store.folder import METRICS, PROVENANCE, RECIPE, read_json
 from textmad.studies.arms import PlannedRun, Study
-from textmad.yaml_text import read_settings, to_yaml
 
 STUDY = "study.yaml"
 RUNS, LOGS = "runs", "logs"
@@ -173,3 +175,47 @@ def _refuse_other_code(path: Path, there: list[Path]) -> None:
 
 def _some(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+# --- the table of runs ----------------------------------------------------------------------
+
+
+def summary(runs: Sequence[RunState], path: Path) -> str:
+    """A line a run, what sharing saved, and where to go on."""
+    done = saved(path)
+    lines = [_table(runs).rstrip()]
+    if done.stages:
+        lines.append(
+            f"shared: {done.stages} of {done.of} stages were taken over from another run, "
+            f"which saved {done.seconds:,.0f} s"
+        )
+    lines.append(f"runs: {path / RUNS}")
+    if any(run.state == "finished" for run in runs):
+        lines.append(f"compare them: textmad compare {path}")
+    return "\n".join(lines)
+
+
+def _table(runs: Sequence[RunState]) -> str:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("arm", "seed", "state", "generations", "seconds", "error"):
+        is_number = heading in ("seed", "generations", "seconds")
+        table.add_column(
+            heading, justify="right" if is_number else "left", overflow="fold", highlight=False
+        )
+    for state in runs:
+        table.add_row(
+            state.run.arm,
+            str(state.run.seed),
+            state.state,
+            f"{state.generations} of {state.run.recipe.generations + 1}",
+            f"{state.seconds:,.1f}" if state.seconds else "",
+            state.error.partition("\n")[0],
+        )
+    text = io.StringIO()
+    width = max(80, shutil.get_terminal_size((120, 24)).columns)
+    Console(file=text, width=width, markup=False, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

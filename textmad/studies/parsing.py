@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from textmad.errors import RecipeError
-from textmad.faults import joined, shown
 from textmad.mixture import compared_tokens
 from textmad.recipe import Recipe, parse_recipe
+from textmad.recipe.validation_errors import joined, shown
+from textmad.recipe.yaml_text import lay_over, read_settings
 from textmad.studies.arms import BASE, NO_ARM, Arm, Study, arm_key, recipe_key
 from textmad.studies.controls import with_controls
+from textmad.studies.critical_share import begin_search, laid_out
 from textmad.studies.settings import StudySettings, patch, points, read_study, refusal
-from textmad.studies.threshold import begin_search, laid_out
-from textmad.yaml_text import lay_over, read_settings
 
 _LONGEST_NAME = 100
 

@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from textmad.errors import RecipeError
 from textmad.evaluators.metrics import noticeable
-from textmad.faults import fault_lines, shown
 from textmad.recipe import Count, Number, Positive, Recipe, Settings, Whole
-from textmad.yaml_text import lay_over, read_settings
+from textmad.recipe.validation_errors import fault_lines, shown
+from textmad.recipe.yaml_text import lay_over, read_settings
 
 Part = Annotated[Number, Field(gt=0, le=1)]
 

@@ -5,7 +5,7 @@ import evaluate
 
 from textmad.evaluators.diversity import diversity
 from textmad.evaluators.lexical import overlap
-from textmad.words import cut_texts
+from textmad.text.words import cut_texts
 
 _DESCRIPTION = """
 Distinct-n, n-gram entropy, MATTR, MTLD, HD-D, compression ratio, Zipf and Heaps exponents, the

@@ -1,0 +1,437 @@
+"""The numbers of a comparison: paired by seed, adjusted over the table, said in words."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import textmad as tm
+from textmad.analysis.arm import Arm
+from textmad.analysis.arms import Arms
+from textmad.analysis.comparing import compare, set_against
+from textmad.analysis.control import PerArmControl
+from textmad.errors import RunError
+from textmad.report import plots
+from textmad.report.comparison import plots as comparison_plots
+from textmad.report.comparison.findings_words import alarm_table
+from textmad.report.comparison.page import to_page_markdown
+from textmad.report.comparison.words import (
+    difference_table,
+    generation_table,
+    show_value,
+    verdict_sentences,
+)
+from textmad.statistics import inference
+
+PURE = tm.Recipe(mix={"model_tokens": 20_000})
+HUMAN = PURE.replace(mix={"model_tokens": 0, "human_tokens": 20_000})
+COLUMNS = ["arm", "seed", "generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
+PERPLEXITY = ("perplexity", "held_out")
+
+
+def arms(*others, seeds=(0, 1, 2), last=1):
+    """The control and others, of the same seeds."""
+    recipes = {"control": HUMAN} | {
+        name: PURE.replace(train={"epochs": 1.0 + place}) for place, name in enumerate(others)
+    }
+    made = [
+        Arm(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
+        for name, recipe in recipes.items()
+    ]
+    return Arms(tuple(made), last, ())
+
+
+def rows(arm, *by_seed, metric=PERPLEXITY, evaluator="mine", note="", bin=""):
+    """Numbers of one metric and arm: for each seed one a generation."""
+    return [
+        (arm, seed, generation, evaluator, *metric, bin, value, 10, note)
+        for seed, numbers in enumerate(by_seed)
+        for generation, value in enumerate(numbers)
+    ]
+
+
+def frame(*parts):
+    return pd.DataFrame([row for part in parts for row in part], columns=COLUMNS)
+
+
+CONTROL = rows("control", [50, 100], [50, 110], [50, 120])
+WORSE = rows("voted", [50, 111], [50, 122], [50, 133])  # by 11, 12, 13
+
+
+def one_row(found, arm="voted"):
+    (row,) = [row for row in found.rows if row.arm == arm]
+    return row
+
+
+# --- numbers --------------------------------------------------------------------------------
+
+
+def test_a_difference_is_that_of_the_same_seed_at_the_last_generation():
+    row = one_row(set_against(frame(CONTROL, WORSE), arms("voted")))
+    assert row.value == inference.mean_interval([111, 122, 133])
+    assert row.against.difference == inference.mean_interval([11, 12, 13])
+    assert row.against.slope == inference.mean_interval([11, 12, 13])  # all of it in one generation
+    assert row.against.sign_flips.p == 0.25
+
+
+def test_the_order_of_rows_and_seeds_makes_no_difference():
+    table = frame(CONTROL, WORSE)
+    again = set_against(table.iloc[::-1], arms("voted", seeds=(2, 0, 1)))
+    assert again.rows == set_against(table, arms("voted")).rows
+
+
+def test_the_control_is_set_against_nothing():
+    row = one_row(set_against(frame(CONTROL, WORSE), arms("voted")), "control")
+    assert row.against is None
+    assert row.value.estimate == 110
+
+
+def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
+    both = replace(
+        arms("voted", "other"),
+        own=PerArmControl("its twin", {"voted": "control", "other": "voted"}),
+    )
+    found = set_against(frame(CONTROL, WORSE, rows("other", [50, 1], [50, 1], [50, 1])), both)
+    assert one_row(found).against.difference.estimate == pytest.approx(12)  # 11, 12, 13
+    other = one_row(found, "other")
+    assert other.against.difference.estimate == pytest.approx(1 - 122)  # less 111, 122, 133
+    assert other.tolerance == pytest.approx(0.02 * 122)
+    assert one_row(found, "control").against is None
+    assert list(found.table["control"]) == ["control", "control", "voted"]
+
+
+def test_p_is_adjusted_for_all_questions_of_the_table():
+    other = rows("other", [50, 101], [50, 112], [50, 123])  # by 1, 2, 3
+    found = set_against(frame(CONTROL, WORSE, other), arms("voted", "other"))
+    plain = [inference.paired_difference(d, [0, 0, 0]).p for d in ([11, 12, 13], [1, 2, 3])]
+    assert [row.against.p for row in found.rows[1:]] == pytest.approx(inference.adjust(plain))
+    assert found.questions == 2
+
+
+def test_a_seed_without_a_pair_is_in_the_value_and_in_no_difference():
+    extra = rows("voted", *[[50, 111]] * 4)
+    found = one_row(set_against(frame(CONTROL, extra), arms("voted", seeds=(0, 1, 2, 3))))
+    assert (found.value.n, found.against.difference.n) == (4, 3)
+
+
+def test_a_number_that_is_none_is_left_out_and_said():
+    broken = rows("voted", [50, math.nan], [50, 122], [50, math.inf], note="too few words")
+    found = set_against(frame(CONTROL, broken), arms("voted"))
+    assert (one_row(found).value.n, one_row(found).against.difference.n) == (1, 1)
+    assert found.notes == ("Perplexity, held-out: no number of voted, seed 0, 2: too few words.",)
+
+
+def test_an_arm_without_any_number_has_neither_value_nor_difference():
+    broken = rows("voted", *[[50, math.nan]] * 3, note="nothing kept")
+    row = one_row(set_against(frame(CONTROL, broken), arms("voted")))
+    assert (row.value, row.against) == (None, None)
+
+
+def test_an_infinite_number_is_in_no_difference_and_outside_from_its_generation_on():
+    endless = rows("voted", [50, 111, 111], [50, 122, 122], [50, 120, math.inf])
+    control = rows("control", *[[50, mean, mean] for mean in (100, 110, 120)])
+    row = one_row(set_against(frame(control, endless), arms("voted", last=2)))
+    assert row.against.difference == inference.mean_interval([11, 12])
+    assert row.outside_from.times == (1, 1, 2)
+    assert row.infinite == (1, 0, 3)
+    assert row.tolerance == pytest.approx(0.02 * 110)  # of the control under all three seeds
+
+
+def test_an_arm_with_infinite_numbers_is_not_shown_to_do_no_harm():
+    # Six seeds at 0 +- 0.1 of 2.2: no harm is shown; a seventh that is infinite takes that back.
+    near = [[50, mean + w] for mean in (100, 110, 120) for w in (-0.1, 0.1)]
+    control = rows("control", *[[50, round(value)] for _, value in near], [50, 110])
+    for last, harmless in ((110.0, True), (math.inf, False)):
+        table = frame(control, rows("voted", *near, [50, last]))
+        found = set_against(table, arms("voted", seeds=tuple(range(7))))
+        assert one_row(found).harmless == harmless
+        assert ("do no harm" in verdict_sentences(found)[0]) == harmless
+
+
+def test_the_tolerance_is_a_share_of_the_controls_mean():
+    found = set_against(frame(CONTROL, WORSE), arms("voted"), tolerance=0.1)
+    assert one_row(found).tolerance == pytest.approx(11)
+    default = set_against(frame(CONTROL, WORSE), arms("voted"))
+    assert one_row(default).tolerance == pytest.approx(0.02 * 110)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shift", "harmless"),
+    [
+        (("perplexity", "held_out"), -20, True),  # lower is better
+        (("perplexity", "held_out"), 20, False),
+        (("accuracy", "held_out"), 20, True),  # higher is better
+        (("accuracy", "held_out"), -20, False),
+        (("distinct_2", "drawn"), 20, False),  # nearest to human is
+        (("distinct_2", "drawn"), -20, False),
+        (("distinct_2", "drawn"), 0, True),
+    ],
+)
+def test_to_be_better_than_the_control_is_no_harm(metric, shift, harmless):
+    control = rows("control", [50, 100], [50, 110], [50, 120], metric=metric)
+    wobble = (-0.1, 0.0, 0.1)
+    moved = [[50, mean + shift + w] for mean, w in zip((100, 110, 120), wobble, strict=True)]
+    found = set_against(frame(control, rows("voted", *moved, metric=metric)), arms("voted"), ["*"])
+    row = one_row(found)
+    assert row.harmless == harmless
+    assert (row.outside_from.times == (None,) * 3) == harmless
+
+
+def test_human_text_beside_is_the_mean_and_held_out_text_has_none():
+    drawn = ("distinct_2", "drawn")
+    table = frame(
+        CONTROL,
+        WORSE,
+        *(rows(arm, *[[0.5, 0.5]] * 3, metric=drawn) for arm in ("control", "voted")),
+        *(rows(arm, *[[0.6, 0.8]] * 3, metric=("distinct_2", "human")) for arm in ("voted",)),
+    )
+    found = set_against(table, arms("voted"))
+    assert {(r.key.metric, r.arm): r.human for r in found.rows} == {
+        ("perplexity", "control"): None,
+        ("perplexity", "voted"): None,
+        ("distinct_2", "control"): None,
+        ("distinct_2", "voted"): pytest.approx(0.7),
+    }
+
+
+def test_the_table_holds_every_figure_under_its_name():
+    table = set_against(frame(CONTROL, WORSE), arms("voted")).table
+    line = table[table["arm"] == "voted"].iloc[0]
+    assert (line["evaluator"], line["metric"], line["split"]) == ("mine", *PERPLEXITY)
+    assert (line["value"], line["difference"], line["pairs"]) == (122, 12, 3)
+    assert line["difference_low"] == pytest.approx(12 - 4.3027 / math.sqrt(3), abs=1e-4)
+    assert (line["outside_from"], line["outside_from_median"]) == ("1, 1, 1", 1)
+    assert math.isnan(table[table["arm"] == "control"].iloc[0]["difference"])
+
+
+# --- what is chosen -------------------------------------------------------------------------
+
+
+def several():
+    both = ("control", "voted")
+    parts = [CONTROL, WORSE]
+    for metric in (("loss", "held_out"), ("distinct_2", "drawn"), ("distinct_2", "kept")):
+        parts += [rows(arm, *[[1, 2]] * 3, metric=metric) for arm in both]
+    parts += [rows(a, *[[1, 2]] * 3, metric=("loss", "held_out"), bin="10-25%") for a in both]
+    parts += [rows(a, *[[1, 2]] * 3, metric=("questions", "drawn")) for a in both]
+    return frame(*parts)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ([], ["perplexity/held_out/", "distinct_2/drawn/", "questions/drawn/"]),
+        (["distinct_2"], ["distinct_2/drawn/", "distinct_2/kept/"]),
+        (["distinct_2/kept"], ["distinct_2/kept/"]),
+        (["loss/held_out"], ["loss/held_out/"]),
+        (["loss/held_out/10-25%"], ["loss/held_out/10-25%"]),
+        (["loss/*"], ["loss/held_out/", "loss/held_out/10-25%"]),
+        (["mine/loss/held_out/"], ["loss/held_out/"]),
+        (["questions", "perplexity", "questions"], ["questions/drawn/", "perplexity/held_out/"]),
+    ],
+)
+def test_metrics_are_asked_for_by_the_columns_that_name_them(asked, found):
+    rows_ = set_against(several(), arms("voted"), asked).rows
+    keys = dict.fromkeys(row.key for row in rows_)
+    assert [f"{key.metric}/{key.split}/{key.bin}" for key in keys] == found
+
+
+def test_a_metric_that_was_not_measured_is_refused_with_those_that_were():
+    with pytest.raises(RunError, match=r"metric: mtld: was measured in no run; .*: perplexity/he"):
+        set_against(several(), arms("voted"), ["loss", "mtld"])
+
+
+@pytest.mark.parametrize("tolerance", [0, -0.1, math.inf, math.nan])
+def test_a_tolerance_is_a_share_above_nothing(tolerance, tmp_path):
+    with pytest.raises(RunError, match=r"tolerance: .*: expected a share above 0"):
+        compare([tmp_path], tolerance=tolerance)
+
+
+# --- words ----------------------------------------------------------------------------------
+
+
+def test_the_verdict_carries_value_difference_and_interval():
+    # half widths 4.3027 / sqrt(3) = 2.48 and, of 111 122 133, 27: so one decimal, and none
+    first, last = verdict_sentences(set_against(frame(CONTROL, WORSE), arms("voted")))
+    assert first == (
+        "voted, generation 1: shown above control: "
+        "Perplexity, held-out 122, +12.0 (95 % interval +9.5 to +14.5)."
+    )
+    assert "p < 0.05, paired by seed (3 seeds), adjusted for 1 question." in last
+    assert "With 3 seeds a sign-flip test cannot give less than 0.25" in last
+
+
+def test_the_verdict_says_in_how_many_seeds_a_metric_is_infinite():
+    one = frame(CONTROL, rows("voted", [50, 111], [50, 122], [50, math.inf]))
+    first, _ = verdict_sentences(set_against(one, arms("voted")))
+    assert first.endswith("In no difference: Perplexity, held-out, infinite in 1 of 3 seeds.")
+    none = frame(CONTROL, rows("voted", *[[50, math.inf]] * 3))
+    found = set_against(none, arms("voted"))
+    assert verdict_sentences(found) == [
+        "voted, generation 1: no pair of finite numbers. In no difference: Perplexity, held-out, "
+        "infinite in 3 of 3 seeds.",
+        "No two finite numbers of a seed stand beside each other: nothing is tested.",
+    ]
+    (line,) = generation_table(found).lines
+    assert line[3:] == ("–", "+2.200", "–", "1, 1, 1", "1")
+    both = frame(rows("control", *[[50, math.inf]] * 3), rows("voted", *[[50, math.inf]] * 3))
+    first, _ = verdict_sentences(set_against(both, arms("voted")))
+    assert first.endswith("infinite in 3 of 3 seeds (control: 3 of 3).")
+
+
+def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_side(monkeypatch):
+    drawn_text = ("distinct_2", "drawn")
+    names = {"control": 100, "voted": 200, "other": 300}
+    table = frame(
+        *(rows(arm, *[[50, value]] * 3) for arm, value in names.items()),
+        *(rows(arm, *[[0.5, 0.5]] * 3, metric=drawn_text) for arm in names),
+    )
+    own = PerArmControl("its twin", {"voted": "control", "other": "voted"})
+    canvases = []
+    monkeypatch.setattr(plots, "to_svg", lambda canvas, name: canvases.append(canvas) or "")
+    comparison_plots.forest(set_against(table, replace(arms("voted", "other"), own=own)))
+    both_sides, lower = (
+        axis.collections[0].get_paths()[0].vertices
+        for axis in sorted(canvases[0].axes, key=lambda axis: axis.get_title(loc="left"))
+    )
+    # 2 % of 100 for the first arm, of 200 for the second
+    assert {(2.0, -0.5), (2.0, 0.5), (4.0, 0.5), (4.0, 1.5)} <= set(map(tuple, lower))
+    assert lower[:, 0].min() == 0
+    assert (both_sides[:, 0].min(), both_sides[:, 0].max()) == pytest.approx((-0.01, 0.01))
+
+
+def test_what_sign_flips_can_show_is_said_once():
+    found = set_against(frame(CONTROL, WORSE), arms("voted"))
+    page = to_page_markdown(found)
+    assert page.count("With 3 seeds a sign-flip test cannot give less than 0.25") == 1
+
+
+def test_a_width_that_is_rounding_alone_is_none():
+    assert (
+        show_value(inference.Interval(232.5385, 232.5385 - 1e-13, 232.5385 + 1e-13, 3)) == "232.5"
+    )
+    assert show_value(inference.Interval(0.5, 0.4999, 0.5001, 3)) == "0.5000 ± 0.0001"
+
+
+def test_no_harm_is_a_claim_of_its_own_with_its_interval_and_bound():
+    same = rows("voted", [50, 100.1], [50, 109.9], [50, 120.0])
+    (first, _) = verdict_sentences(set_against(frame(CONTROL, same), arms("voted")))
+    # differences .1 -.1 0: s = .1, and 2.920 * .1 / sqrt(3) = .17 to either side; 2 % of 110
+    assert first.startswith("voted, generation 1: no difference is shown. Shown to do no harm")
+    assert "(90 %: −0.17 to +0.17) against +2.200" in first
+
+
+def test_what_is_not_shown_is_said_as_neither():
+    noisy = rows("voted", [50, 60], [50, 150], [50, 130])
+    (first, _) = verdict_sentences(set_against(frame(CONTROL, noisy), arms("voted")))
+    assert "no difference is shown. Neither a difference nor the absence of harm is shown" in first
+
+
+def test_one_seed_has_values_and_shows_nothing():
+    table = frame(rows("control", [50, 100]), rows("voted", [50, 130]))
+    found = set_against(table, arms("voted", seeds=(0,)))
+    assert verdict_sentences(found) == [
+        "voted, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed shows "
+        "nothing.",
+        "These figures carry no interval: run more seeds before believing a difference.",
+    ]
+    shown = difference_table(found)
+    assert shown.lines[1] == ("Perplexity, held-out", "voted", "↓", "130.0", "+30.00", "–", "–", "")
+    assert "One seed: no intervals, no p." in shown.notes[0]
+
+
+def test_arms_of_fewer_seeds_than_others_say_of_how_many():
+    table = frame(
+        *(rows(arm, [50, 100], [50, 110], [50, 120]) for arm in ("control", "whole")),
+        rows("half", [50, 110], [50, 121]),
+        rows("one", [50, 130]),
+    )
+    whole, half, one, last = verdict_sentences(set_against(table, arms("whole", "half", "one")))
+    assert whole.startswith("whole, generation 1, 3 seeds: no difference is shown.")
+    assert half.startswith("half, generation 1, 2 seeds: ")
+    assert one == (
+        "one, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed shows nothing."
+    )
+    assert "paired by seed (2 to 3 seeds), adjusted for 2 questions." in last
+
+
+def test_a_metric_with_a_number_of_one_seed_is_not_judged_with_those_of_more():
+    loss = ("rare_loss", "held_out")
+    table = frame(
+        CONTROL,
+        WORSE,
+        rows("control", *[[4, 5]] * 3, metric=loss),
+        rows("voted", [4, 7], [4, math.nan], [4, math.nan], metric=loss),
+    )
+    first, last = verdict_sentences(set_against(table, arms("voted")))
+    assert first.startswith("voted, generation 1, 3 seeds: shown above control: Perplexity")
+    assert first.endswith(
+        "Of one seed, which shows nothing: Loss on rare tokens, held-out 7.000 (+2.000)."
+    )
+    assert "paired by seed (3 seeds)" in last
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (5, "With 5 seeds a sign-flip test cannot give less than 0.0625: it can show nothing"),
+        (6, "Sign flips of 6 seeds can show a difference by themselves."),
+    ],
+)
+def test_what_so_many_seeds_can_show_is_said(seeds, said):
+    table = frame(
+        rows("control", *[[50, 100 + seed] for seed in range(seeds)]),
+        rows("voted", *[[50, 120 + 2 * seed] for seed in range(seeds)]),
+    )
+    found = set_against(table, arms("voted", seeds=tuple(range(seeds))))
+    assert said in verdict_sentences(found)[-1]
+
+
+def test_six_seeds_and_two_questions_are_too_few_for_sign_flips():
+    table = frame(
+        *(rows(arm, *[[50, 100 + seed] for seed in range(6)]) for arm in ("control", "a", "b"))
+    )
+    found = set_against(table, arms("a", "b", seeds=tuple(range(6))))
+    assert "cannot give less than 0.0312, adjusted 0.062: it" in verdict_sentences(found)[-1]
+
+
+def test_the_table_of_generations_says_when_each_seed_left():
+    control = rows("control", [100, 100, 100], [100, 100, 100])
+    voted = rows("voted", [100, 110, 120], [100, 101, 100])
+    found = set_against(frame(control, voted), arms("voted", seeds=(0, 1), last=2))
+    (line,) = generation_table(found).lines
+    assert line[:3] == ("Perplexity, held-out", "voted", "↓")
+    assert line[4] == "+2.000"  # 2 % of 100
+    assert line[6:] == ("1, >2", "1")  # half of the seeds have left at 1
+
+
+def test_generation_0_in_which_all_learned_from_human_text_is_never_outside():
+    control = rows("control", [100, 100], [100, 100])
+    voted = rows("voted", [110, 120], [110, 121])
+    (line,) = generation_table(
+        set_against(frame(control, voted), arms("voted", seeds=(0, 1)))
+    ).lines
+    assert line[6:] == ("1, 1", "1")
+    begun = frame(rows("control", [100], [100]), rows("voted", [110], [111]))
+    found = set_against(begun, arms("voted", seeds=(0, 1), last=0))
+    (line,) = generation_table(found).lines
+    assert (line[4], line[6:]) == ("+2.000", ("–", "–"))
+    assert math.isnan(found.table["outside_from_median"].iloc[1])
+
+
+def test_what_lies_outside_on_either_side_is_not_called_harm():
+    drawn = ("distinct_2", "drawn")
+    table = frame(
+        *(
+            rows(arm, *[[0.5, end + 0.01 * seed] for seed in range(3)], metric=drawn)
+            for arm, end in (("control", 0.5), ("voted", 0.6))
+        )
+    )
+    found = set_against(table, arms("voted"))
+    written = generation_table(found)
+    assert written.header[6] == "outside from"
+    assert written.lines[0][6] == "1, 1, 1"  # 0.1 above, 2 % of 0.51 allowed
+    assert not any("harm from" in note for note in written.notes)
+    assert "worse" not in alarm_table(found).notes[0]

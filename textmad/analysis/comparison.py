@@ -1,0 +1,243 @@
+"""What `textmad compare` found: a row a metric and arm, and the same as a table of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from textmad.analysis.pairs import LEVEL, Infinite, Key
+from textmad.statistics import inference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from textmad.analysis.dose_series import Threshold
+    from textmad.analysis.frequency_bins import BinLosses
+    from textmad.analysis.warnings import Warned
+    from textmad.store import Run
+
+
+@dataclass(frozen=True)
+class Against:
+    """An arm set against the control at the last generation, in the seeds with finite numbers."""
+
+    difference: inference.Interval  # arm less control of the same seed
+    p: float  # paired t test, adjusted (Holm) over the table
+    sign_flips: inference.SignFlips
+    no_harm: inference.Equivalence  # its p adjusted likewise
+    slope: inference.Interval | None  # of the difference, per generation
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference is shown."""
+        return self.p < LEVEL
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one arm at the last generation."""
+
+    key: Key
+    arm: str
+    value: inference.Interval | None  # over the arm's seeds; None where none has a number
+    human: float | None  # the same metric of human text of the same size
+    against: Against | None = None  # None for a control, and where no pair has finite numbers
+    tolerance: float = math.nan  # in the metric's unit
+    # When the difference left the tolerance for good; None up to generation 0, where all arms have
+    # learned from human text alone.
+    outside_from: inference.Collapse | None = None
+    infinite: Infinite | None = None  # None: no number is
+
+    @property
+    def harmless(self) -> bool:
+        """Whether no harm beyond the tolerance is shown; it is not where a number is infinite."""
+        shown = self.against is not None and self.against.no_harm.p < LEVEL
+        return shown and not self.infinite
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one arm over the generations."""
+
+    key: Key
+    arm: str
+    values: Mapping[int, inference.Interval]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms against a control, or each against its own.
+
+    `control` is what it is called, `controls` its name by that of each arm set against it.
+    `settings` are those in which not all arms agree, by arm; `notes` what has to be said of the
+    comparison as a whole. `thresholds` are there where arms differ in their share of model text,
+    `warnings` where there are two seeds, `bins` where rare_tokens was measured, and `runs`, one an
+    arm whose texts are shown, where the numbers came from run folders.
+    """
+
+    control: str
+    controls: Mapping[str, str]
+    seeds: Mapping[str, tuple[int, ...]]
+    generation: int
+    rows: tuple[Row, ...]
+    curves: tuple[Curve, ...]
+    notes: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, str]]
+    thresholds: tuple[Threshold, ...]
+    warnings: tuple[Warned, ...]
+    bins: tuple[BinLosses, ...]
+    partial: bool  # runs are missing or not finished
+    runs: Mapping[str, Run] = field(default_factory=dict)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One line a metric and arm, all figures as numbers; NaN where there is none."""
+        import pandas as pd
+
+        return pd.DataFrame([_flat(self, row) for row in self.rows])
+
+    @property
+    def questions(self) -> int:
+        """How many differences were tested: what p is adjusted for."""
+        return sum(row.against is not None and row.against.difference.n > 1 for row in self.rows)
+
+    @property
+    def pairs(self) -> int:
+        """The most seeds that any difference rests on."""
+        return max((row.against.difference.n for row in self.rows if row.against), default=0)
+
+
+def _flat(comparison: Comparison, row: Row) -> dict[str, object]:
+    """A row as plain columns."""
+    nothing = inference.Interval(math.nan, math.nan, math.nan, 0)
+    value, against = row.value or nothing, row.against
+    difference = against.difference if against else nothing
+    slope = (against.slope if against else None) or nothing
+    nan = math.nan
+    return {
+        **row.key._asdict(),
+        "direction": row.key.direction,
+        "arm": row.arm,
+        "control": comparison.controls.get(row.arm, row.arm),
+        "generation": comparison.generation,
+        "seeds": value.n,
+        "value": value.estimate,
+        "value_low": value.low,
+        "value_high": value.high,
+        "human": nan if row.human is None else row.human,
+        "pairs": difference.n,
+        "difference": difference.estimate,
+        "difference_low": difference.low,
+        "difference_high": difference.high,
+        "p": against.p if against else nan,
+        "p_sign_flips": against.sign_flips.p if against else nan,
+        "least_p_sign_flips": against.sign_flips.least if against else nan,
+        "tolerance": row.tolerance,
+        "p_no_harm": against.no_harm.p if against else nan,
+        "slope": slope.estimate,
+        "slope_low": slope.low,
+        "slope_high": slope.high,
+        "outside_from": show_times(row.outside_from) if row.outside_from else "",
+        "outside_from_median": row.outside_from.median if row.outside_from else nan,
+        "infinite": row.infinite.arm if row.infinite else 0,
+    }
+
+
+def show_times(collapse: inference.Collapse) -> str:
+    """Each seed's generation; > the last one where it had not come by then.
+
+    >>> show_times(stats.Collapse((2, None), 5, 2.0))
+    '2, >5'
+    """
+    return ", ".join(f">{collapse.last}" if t is None else str(t) for t in collapse.times)
+
+
+# --- tables of numbers ----------------------------------------------------------------------
+
+
+# Every number comes from the objects that the page is written from. An infinite share or generation
+# is one that lies beyond all that were run.
+def share_frame(comparison: Comparison) -> pd.DataFrame:
+    """A line a metric and family of arms: the critical share and its interval."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                **each.key._asdict(),
+                "direction": each.key.direction,
+                "arms": each.family,
+                "meaning": each.meaning,
+                "control": each.control,
+                "generation": comparison.generation,
+                "seeds": each.found.n,
+                "tolerance": each.tolerance,
+                "critical_share": each.found.estimate,
+                "critical_share_low": each.found.low,
+                "critical_share_high": each.found.high,
+                "no_harm_up_to": each.found.harmless,
+                "helping": ", ".join(f"{share:g}" for share, _ in each.helping),
+                "shares": ", ".join(f"{share:g}" for share in each.shares),
+            }
+            for each in comparison.thresholds
+        ]
+    )
+
+
+def alarm_frame(comparison: Comparison) -> pd.DataFrame:
+    """A line an arm and signal: the generation of its alarm, and its lead over perplexity."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                **each.keys[name]._asdict(),
+                "direction": each.keys[name].direction,
+                "arm": each.arm,
+                "control": comparison.controls[each.arm],
+                "seeds": each.alarm.n,
+                "rate": each.alarm.rate,
+                "alarm": _number(fired, math.inf),
+                "before_perplexity": _number(each.lead(name), math.nan),
+            }
+            for each in comparison.warnings
+            for name, fired in each.alarm.fired.items()
+        ]
+    )
+
+
+def bin_frame(comparison: Comparison) -> pd.DataFrame:
+    """A line an arm, bin and generation: how far the loss stands above the control's.
+
+    Without a control, above that of its own generation 0.
+    """
+    import pandas as pd
+
+    lines = []
+    for each in comparison.bins:
+        for key, moved in each.moved.items():
+            asked = each.warned is not None and key.label in each.warned.keys
+            for generation, interval in moved.items():
+                lines.append(
+                    {
+                        **key._asdict(),
+                        "arm": each.arm,
+                        "control": each.control or "",
+                        "generation": generation,
+                        "seeds": interval.n,
+                        "difference": interval.estimate,
+                        "difference_low": interval.low,
+                        "difference_high": interval.high,
+                        "shown_from": _number(each.shown_from(key), math.inf)
+                        if asked
+                        else math.nan,
+                    }
+                )
+    return pd.DataFrame(lines)
+
+
+def _number(generation: int | None, otherwise: float) -> float:
+    return otherwise if generation is None else float(generation)

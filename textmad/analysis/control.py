@@ -1,0 +1,91 @@
+"""Which arm the others are set against, or which one each of a study's arms has for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from textmad.errors import RunError
+
+if TYPE_CHECKING:
+    from textmad.analysis.arm import Arm
+
+# Words for the kinds of controls that a study puts beside its arms.
+KINDS = ("human", "twin")
+
+
+class PerArmControl(NamedTuple):
+    """A control for each arm."""
+
+    called: str
+    of: Mapping[str, str]  # the control's name by the arm's
+
+
+def choose_control(
+    arms: Sequence[Arm], asked: str | None, record: Mapping[str, Any]
+) -> str | PerArmControl:
+    """The name of the control of all other arms, or each one's own.
+
+    Args:
+        arms: those that have begun.
+        asked: the name of an arm; one of its run folders; `human` or `twin`, which in a study is
+            the control of that kind that each arm has; None is the only arm that learns from
+            human text alone and, where a study has several, each arm's own.
+        record: study.yaml of a study's folder; empty for loose runs.
+
+    Raises:
+        RunError: there is no such arm, or no control of this kind, or several; or it has not begun.
+    """
+    names = "; ".join(arm.name for arm in arms)
+    for arm in arms:
+        places = {run.path.resolve() for run in arm.runs.values()}
+        if asked is not None and (arm.name == asked or Path(asked).resolve() in places):
+            return arm.name
+    if asked in KINDS and record:
+        return _own(asked, arms, record["arms"])
+    if asked is not None and asked in record.get("arms", {}):
+        raise RunError(_not_begun([asked]))
+    if asked is not None:
+        raise RunError(f"control: {asked}: is no arm and no run of one; the arms: {names}")
+    human = [arm.name for arm in arms if arm.recipe.is_human_only]
+    if len(human) == 1:
+        return human[0]
+    if human and record:
+        return _own("human", arms, record["arms"])
+    late = [name for name, arm in record.get("arms", {}).items() if arm.get("control") == "human"]
+    if late and not human:
+        raise RunError(_not_begun(late))
+    found = "no arm learns" if not human else f"{len(human)} arms learn"
+    raise RunError(
+        f"control: {found} from human text alone: expected the name of one; the arms: {names}"
+    )
+
+
+def _not_begun(controls: Sequence[str]) -> str:
+    return (
+        f"control: {'; '.join(controls)}: no run with a complete generation yet; the command that "
+        "began the study resumes it, or name another arm as control"
+    )
+
+
+def _own(kind: str, arms: Sequence[Arm], planned: Mapping[str, Any]) -> PerArmControl:
+    begun = {arm.name for arm in arms}
+    of: dict[str, str] = {}
+    for control, arm in planned.items():
+        for name in arm["of"] if arm["control"] == kind and control in begun else ():
+            if of.setdefault(name, control) != control:
+                raise RunError(
+                    f"control: {name} has several of the kind {kind}, {of[name]} and {control}: "
+                    "expected the name of one"
+                )
+    if kind == "human":  # a filter's twin learns from as much text as its arm
+        twins = {name: arm["of"] for name, arm in planned.items() if arm["control"] == "twin"}
+        of |= {name: of[first] for name, (first, *_) in twins.items() if first in of}
+    of = {name: control for name, control in of.items() if name in begun}
+    if not of:
+        raise RunError(
+            f"control: {kind}: no arm of this study has begun with a control of this kind beside "
+            f"it; the arms: {'; '.join(sorted(begun))}"
+        )
+    return PerArmControl(f"its {'human only' if kind == 'human' else kind}", of)

@@ -1,0 +1,161 @@
+"""Arms that differ in how much model text they learn from, and the share of it that harms.
+
+Arms are a family when their recipes agree in all but the token budgets, and one budget stays: the
+sum, so that model text *replaces* human text, or the human tokens, so that it is *added*. In both
+the control learns from no model text: from the sum, or from the human tokens, of human text, which
+has to be fixed or fresh as theirs is: fixed text is learned by heart, and that is no harm of a
+model's. A training set that grows (`mix.model: all`) has no share that stays, and is in no family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from textmad.analysis.pairs import LEVEL, Key, Paired, finite
+from textmad.evaluators.metrics import bounds
+from textmad.statistics import inference
+from textmad.statistics.critical_share import CriticalShare, critical_share
+
+if TYPE_CHECKING:
+    from textmad.analysis.arm import Arm
+    from textmad.analysis.arms import Arms
+    from textmad.recipe import MixSettings
+
+Meaning = Literal["replaced", "added"]
+_WITHIN = ("mix.human_tokens", "mix.model_tokens", "mix.human")  # the last told apart by itself
+
+
+@dataclass(frozen=True)
+class DoseSeries:
+    """Arms of one kind by their share of model text, ascending."""
+
+    name: str  # what the arms' names have in common; empty where there is nothing to tell apart
+    meaning: Meaning
+    control: str
+    shares: Mapping[str, float]  # by the arm's name
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How much model text a family may hold before one metric leaves the tolerance."""
+
+    key: Key
+    family: str
+    meaning: Meaning
+    control: str
+    shares: tuple[float, ...]
+    differences: tuple[
+        inference.Difference, ...
+    ]  # of each share; p adjusted (Holm) over the shares
+    tolerance: float  # in the metric's unit
+    found: CriticalShare
+
+    @property
+    def helping(self) -> list[tuple[float, inference.Interval]]:
+        """Shares that are shown to be better than none; nothing where no side is better."""
+        side = {"lower": -1, "higher": 1}.get(self.key.direction, 0)
+        return [
+            (share, each.interval)
+            for share, each in zip(self.shares, self.differences, strict=True)
+            if each.p < LEVEL and each.interval.estimate * side > 0
+        ]
+
+
+def families(arms: Arms) -> list[DoseSeries]:
+    """The families among the arms that are set against the control, in the order of the arms."""
+    found = [each for each, human in _candidates(arms) if human == _human(arms, each)]
+    if len(found) < 2:
+        return [replace(each, name="") for each in found]
+    return found
+
+
+def families_left_out(arms: Arms) -> list[str]:
+    """Which arms would be a family, were their control's human text of their kind."""
+    return [
+        f"No critical share of {', '.join(each.shares)}: human text is {human} there and "
+        f"{_human(arms, each)} in {each.control}, so more than model text sets them apart."
+        for each, human in _candidates(arms)
+        if human != _human(arms, each)
+    ]
+
+
+def _candidates(arms: Arms) -> Iterator[tuple[DoseSeries, str]]:
+    """Arms that agree in all but their share, and whether their human text is fixed or fresh."""
+    alike: dict[tuple[Meaning, str, frozenset[tuple[str, str]]], list[Arm]] = {}
+    for arm in arms.arms:
+        if arm.name not in arms.controls:
+            continue
+        mix, control = arm.recipe.mix, arms.controls[arm.name]
+        meaning = _meaning(mix, control.recipe.mix)
+        if meaning and mix.model != "all" and arm.recipe.crawl is None:
+            rest = frozenset(each for each in arm.settings.items() if each[0] not in _WITHIN)
+            alike.setdefault((meaning, control.name, rest), []).append(arm)
+    for (meaning, control_name, _), members in alike.items():
+        mixed = [arm for arm in members if arm.recipe.mix.human_tokens]
+        for human in dict.fromkeys(arm.recipe.mix.human for arm in mixed):
+            # An arm without human text stands at the end of either kind's shares.
+            own = [a for a in members if a not in mixed or a.recipe.mix.human == human]
+            shares = {arm.name: arm.recipe.mix.model_share for arm in own}
+            if len(set(shares.values())) == len(shares) > 1:
+                ascending = dict(sorted(shares.items(), key=lambda each: each[1]))
+                yield DoseSeries(_in_common(list(shares)), meaning, control_name, ascending), human
+
+
+def _human(arms: Arms, family: DoseSeries) -> str:
+    """Whether the human text of a family's control is fixed or fresh."""
+    return arms.controls[next(iter(family.shares))].recipe.mix.human
+
+
+def thresholds(paired: Sequence[Paired], among: Sequence[DoseSeries], last: int) -> list[Threshold]:
+    """The critical share of every metric in every family, as far as there are numbers."""
+    each = (_threshold(metric, family, last) for metric in paired for family in among)
+    return [found for found in each if found is not None]
+
+
+def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | None:
+    """None where fewer than two shares have numbers of a common seed."""
+    columns = {arm: finite(paired.differences[arm], last) for arm in family.shares}
+    there = [arm for arm, column in columns.items() if len(column)]
+    seeds = sorted(set.intersection(*(set(columns[arm].index) for arm in there))) if there else []
+    if len(there) < 2 or not seeds:
+        return None
+    values = np.column_stack([columns[arm].loc[seeds].to_numpy() for arm in there])
+    shares = [family.shares[arm] for arm in there]
+    tolerance = paired.tolerance(there[0], seeds, last)  # the control is the same in a family
+    plain = [inference.paired_difference(column, np.zeros(len(seeds))) for column in values.T]
+    adjusted = inference.adjust([each.p for each in plain])
+    return Threshold(
+        key=paired.key,
+        family=family.name,
+        meaning=family.meaning,
+        control=family.control,
+        shares=tuple(shares),
+        differences=tuple(
+            each._replace(p=float(p)) for each, p in zip(plain, adjusted, strict=True)
+        ),
+        tolerance=tolerance,
+        found=critical_share(shares, values, bounds(paired.key.metric, tolerance)),
+    )
+
+
+def _meaning(mix: MixSettings, human: MixSettings) -> Meaning | None:
+    if human.model_tokens or not mix.model_tokens:
+        return None
+    if mix.human_tokens + mix.model_tokens == human.human_tokens:
+        return "replaced"
+    return "added" if mix.human_tokens == human.human_tokens else None
+
+
+def _in_common(names: Sequence[str]) -> str:
+    """What the names of a family's arms begin with, in whole words.
+
+    >>> _in_common(["voted share=0.1", "voted share=0.9"]), _in_common(["share=0.1", "share=0.9"])
+    ('voted', '')
+    """
+    words = zip(*(name.split() for name in names), strict=False)
+    return " ".join(each[0] for each in takewhile(lambda e: len(set(e)) == 1, words)).rstrip(",")

@@ -1,0 +1,1 @@
+"""A transformers causal LM with a LoRA adapter or full fine-tuning: the model for text."""

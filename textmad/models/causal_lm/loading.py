@@ -1,0 +1,128 @@
+"""The base model opened: its weights as a frozen network, and its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from textmad.errors import ModelError
+from textmad.models.base_files import base_digest, check_base, whole_base
+from textmad.models.causal_lm.runtime import fuse
+from textmad.models.distributed import parallel, processes
+from textmad.recipe import ModelSettings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
+
+class Base(NamedTuple):
+    """A base model, opened: shared by every model that is fitted on it and never changed."""
+
+    network: PreTrainedModel  # frozen, in eval mode
+    tokenizer: Tokenizer  # adds nothing, and takes "</s>" in a text for ordinary characters
+    start: int  # the id before every document
+    end: int  # the id after every finished document
+    context: int
+    digest: str  # of the files it was opened from
+
+
+def open_base(settings: ModelSettings) -> Base:
+    """The base with its tokenizer, frozen, on this process's device.
+
+    Raises:
+        ModelError: whatever `check_base` refuses, or weights or a tokenizer that cannot be read.
+    """
+    facts = check_base(settings)
+    folder = whole_base(settings)
+    tokenizer, start, end = _open_tokenizer(folder, settings.base)
+    network = open_network(folder, settings.dtype, settings.base)
+    _require_known_attention(network, settings.base)
+    return Base(network, tokenizer, start, end, facts.context, base_digest(folder))
+
+
+def _require_known_attention(network: PreTrainedModel, name: str) -> None:
+    """Refuse a network whose attention cannot be given a cache of fixed size from outside."""
+    if not network._supports_attention_backend:
+        raise ModelError(
+            f"model.base: {name}: {type(network).__name__} brings its own attention, for which "
+            "there is no static key-value cache; expected a model that takes transformers' "
+            "attention functions, as GPT-2 and Llama do"
+        )
+
+
+def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
+    """The weights in `folder` as a frozen causal language model on this process's device."""
+    parallel.check_launcher()
+    try:
+        with without_bars():
+            network, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),  # or the checkpoint's own would be taken
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # whatever a damaged file makes a parser raise
+        raise ModelError(
+            f"model.base: {name}: the weights in {folder} cannot be opened "
+            f"({type(error).__name__}: {error}); fetch or save them again"
+        ) from error
+    lacking = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
+    if lacking:  # transformers would fill them with random numbers
+        raise ModelError(
+            f"model.base: {name}: the weights in {folder} do not fit config.json: "
+            f"{len(lacking)} tensors are missing or of another shape, the first is {lacking[0]}"
+        )
+    network.requires_grad_(False)
+    fuse(network)
+    # Tensors mapped from a file lie at odd addresses, where matrix kernels round differently than
+    # at those torch chooses: the same weights would score 5e-7 apart, saved and not saved.
+    for parameter in network.parameters():
+        parameter.data = parameter.data.clone()
+    opened: PreTrainedModel = network.to(processes.device()).eval()
+    return opened
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No progress bars of transformers' own beside textmad's."""
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
+def _open_tokenizer(folder: Path, name: str) -> tuple[Tokenizer, int, int]:
+    """The tokenizer's backend with its start and end ids."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        backend: Tokenizer = tokenizer.backend_tokenizer
+    except Exception as error:  # whatever a damaged file makes a parser raise
+        raise ModelError(
+            f"model.base: {name}: the tokenizer in {folder} cannot be opened "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"model.base: {name}: the tokenizer has no eos_token, so no document could end"
+        )
+    backend.no_padding()
+    backend.no_truncation()
+    backend.encode_special_tokens = True
+    bos = tokenizer.bos_token_id
+    end = int(tokenizer.eos_token_id)
+    return backend, end if bos is None else int(bos), end

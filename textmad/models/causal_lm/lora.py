@@ -1,0 +1,158 @@
+"""The low-rank adapter: attached by peft, seeded, checked, merged in float32, saved.
+
+Every network here shares the tensors of the pristine base, so the base is in memory once and
+nothing that happens to an adapter can change it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import peft
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers.pytorch_utils import Conv1D
+
+from textmad.errors import ModelError
+from textmad.models.distributed.parallel import whole
+from textmad.recipe import LoraSettings
+from textmad.seeds import torch_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+Adapter = Mapping[str, torch.Tensor]
+
+
+def adapted_modules(network: torch.nn.Module, lora: LoraSettings) -> list[str]:
+    """The full names of the modules that `lora.targets` adapts.
+
+    Raises:
+        ModelError: a target matches no module; peft would pass over it without a word.
+    """
+    names = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D)
+    ]
+    for target in lora.targets:
+        if not any(_matches(name, target) for name in names):
+            known = sorted({name.rpartition(".")[2] for name in names})
+            raise ModelError(
+                f"model.lora.targets: {target}: the model has no such linear module; "
+                f"it has {', '.join(known)}"
+            )
+    return [name for name in names if any(_matches(name, target) for target in lora.targets)]
+
+
+def attach(
+    network: PreTrainedModel, lora: LoraSettings, *, seed: int, adapter: Adapter | None = None
+) -> peft.PeftModel:
+    """A trainable network over the base's own tensors: a fresh adapter, or `adapter` again.
+
+    peft's A matrices are random; they depend on `seed` alone.
+    """
+    expected = adapted_modules(network, lora)
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        torch.manual_seed(torch_seed(seed, "lora", "initial"))
+        warnings.filterwarnings("ignore", message=".*fan_in_fan_out")  # peft sets it a layer
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft's own
+        adapted = peft.get_peft_model(sharing(network), _config(lora))
+    layers = [m for m in adapted.modules() if isinstance(m, peft.tuners.lora.LoraLayer)]
+    assert len(layers) == len(expected), (len(layers), expected)
+    if adapter is not None:
+        _set(adapted, adapter)
+    return adapted
+
+
+def adapter_of(adapted: peft.PeftModel) -> dict[str, torch.Tensor]:
+    """A copy of the adapter's tensors, under peft's names, whole where they lay in shards."""
+    state = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    return {name: whole(tensor).detach().float().cpu().clone() for name, tensor in state.items()}
+
+
+def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> PreTrainedModel:
+    """The network with the adapter's product added to its weights, in float32.
+
+    Below float32 the sum would round much of the update away. Only weights that differ from the
+    base's take memory, as long as the base is float32 itself.
+    """
+    whole = network.dtype == torch.float32
+    merged = sharing(network) if whole else copy.deepcopy(network).float()
+    for name in adapted_modules(merged, lora):
+        module = merged.get_submodule(name)
+        module.weight = torch.nn.Parameter(module.weight.detach().clone(), requires_grad=False)
+    adapted = attach(merged, lora, seed=0, adapter=adapter)
+    result: PreTrainedModel = adapted.merge_and_unload()
+    return result.requires_grad_(False).eval()
+
+
+def save(adapter: Adapter, lora: LoraSettings, base: str, folder: Path) -> None:
+    """Write the adapter as peft does, in bytes that depend on its values alone."""
+    config = _config(lora).to_dict()
+    config |= {"target_modules": sorted(lora.targets), "base_model_name_or_path": base}
+    config |= {"inference_mode": True}
+    plain = {
+        key: sorted(value) if isinstance(value, set) else value for key, value in config.items()
+    }
+    text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+    tensors = {name: adapter[name].contiguous() for name in sorted(adapter)}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def load(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
+    """Read an adapter that `save` wrote under the same settings.
+
+    Raises:
+        ModelError: not there, damaged, or of another rank, scale or place.
+    """
+    try:
+        saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"{folder}: no adapter can be read there: {error}") from error
+    expected = {"r": lora.rank, "lora_alpha": lora.alpha, "target_modules": sorted(lora.targets)}
+    for key, value in expected.items():
+        if saved.get(key) != value:
+            raise ModelError(
+                f"{folder / CONFIG}: the adapter has {key} {saved.get(key)}, the recipe {value}"
+            )
+    return tensors
+
+
+def _matches(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _config(lora: LoraSettings) -> peft.LoraConfig:
+    return peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        bias="none",
+    )
+
+
+def sharing(network: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the module tree over the very same tensors."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, memo={id(tensor): tensor for tensor in tensors})
+
+
+def _set(adapted: peft.PeftModel, adapter: Adapter) -> None:
+    expected = {name: tensor.shape for name, tensor in adapter_of(adapted).items()}
+    given = {name: tensor.shape for name, tensor in adapter.items()}
+    if expected != given:
+        differing = sorted(expected.items() ^ given.items())[0][0]
+        raise ModelError(f"the saved adapter does not fit the base model: {differing} differs")
+    peft.set_peft_model_state_dict(adapted, dict(adapter))

@@ -1,0 +1,341 @@
+"""The language model for text: a transformers causal LM, and a LoRA adapter or full fine-tuning."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from textmad.errors import ModelError
+from textmad.models.causal_lm import lora
+from textmad.models.causal_lm.loading import Base, open_base, open_network, without_bars
+from textmad.models.causal_lm.sampling_network import for_sampling
+from textmad.models.causal_lm.scoring import (
+    Row,
+    cross_entropy,
+    mean_states,
+    score,
+    token_moments,
+    windows,
+)
+from textmad.models.causal_lm.weight_changes import weight_changes
+from textmad.models.distributed import processes
+from textmad.models.protocol import (
+    Advance,
+    FitResult,
+    Sample,
+    TokenMoments,
+    TokenScores,
+    WeightChange,
+    no_advance,
+)
+from textmad.models.sampling.decoding import sample_documents
+from textmad.models.sampling.slots import Draft
+from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+    from textmad.models.causal_lm.batches import Example
+
+_log = logging.getLogger(__name__)
+
+
+class CausalLM:
+    """A base, or a base with what one `fit` after another has taught it.
+
+    The base is opened once and shared; a model holds only its own adapter, or with
+    `lora: null` its own weights (kept and trained in float32).
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        settings: ModelSettings,
+        *,
+        adapter: lora.Adapter | None = None,
+        network: PreTrainedModel | None = None,
+    ) -> None:
+        self.name = Path(settings.base).name
+        self.context = base.context
+        self.vocabulary_size = int(base.network.config.vocab_size)
+        self.digest = base.digest
+        self.settings = settings
+        self._base, self._adapter, self._trained = base, adapter, network
+
+    @classmethod
+    def open(cls, settings: ModelSettings) -> CausalLM:
+        """The base of a recipe.
+
+        Raises:
+            ModelError: the base is missing, unsafe or damaged, or a LoRA target matches nothing.
+        """
+        model = cls(open_base(settings), settings)
+        _log.info("%s: %d modules adapted by LoRA", model.name, model.num_adapted_modules)
+        return model
+
+    @property
+    def num_adapted_modules(self) -> int:
+        """How many modules carry an adapter; 0 under full fine-tuning."""
+        if self.settings.lora is None:
+            return 0
+        return len(lora.adapted_modules(self._base.network, self.settings.lora))
+
+    @property
+    def _latest(self) -> PreTrainedModel:
+        """All weights, short of the adapter."""
+        return self._base.network if self._trained is None else self._trained
+
+    # --- learning ---------------------------------------------------------------------------
+
+    def fit(
+        self, corpus: Dataset, train: TrainSettings, *, seed: int, advance: Advance = no_advance
+    ) -> FitResult:
+        """Learn from `corpus` (columns text, prompt, finished), beginning where this model stands.
+
+        A base gets a fresh adapter, a fitted model goes on with its own. A prompt is read and not
+        learned; a text cut short teaches no end token; a text longer than the context is
+        learned in windows, each token once.
+        """
+        from textmad.models.causal_lm.training import train as train_in_place
+        from textmad.models.distributed import parallel
+
+        learn = partial(
+            train_in_place,
+            examples=self._examples(corpus),
+            settings=train,
+            seed=seed,
+            bfloat16=self.settings.dtype == "bfloat16",
+            advance=advance,
+        )
+        with parallel.room_beside(self._latest) as start:
+            if self.settings.lora is None:
+                network = copy.deepcopy(start).float().requires_grad_(True)
+                curve = learn(network)
+                whole = parallel.gathered(network, start).requires_grad_(False).eval()
+                fitted = CausalLM(self._base, self.settings, network=whole.to(processes.device()))
+                return FitResult(fitted, curve)
+            # The base shares its tensors with an adapted network, but not with one in shards.
+            own = copy.deepcopy(start) if parallel.sharded() else start
+            adapted = lora.attach(own, self.settings.lora, seed=seed, adapter=self._adapter)
+            curve = learn(adapted)
+            adapter = lora.adapter_of(adapted)
+            return FitResult(CausalLM(self._base, self.settings, adapter=adapter), curve)
+
+    def _examples(self, corpus: Dataset) -> list[Example]:
+        from textmad.models.causal_lm.batches import IGNORED, Example
+
+        rows = self._rows(corpus["text"], corpus["prompt"])
+        examples = []
+        for row, finished in zip(rows, corpus["finished"], strict=True):
+            learned = row if finished else row._replace(ids=row.ids[:-1])
+            for window in windows(learned, self.context):
+                labels = window.ids[1:].astype(np.int64)
+                labels[: window.first - 1] = IGNORED
+                examples.append(Example(window.ids[:-1].astype(np.int64), labels))
+        return examples
+
+    def fit_classifier(
+        self,
+        texts: Sequence[str],
+        accepted: Sequence[bool],
+        *,
+        epochs: float,
+        learning_rate: float,
+        seed: int,
+    ) -> Callable[[Sequence[str]], np.ndarray]:
+        """Learn to tell accepted texts from rejected ones; from texts to their probability.
+
+        A fresh adapter of the shape of `model.lora` and a linear head on the base, whatever this
+        model has learned since. Nothing of it outlives what is returned.
+
+        Raises:
+            ModelError: the run trains all weights, so that no adapter's shape is known.
+        """
+        from textmad.models.causal_lm.classifier import fit_classifier
+
+        if self.settings.lora is None:
+            raise ModelError(
+                "model.lora: null: a classifier is a low-rank adapter of that shape; set it, or "
+                "use the discriminator's backend: features"
+            )
+        classifier = fit_classifier(
+            self._base.network,
+            self.settings.lora,
+            self._rows(texts, None),
+            accepted,
+            context=self.context,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            seed=seed,
+            bfloat16=self.settings.dtype == "bfloat16",
+        )
+        return lambda others: classifier.probabilities(self._rows(others, None))
+
+    # --- on disk ----------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter in peft's format, or after full fine-tuning the whole model.
+
+        Raises:
+            ModelError: this is the base, which has nothing to save.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._adapter is not None and self.settings.lora is not None:
+            lora.save(self._adapter, self.settings.lora, self.settings.base, folder)
+        elif self._trained is not None:
+            with without_bars():
+                self._trained.save_pretrained(folder)
+        else:
+            raise ModelError(f"{self.name}: the base model has learned nothing to be saved")
+
+    def load(self, folder: Path) -> CausalLM:
+        """The model that one fitted on this base saved in `folder`.
+
+        Raises:
+            ModelError: nothing is there, or it belongs to other settings.
+        """
+        if self.settings.lora is None:
+            network = open_network(folder, "float32", self.name)
+            return CausalLM(self._base, self.settings, network=network)
+        adapter = lora.load(folder, self.settings.lora)
+        return CausalLM(self._base, self.settings, adapter=adapter)
+
+    # --- text and numbers -------------------------------------------------------------------
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Target ids of each text (int32), end token last.
+
+        No other special token is ever added, and characters that spell one ("</s>") are encoded as
+        the characters they are.
+        """
+        ends = np.array([self._base.end], np.int32)
+        return [np.concatenate([ids, ends]) for ids in self._pieces(texts)]
+
+    def beginning(self, text: str, num_tokens: int) -> str:
+        """The first `num_tokens` tokens of a text, as text: a prompt.
+
+        Fewer where the cut would fall inside a character.
+        """
+        ids = self._pieces([text])[0][:num_tokens].tolist()
+        while ids and not text.startswith(self._base.tokenizer.decode(ids)):
+            ids.pop()
+        begun: str = self._base.tokenizer.decode(ids)
+        return begun
+
+    def _pieces(self, texts: Sequence[str]) -> list[np.ndarray]:
+        encodings = self._base.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+
+    def _rows(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[Row]:
+        """Start token, prompt, text, end token; text and prompt are encoded apart."""
+        targets = self.encode(texts)
+        before = self._pieces(prompts if prompts is not None else [""] * len(targets))
+        start = np.array([self._base.start], np.int32)
+        return [
+            Row(np.concatenate([start, prompt, target]), first=1 + len(prompt))
+            for prompt, target in zip(before, targets, strict=True)
+        ]
+
+    # --- scoring ----------------------------------------------------------------------------
+
+    @cached_property
+    def _network(self) -> PreTrainedModel:
+        """What scores: the base itself, the fine-tuned copy, or the merged weights."""
+        if self._adapter is not None and self.settings.lora is not None:
+            return lora.merge(self._base.network, self.settings.lora, self._adapter)
+        return self._latest
+
+    def token_nll(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
+        """Nats per target token (float64), end token last; a prompt is context and not scored."""
+        return self.token_scores(texts, prompts).nll
+
+    def token_scores(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> TokenScores:
+        """The same, with whether each token was the most likely one."""
+        return score(self._network, self._rows(texts, prompts), self.context)
+
+    def token_moments(self, texts: Sequence[str]) -> TokenMoments:
+        """Nats per target token beside their exact mean and variance before it was seen."""
+        return token_moments(self._network, self._rows(texts), self.context)
+
+    def cross_entropy(self, texts: Sequence[str], observer: CausalLM) -> list[np.ndarray]:
+        """Mean nats under this model of what `observer` would draw at each target token."""
+        rows = self._rows(texts)
+        return cross_entropy(self._network, observer._network, rows, self.context)
+
+    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The mean of the last hidden states at each text's tokens, `(hidden size,)` float64."""
+        return mean_states(self._network, self._rows(texts), self.context)
+
+    def weight_changes(self) -> list[WeightChange]:
+        """How far what was learned has moved the weights, module by module; none for the base."""
+        if self._network is self._base.network:
+            return []
+        return weight_changes(self._base.network, self._network)
+
+    # --- sampling ---------------------------------------------------------------------------
+
+    @cached_property
+    def _sampling_network(self) -> PreTrainedModel:
+        return for_sampling(self._network)
+
+    def sample(
+        self,
+        settings: SampleSettings,
+        *,
+        num_tokens: int,
+        stream: Callable[[int], np.random.Generator],
+        prompt: Callable[[int], str] | None = None,
+        advance: Advance = no_advance,
+    ) -> list[Sample]:
+        """Documents 0, 1, 2, ...: the shortest prefix with at least `num_tokens` tokens.
+
+        All processes of a run have to call it together, and all get the whole list.
+
+        Raises:
+            ModelError: a prompt and `max_new_tokens` do not fit the model's positions.
+        """
+
+        def prompt_ids(index: int) -> np.ndarray:
+            ids = self._pieces([prompt(index) if prompt is not None else ""])[0]
+            return np.array([self._base.start, *ids], np.int64)
+
+        return sample_documents(
+            self._sampling_network,
+            settings,
+            num_tokens=num_tokens,
+            stream=stream,
+            prompt_ids=prompt_ids,
+            end=self._base.end,
+            context=self.context,
+            read=self._read,
+            advance=advance,
+        )
+
+    def _read(self, drafts: Sequence[Draft]) -> list[Sample]:
+        """Ids back to text, and the text's tokens as it will be read again.
+
+        Special tokens drawn inside a text (start, unknown, padding) stand for no characters and
+        leave none. The continuation is what follows the prompt in the whole document's text, so
+        `prompt + text` reads as the model wrote it.
+        """
+        tokenizer = self._base.tokenizer
+        heads = [draft.prompt.tolist() for draft in drafts]
+        wholes = [[*head, *draft.ids.tolist()] for head, draft in zip(heads, drafts, strict=True)]
+        begun = tokenizer.decode_batch(heads, skip_special_tokens=True)
+        written = tokenizer.decode_batch(wholes, skip_special_tokens=True)
+        texts = [whole[len(head) :] for head, whole in zip(begun, written, strict=True)]
+        return [
+            Sample(text, draft.finished, len(ids) + draft.finished)
+            for text, draft, ids in zip(texts, drafts, self._pieces(texts), strict=True)
+        ]

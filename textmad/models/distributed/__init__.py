@@ -1,0 +1,1 @@
+"""Several processes of one run: who computes what, and how values meet."""

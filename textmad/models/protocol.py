@@ -1,0 +1,177 @@
+"""Language models: what the loop asks of one, and how the base is opened.
+
+`CausalLM` (transformers and peft) is the one for text; the toys in `TOY_MODELS` are those whose
+collapse has a closed form. Anything else with these methods goes through the same loop: name its
+factory in the recipe as `base: module:name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from textmad.errors import CurationError
+from textmad.recipe import SampleSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Advance = Callable[[int], None]
+"""Told the number of tokens just done, for the progress display."""
+
+
+def no_advance(num_tokens: int) -> None:
+    """Tell nobody."""
+
+
+class Sample(NamedTuple):
+    """One document a model wrote."""
+
+    text: str
+    finished: bool  # False: cut at max_new_tokens
+    tokens: int  # target tokens of the text as it will be read again, end token if finished
+
+
+class TokenScores(NamedTuple):
+    """What a model gives each target token of each text, end token last."""
+
+    nll: list[np.ndarray]  # float64, nats
+    correct: list[np.ndarray]  # bool: the token was the most likely one
+
+
+class TokenMoments(NamedTuple):
+    """What a model expects of each target token of each text, end token last; float64.
+
+    With p the model's distribution of the token, given what stands before it, the mean and
+    variance of -log p(v) over v drawn from p.
+    """
+
+    nll: list[np.ndarray]  # of the token that stands there, nats
+    entropy: list[np.ndarray]  # expected, nats
+    variance: list[np.ndarray]  # nats squared
+
+
+class WeightChange(NamedTuple):
+    """How far learning has moved one weight of the base, in Frobenius norms."""
+
+    name: str
+    update: float  # of the weight less the base's
+    base: float  # of the base's
+    num: int  # numbers in it
+
+
+class FitResult(NamedTuple):
+    """A model that has learned, and how it went."""
+
+    model: LanguageModel
+    curve: list[dict[str, float]]  # a row an optimizer step: step, tokens, loss, ...
+
+
+class LanguageModel(Protocol):
+    """What the loop asks of a model, base or fitted."""
+
+    name: str
+    context: int  # positions: start token, prompt and text together
+    vocabulary_size: int  # ids of tokens are below it
+    digest: str  # of what the base consists of: weights, tokenizer
+
+    def fit(
+        self, corpus: Dataset, train: TrainSettings, *, seed: int, advance: Advance = no_advance
+    ) -> FitResult:
+        """Learn from `corpus`; the receiver stays as it is."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs, safetensors and JSON only."""
+        ...
+
+    def load(self, folder: Path) -> LanguageModel:
+        """Open what a fitted model of the same base saved."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Target token ids of each text, end token last, aligned with `token_nll`."""
+        ...
+
+    def beginning(self, text: str, num_tokens: int) -> str:
+        """The first `num_tokens` tokens of a text, as text: a prompt."""
+        ...
+
+    def sample(
+        self,
+        settings: SampleSettings,
+        *,
+        num_tokens: int,
+        stream: Callable[[int], np.random.Generator],
+        prompt: Callable[[int], str] | None = None,
+        advance: Advance = no_advance,
+    ) -> list[Sample]:
+        """Documents 0, 1, 2, ...: the shortest prefix with at least `num_tokens` tokens.
+
+        Document i is drawn from `stream(i)` and begins with `prompt(i)`.
+        """
+        ...
+
+    def token_nll(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
+        """Nats per target token; a prompt is context and not scored."""
+        ...
+
+    def token_scores(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> TokenScores:
+        """The same, with whether each token was the most likely one."""
+        ...
+
+
+@runtime_checkable
+class SupportsTokenMoments(Protocol):
+    """What a model may have beside: some detectors ask for what it expects of a text's tokens."""
+
+    def token_moments(self, texts: Sequence[str]) -> TokenMoments:
+        """Exact, over all tokens of the vocabulary."""
+        ...
+
+    def cross_entropy(self, texts: Sequence[str], observer: Any) -> list[np.ndarray]:
+        """Mean nats under this model of what `observer` would draw at each target token.
+
+        -sum_v p_observer(v) log p(v), float64; `observer` is a model of the same tokenizer.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsEmbedding(Protocol):
+    """What a model may have beside: some evaluators ask where in its space a text lies."""
+
+    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """A vector for each text, all of one length."""
+        ...
+
+
+@runtime_checkable
+class SupportsWeightChanges(Protocol):
+    """What a fitted model may have beside: one evaluator asks how far learning has moved it."""
+
+    def weight_changes(self) -> list[WeightChange]:
+        """Of every weight that differs from the base's."""
+        ...
+
+
+def expecting(model: LanguageModel) -> SupportsTokenMoments:
+    """The model itself, if it tells its expectations.
+
+    Raises:
+        CurationError: it does not.
+    """
+    if not isinstance(model, SupportsTokenMoments):
+        raise CurationError(
+            f"the model {model.name} has no token_moments(texts) and cross_entropy(texts, "
+            "observer), which this filter asks for; add them to the model "
+            "(textmad.models.SupportsTokenMoments), or choose a filter that does without"
+        )
+    return model

@@ -1,0 +1,1 @@
+"""Toy distributions whose collapse has a closed form; they go through the same loop."""

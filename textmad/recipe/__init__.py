@@ -1,0 +1,43 @@
+"""The recipe: the frozen, complete description of a run."""
+
+from textmad.recipe.settings import (
+    Columns,
+    CorpusSettings,
+    Count,
+    CrawlSettings,
+    LoraSettings,
+    MixSettings,
+    ModelSettings,
+    Number,
+    Positive,
+    Recipe,
+    SampleSettings,
+    Settings,
+    TrainSettings,
+    WatermarkSettings,
+    Whole,
+    load_recipe,
+    parse_recipe,
+    stored_recipe,
+)
+
+__all__ = [
+    "Columns",
+    "CorpusSettings",
+    "Count",
+    "CrawlSettings",
+    "LoraSettings",
+    "MixSettings",
+    "ModelSettings",
+    "Number",
+    "Positive",
+    "Recipe",
+    "SampleSettings",
+    "Settings",
+    "TrainSettings",
+    "WatermarkSettings",
+    "Whole",
+    "load_recipe",
+    "parse_recipe",
+    "stored_recipe",
+]

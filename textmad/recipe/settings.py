@@ -1,0 +1,409 @@
+"""The recipe: every setting of textmad, its default and its bounds, in one file. No torch.
+
+A recipe is YAML outside and the frozen `Recipe` inside. `load_recipe` reports *all* faults at
+once, each with its path, before anything expensive is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from textmad.errors import RecipeError
+from textmad.recipe.components import Component, Kind, read_component, whole
+from textmad.recipe.validation_errors import fault_lines, shown
+from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
+from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(whole)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Positive = Annotated[Number, Field(gt=0)]
+Count = Annotated[Whole, Field(ge=0)]
+AtLeastOne = Annotated[Whole, Field(ge=1)]
+
+
+# Bases without a network, and what has an effect on them of the groups that are about networks.
+_DRAWN = {"oversample", "min_tokens", "max_new_tokens", "temperature"}
+TOYS: dict[str, dict[str, set[str]]] = {
+    "categorical": {"model": {"base", "categories", "smoothing"}, "train": set(), "sample": _DRAWN},
+    "gaussian": {"model": {"base"}, "train": set(), "sample": _DRAWN},
+}
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that refuses unknown keys and silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def _refuse_change(self, setting: str, while_: str) -> None:
+        """Refuse a setting that has no effect, unless it is left at (or set to) its default."""
+        value, default = getattr(self, setting), type(self).model_fields[setting].default
+        if value != default:
+            raise ValueError(f"{setting}: {value}: has no effect {while_}, or delete it")
+
+
+class Columns(Settings):
+    """Which columns (JSON keys) of the source hold what; only `text` has to exist."""
+
+    text: str = "text"
+    votes: str | None = None
+    community: str | None = None
+    time: str | None = None
+    conversation: str | None = None
+
+
+class CorpusSettings(Settings):
+    """Where the human text comes from, how it is cleaned, and what is held out."""
+
+    source: str = "chitchat"  # built-in name, file, folder with save_to_disk, or dataset name
+    format: Literal["auto", "jsonl", "csv", "parquet", "text", "dataset", "reddit"] = "auto"
+    config: str | None = None  # configuration of a Hub dataset that has several
+    split: str = "train"  # of a `datasets` source
+    columns: Columns = Columns()
+    min_words: AtLeastOne = 8
+    max_words: AtLeastOne = 120
+    max_documents: AtLeastOne | None = None  # the first so many clean ones
+    max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is refused
+    held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
+    near_duplicate: Annotated[Number, Field(gt=0, le=1)] = 0.8  # Jaccard; across the split
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.max_words < self.min_words:
+            raise ValueError(
+                f"max_words: {self.max_words}: expected at least min_words, {self.min_words}"
+            )
+        return self
+
+
+class LoraSettings(Settings):
+    """A low-rank adapter (Hu et al., 2106.09685) on the named modules."""
+
+    rank: AtLeastOne = 16
+    alpha: Positive = 32.0
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    targets: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (
+        "c_attn",
+        "c_fc",
+        "c_proj",
+    )
+
+
+class ModelSettings(Settings):
+    """The causal language model and what of it is trained."""
+
+    base: str = "tiny-gpt2"  # built-in name, folder, Hub id, or module:name of your own model
+    revision: str | None = None  # of a Hub id
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    start_from: Literal["base", "previous"] = "base"
+    lora: LoraSettings | None = LoraSettings()  # null: full fine-tuning
+    categories: AtLeastOne = 1000  # of base: categorical, whose words are w0 to w999
+    smoothing: Annotated[Number, Field(ge=0)] = 0.0  # of the same: added to every word's count
+
+    @model_validator(mode="after")
+    def _of_categorical(self) -> Self:
+        if self.base != "categorical":
+            for setting in ("categories", "smoothing"):
+                self._refuse_change(setting, f"while base is {self.base}; set base: categorical")
+        return self
+
+
+class TrainSettings(Settings):
+    """One generation's training: AdamW, linear warm-up, then decay."""
+
+    epochs: Positive = 1.0
+    batch_tokens: AtLeastOne = 2048  # target tokens of an optimizer step, all processes together
+    micro_batch_tokens: AtLeastOne = 8192  # padded tokens of one forward pass: bounds the memory
+    learning_rate: Positive = 1.0e-3
+    warmup: Share = 0.1  # share of the steps
+    decay: Literal["linear", "cosine", "none"] = "linear"
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
+    max_grad_norm: Positive = 1.0
+    gradient_checkpointing: bool = False  # less memory, a third more work; the same result
+
+
+class MixSettings(Settings):
+    """How human and kept model documents become a generation's training set, in tokens."""
+
+    human_tokens: Count = 0
+    model_tokens: Count = 25_000
+    human: Literal["fixed", "fresh"] = "fixed"
+    model: Literal["latest", "pool", "all"] = "latest"
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.human_tokens + self.model_tokens == 0:
+            raise ValueError("human_tokens and model_tokens are both 0: nothing to train on")
+        for side in ("human", "model"):
+            if getattr(self, f"{side}_tokens") == 0:
+                self._refuse_change(side, f"while {side}_tokens is 0; raise {side}_tokens")
+        return self
+
+    @property
+    def model_share(self) -> float:
+        """The share of a generation's training tokens that a model wrote."""
+        return self.model_tokens / (self.human_tokens + self.model_tokens)
+
+
+class WatermarkSettings(Settings):
+    """A mark in drawn text that its key finds again, as transformers makes it."""
+
+    kind: Literal["green_list", "synthid"] = "green_list"
+    key: Annotated[Whole, Field(ge=1, le=LARGEST_KEY)] = 15_485_863  # transformers' own
+    bias: Positive = 2.5  # of a green token's logit
+    green_share: Annotated[Number, Field(gt=0, lt=1)] = 0.25  # of the vocabulary
+    depth: Annotated[Whole, Field(ge=1, le=MOST_LAYERS)] = 30  # layers of SynthID's tournament
+    context: AtLeastOne = 4  # tokens that SynthID's g-values depend on
+    share: Share = 1.0  # of the documents that carry it
+
+    @model_validator(mode="after")
+    def _kind(self) -> Self:
+        for setting, kind in SETTINGS.items():
+            if kind != self.kind:
+                self._refuse_change(setting, f"while kind is {self.kind}; set kind: {kind}")
+        return self
+
+
+class SampleSettings(Settings):
+    """How candidates are drawn. Nothing is left to a library's default."""
+
+    oversample: Annotated[Number, Field(ge=1)] = 1.0  # tokens drawn for each model token needed
+    min_tokens: AtLeastOne = 20_000  # drawn at least: what the evaluators compare
+    max_new_tokens: AtLeastOne = 128
+    temperature: Positive = 1.0
+    top_k: Count = 0  # 0: off
+    top_p: Annotated[Number, Field(gt=0, le=1)] = 1.0  # 1: off
+    min_p: Annotated[Number, Field(ge=0, lt=1)] = 0.0  # 0: off
+    repetition_penalty: Positive = 1.0  # 1: off
+    prompt: Literal["none", "human"] = "none"
+    prompt_tokens: AtLeastOne = 8  # of a human document's beginning
+    slots: AtLeastOne = 256  # documents drawn side by side: speed and memory, not the text
+    watermark: WatermarkSettings | None = None  # null: none
+
+    @model_validator(mode="after")
+    def _prompt(self) -> Self:
+        if self.prompt == "none":
+            self._refuse_change("prompt_tokens", "while prompt is none; set prompt: human")
+        return self
+
+
+def _resolved(kind: Kind) -> AfterValidator:
+    def resolve(component: Component, info: ValidationInfo) -> Component:
+        if info.context is not None and info.context.stored:
+            return component
+        try:
+            return component.resolved(kind)
+        except RecipeError as error:
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(resolve)
+
+
+def _read(value: Any) -> Any:
+    try:
+        return read_component(value)
+    except RecipeError as error:
+        raise ValueError(str(error)) from None
+
+
+class _Origin(NamedTuple):
+    """Validation context: where a recipe comes from."""
+
+    where: str  # opens the error message
+    stored: bool  # textmad wrote it itself
+
+
+Filter = Annotated[Component, BeforeValidator(_read), _resolved("filter")]
+Evaluator = Annotated[Component, BeforeValidator(_read), _resolved("evaluator")]
+
+
+class CrawlSettings(Settings):
+    """How later generations' human text is found: a crawl that holds model text without a label."""
+
+    contamination: Annotated[Number, Field(ge=0, lt=1)] = 0.0  # model text, share of the tokens
+    oversample: Annotated[Number, Field(ge=1)] = 1.0  # tokens crawled for each one that is needed
+    guard: Annotated[tuple[Filter, ...], Field(strict=False)] = ()  # what they keep is learned
+
+    @model_validator(mode="after")
+    def _effect(self) -> Self:
+        if self.contamination == 0 and not self.guard:
+            raise ValueError(
+                "contamination: 0: has no effect without a guard; raise it, give a guard, or "
+                "delete crawl"
+            )
+        return self
+
+
+class Recipe(Settings):
+    """The frozen, complete description of a run; a bad setting is a `RecipeError`.
+
+    >>> Recipe().replace(generations=2, sample={"temperature": 0.9}).generations
+    2
+    """
+
+    seed: Count = 0
+    generations: Count = 5
+    corpus: CorpusSettings = CorpusSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    mix: MixSettings = MixSettings()
+    crawl: CrawlSettings | None = None  # null: human text is drawn from the corpus as it is
+    sample: SampleSettings = SampleSettings()
+    curate: Annotated[tuple[Filter, ...], Field(strict=False)] = ()
+    evaluate: Annotated[tuple[Evaluator, ...], Field(strict=False)] = Field(
+        default=("perplexity", "diversity", "rare_tokens"), validate_default=True
+    )
+
+    @model_validator(mode="after")
+    def _across_groups(self) -> Self:
+        if self.crawl is not None and self.mix.human_tokens == 0:
+            raise ValueError(
+                "crawl: has no effect while mix.human_tokens is 0; raise mix.human_tokens, or "
+                "delete it"
+            )
+        fed_back = self.mix.model_tokens or (self.crawl is not None and self.crawl.contamination)
+        if not fed_back and self.sample.oversample != 1:
+            raise ValueError(
+                f"sample.oversample: {self.sample.oversample:g}: has no effect while "
+                "mix.model_tokens is 0; raise mix.model_tokens, or delete it"
+            )
+        if self.model.base in TOYS:
+            self._refuse_settings_of_networks()
+        names = [component.name for component in self.evaluate]
+        for index, name in enumerate(names):
+            if name in names[:index]:  # its metrics could not be told apart
+                raise ValueError(f"evaluate.{index}: {name}: is given twice; delete one")
+        return self
+
+    def _refuse_settings_of_networks(self) -> None:
+        """Refuse what has no effect on a toy, unless it is left at (or set to) its default."""
+        faults = []
+        for group, settings in TOYS[self.model.base].items():
+            given = getattr(self, group)
+            for name, field in type(given).model_fields.items():
+                value = getattr(given, name)
+                if name in settings or value == field.default:
+                    continue
+                if (group, name, value) != ("model", "lora", None):
+                    plain = value.model_dump(mode="json") if isinstance(value, Settings) else value
+                    faults.append(
+                        f"{group}.{name}: {shown(plain)}: has no effect while model.base is "
+                        f"{self.model.base}; choose another base, or delete it"
+                    )
+        if faults:
+            raise ValueError("\n".join(faults))
+
+    @model_validator(mode="wrap")  # the last: it hears all the others
+    @classmethod
+    def _refused(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            faults = fault_lines(error, cls)
+        where = "Recipe()" if info.context is None else info.context.where
+        count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+        raise RecipeError("\n  ".join([f"{where}: {count}", *faults]))
+
+    @property
+    def is_human_only(self) -> bool:
+        """Whether it learns from human text alone, as the corpus has it."""
+        return self.mix.model_tokens == 0 and self.crawl is None
+
+    def crawls(self, generation: int) -> bool:
+        """Whether this generation's human text is crawled."""
+        return self.crawl is not None and generation > 0
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with `changes` (groups may be partial mappings), validated again.
+
+        Raises:
+            RecipeError: any setting is refused; the message names every fault with its path.
+        """
+        return parse_recipe(_merged(self.dump(explicit_only=True), changes), where="replace()")
+
+    def dump(self, explicit_only: bool = False) -> dict[str, Any]:
+        """Plain data as it stands in YAML; `explicit_only` leaves out untouched defaults."""
+        return self.model_dump(mode="json", exclude_unset=explicit_only)
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every default written out; `load_recipe` gives it back."""
+        return to_yaml(self.dump())
+
+    def filters(self) -> list[Any]:
+        """The filters, in order, ready to be called."""
+        return [component.build("filter") for component in self.curate]
+
+    def guards(self) -> list[Any]:
+        """The filters over crawled human text, in order, ready to be called."""
+        return [component.build("filter") for component in self.crawl.guard] if self.crawl else []
+
+    def evaluators(self) -> list[Any]:
+        """The evaluators, ready to be called."""
+        return [component.build("evaluator") for component in self.evaluate]
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe, with `overrides` by dotted path laid over it.
+
+    >>> load_recipe("recipes/quickstart/recipe.yaml", {"sample.oversample": 4})  # doctest: +SKIP
+
+    Raises:
+        RecipeError: not readable, not YAML, duplicate keys, or any setting is refused; the
+            message names every fault with its path.
+    """
+    data = read_settings(Path(path))
+    if "recipe" in data:
+        raise RecipeError(f"{path}: is a study, and no recipe: `textmad study` runs it")
+    for dotted, value in (overrides or {}).items():
+        lay_over(data, dotted, value)
+    return parse_recipe(data, where=str(path))
+
+
+def stored_recipe(path: str | Path) -> Recipe:
+    """Read a resolved recipe that textmad wrote, as it is.
+
+    The run's own filters and evaluators need not be there: a report can do without them.
+
+    Raises:
+        RecipeError: as `load_recipe`, but for filters and evaluators that cannot be found.
+    """
+    return parse_recipe(read_settings(Path(path)), where=str(path), stored=True)
+
+
+def parse_recipe(data: Mapping[str, Any], where: str, *, stored: bool = False) -> Recipe:
+    """Validate plain data; `where` opens the error message.
+
+    Raises:
+        RecipeError: any setting is refused; the message names every fault with its path.
+    """
+    return Recipe.model_validate(data, context=_Origin(where, stored))
+
+
+def _merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with `changes`; a mapping changes a group in part, anything else replaces."""
+    merged = dict(data)
+    for key, value in changes.items():
+        if isinstance(value, Settings):
+            merged[key] = value.model_dump(exclude_unset=True)
+        elif isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = _merged(below if isinstance(below, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged

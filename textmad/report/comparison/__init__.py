@@ -1,0 +1,1 @@
+"""The pages of `textmad compare`: words, tables and figures of an `analysis.Comparison`."""

@@ -1,0 +1,206 @@
+"""A comparison on paper: Markdown, CSV, Parquet, LaTeX, and one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from textmad.analysis.comparison import Comparison, alarm_frame, bin_frame, share_frame
+from textmad.report.comparison import plots
+from textmad.report.comparison.findings_plots import heat_maps, threshold_curves
+from textmad.report.comparison.findings_words import (
+    alarm_sentences,
+    alarm_table,
+    bin_sentences,
+    bin_table,
+    share_sentences,
+    share_table,
+)
+from textmad.report.comparison.texts import side_by_side
+from textmad.report.comparison.words import difference_table, generation_table, verdict_sentences
+from textmad.report.page import template
+from textmad.report.tables import Table, show, to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What LaTeX has no letter for in every font.
+_LATEX = {"−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
+          "–": "--", "<": "$<$", ">": "$>$"}  # fmt: skip
+_FORMS = ("csv", "parquet", "tex")
+_SEQUELS = {
+    "shares": "Critical share",
+    "alarms": "Early warning",
+    "bins": "Rare and common tokens",
+}
+
+
+class OptionalSection(NamedTuple):
+    """What is said only where there is something to say."""
+
+    name: str  # of its files, behind comparison-
+    heading: str
+    sentences: list[str]
+    table: Table
+    numbers: pd.DataFrame
+
+
+def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
+    """Write comparison.md and .html and the tables; equal comparisons give equal bytes.
+
+    The table of differences is comparison.csv, .parquet and .tex; comparison-generations.tex holds
+    the columns of it that tell of earlier generations. Where there are any, critical shares, alarms
+    and losses by frequency bin are comparison-shares, -alarms and -bins, each in the three forms.
+    What an earlier comparison left there of these files, and this one does not have, is removed.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    from textmad.store.commit import write_atomically, writing
+
+    folder = Path(folder)
+    contents = {
+        "comparison.md": to_page_markdown(comparison).encode(),
+        "comparison.html": to_html(comparison).encode(),
+        "comparison-generations.tex": _tex(generation_table(comparison)),
+        **_forms("comparison", comparison.table, difference_table(comparison)),
+    }
+    for sequel in _sequels(comparison):
+        contents |= _forms(f"comparison-{sequel.name}", sequel.numbers, sequel.table)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _SEQUELS:
+            for ending in _FORMS:
+                if f"comparison-{name}.{ending}" not in contents:
+                    (folder / f"comparison-{name}.{ending}").unlink(missing_ok=True)
+    for name, data in contents.items():
+        write_atomically(folder / name, data)
+    return [folder / name for name in contents]
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the tables and what they say to stdout."""
+    for table in (difference_table(comparison), generation_table(comparison)):
+        show(table)
+        print()
+    for sentence in verdict_sentences(comparison):
+        print(sentence)
+    for sequel in _sequels(comparison):
+        print()
+        show(sequel.table)
+        print()
+        for sentence in sequel.sentences:
+            print(sentence)
+
+
+def to_page_markdown(comparison: Comparison) -> str:
+    """Verdict, tables, and what the arms are."""
+    arms = "\n".join(f"- **{name}**: {what}" for name, what in described(comparison).items())
+    parts = [
+        f"# {title(comparison)}",
+        *verdict_sentences(comparison),
+        to_markdown(difference_table(comparison)),
+        to_markdown(generation_table(comparison)),
+        *(
+            part
+            for sequel in _sequels(comparison)
+            for part in (f"## {sequel.heading}", *sequel.sentences, to_markdown(sequel.table))
+        ),
+        f"## Arms\n\n{arms}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    r"""The table as a `tabular` with booktabs' rules; `\usepackage{booktabs}`.
+
+    >>> print(to_latex(Table(("metric", "gen 5"), (("share_%", "−1 ± 2"),), ())))
+    \begin{tabular}{ll}
+    \toprule
+    metric & gen 5 \\
+    \midrule
+    share\_\% & $-$1 $\pm$ 2 \\
+    \bottomrule
+    \end{tabular}
+    """
+    import pandas as pd
+
+    columns = "".join("l" if place < 3 else "r" for place in range(len(table.header)))
+    frame = pd.DataFrame(list(table.lines), columns=list(table.header))
+    text = frame.to_latex(index=False, escape=True, column_format=columns).rstrip("\n")
+    for letter, command in _LATEX.items():
+        text = text.replace(letter, command)
+    return text
+
+
+def to_html(comparison: Comparison) -> str:
+    """The page: one file that loads nothing."""
+    return template("comparison.html.j2").render(
+        title=title(comparison),
+        sentences=verdict_sentences(comparison),
+        figures=plots.curves(comparison),
+        forest=plots.forest(comparison),
+        tables=[difference_table(comparison), generation_table(comparison)],
+        sequels=_sequels(comparison),
+        share_figures=threshold_curves(comparison),
+        heat=heat_maps(comparison),
+        texts=side_by_side(comparison.runs, comparison.generation) if comparison.runs else None,
+        arms=described(comparison),
+    )
+
+
+def title(comparison: Comparison) -> str:
+    """Which arms against which control."""
+    others = [arm for arm in comparison.seeds if arm in comparison.controls]
+    named = ", ".join(others) if len(others) <= 3 else f"{len(others)} arms"
+    return f"{named} against {comparison.control}"
+
+
+def described(comparison: Comparison) -> dict[str, str]:
+    """Of each arm its seeds and the settings in which not all agree."""
+    found = {}
+    for name, seeds in comparison.seeds.items():
+        settings = ", ".join(f"{path} {v}" for path, v in comparison.settings[name].items())
+        several = "seeds" if len(seeds) > 1 else "seed"
+        found[name] = f"{several} {', '.join(map(str, seeds))}; {settings}"
+    return found
+
+
+def _sequels(comparison: Comparison) -> list[OptionalSection]:
+    said = {
+        "shares": (comparison.thresholds, share_sentences, share_table, share_frame),
+        "alarms": (comparison.warnings, alarm_sentences, alarm_table, alarm_frame),
+        "bins": (comparison.bins, bin_sentences, bin_table, bin_frame),
+    }
+    return [
+        OptionalSection(
+            name, _SEQUELS[name], say(comparison), tabulate(comparison), numbers(comparison)
+        )
+        for name, (found, say, tabulate, numbers) in said.items()
+        if found
+    ]
+
+
+def _forms(name: str, numbers: pd.DataFrame, table: Table) -> dict[str, bytes]:
+    """A table as files: all of its numbers, and its cells as they are printed."""
+    forms = {
+        "csv": numbers.to_csv(index=False, lineterminator="\n").encode(),
+        "parquet": parquet_bytes(numbers),
+        "tex": _tex(table),
+    }
+    return {f"{name}.{ending}": data for ending, data in forms.items()}
+
+
+def _tex(table: Table) -> bytes:
+    return (to_latex(table) + "\n").encode()
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """A table as the bytes of a Parquet file, without its index."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

@@ -1,0 +1,64 @@
+"""Compute runs of a study in a process of its own: `python -m textmad.studies.engines.worker`.
+
+Of the local pool, it reads jobs from stdin, a line of JSON each, and answers each with a line on
+stdout: `{}`, or the kind and the message of the error that the run ended in. As a Slurm task it is
+given the study's folder and the name of its one run, and its exit code is the error's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+
+from textmad.errors import TextmadError
+from textmad.progress import PlainProgress
+from textmad.studies.engines.local import Job, answer, compute, write_to_log
+from textmad.studies.engines.slurm import recorded_job
+
+
+def main(arguments: list[str]) -> None:
+    """One run, or one after another from stdin."""
+    if arguments:
+        sys.exit(_task(Path(arguments[0]), arguments[1]))
+    _answer_jobs()
+
+
+def _task(path: Path, name: str) -> int:
+    """Compute the run of this name; the exit code."""
+    try:
+        error = compute(recorded_job(path, name), PlainProgress())
+    except TextmadError as refused:
+        error = refused
+    if error is None:
+        return 0
+    print(f"textmad: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _answer_jobs() -> None:
+    """A worker's whole life, which ends with stdin."""
+    answer_to = os.dup(1)
+    jobs: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
+    while True:
+        job = Job(**json.loads(jobs.get()))
+        write_to_log(job)
+        ended = answer(compute(job, PlainProgress()))
+        os.write(answer_to, json.dumps(ended).encode() + b"\n")
+
+
+def _listen(jobs: SimpleQueue[bytes]) -> None:
+    """Leave at once when stdin ends: what is committed is whole, and all locks go with us."""
+    with os.fdopen(os.dup(0), "rb") as lines:  # not sys.stdin, which Python closes at its end
+        for line in lines:
+            jobs.put(line)
+    os._exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
