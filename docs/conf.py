@@ -46,6 +46,7 @@ nb_output_stderr = "remove"  # progress bars and a warning that there are no wid
 
 # The API reference.
 default_role = "code"
+napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
