@@ -85,8 +85,11 @@ def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
     if all(line.startswith("seeds:") for line in faults):
         faults += _compared_unequally(arms)
     if not faults and search is None:
-        arms = with_controls(arms, settings.controls)
-        faults = _same_folder(arms)
+        try:
+            arms = with_controls(arms, settings.controls)
+            faults = _same_folder(arms)
+        except RecipeError as error:
+            faults = [str(error)]
     if faults:
         raise refusal(where, faults)
     return Study(tuple(arms), settings.seeds, search)
