@@ -1,7 +1,6 @@
 """The site of the handbook: it builds without a warning and documents every public name."""
 
 import functools
-import itertools
 import re
 import subprocess
 import sys
@@ -9,19 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 import nbclient
-import pytest
-from markdown_it import MarkdownIt
 from myst_nb.core.read import read_myst_markdown_notebook
 from myst_parser.config.main import MdParserConfig
-from myst_parser.slugs import github_slugify, unique_slug
 
 import textmad as tm
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(
-    path for pattern in ("*.md", "docs/**/*.md", "recipes/**/*.md") for path in ROOT.glob(pattern)
-)
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path):
@@ -88,34 +81,6 @@ def test_the_reference_documents_nothing_that_is_not_public():
     public = list(public_objects().values())
     found = {name: functools.reduce(getattr, name.split("."), tm) for name in documented()}
     assert {name for name, each in found.items() if not any(each is p for p in public)} == set()
-
-
-# --- links ----------------------------------------------------------------------------------
-
-
-@functools.cache
-def anchors(page: Path) -> frozenset[str]:
-    """The anchors of a page's headings, as the site makes them."""
-    tokens = MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8"))
-    slugs: set[str] = set()
-    for opening, title in itertools.pairwise(tokens):
-        if opening.type == "heading_open":
-            parts = [
-                part.content for part in title.children if part.type in ("text", "code_inline")
-            ]
-            slugs.add(unique_slug(github_slugify("".join(parts)), slugs))
-    return frozenset(slugs)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_link_to_a_heading_leads_to_one(page: Path):
-    text = page.read_text(encoding="utf-8")
-    dead = []
-    for path, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)#([^)\s]+)\)", text):
-        target = (page.parent / path) if path else page
-        if target.suffix == ".md" and anchor not in anchors(target.resolve()):
-            dead.append(f"{path}#{anchor}")
-    assert dead == []
 
 
 # --- the notebook ---------------------------------------------------------------------------
