@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from textmad.errors import CorpusError
 
@@ -78,7 +78,7 @@ def _read_object(folder: Path, name: str) -> dict[str, Any]:
     return value
 
 
-def _are_texts(values: object) -> bool:
+def _are_texts(values: object) -> TypeGuard[list[str]]:
     """Return whether it is a list of texts that a path can be made of."""
     return isinstance(values, list) and all(
         isinstance(value, str) and value.isprintable() for value in values
