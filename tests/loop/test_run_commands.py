@@ -97,3 +97,16 @@ def test_evaluate_adds_a_table_row_and_an_unknown_name_is_refused(
     printed = textmad("evaluate", run.path, "--evaluate", "diversity", "--evaluate", "self_bleu")
     assert "distinct-2" in printed.lower()
     assert set(run.metrics["evaluator"]) == {"perplexity", "diversity", "self_bleu"}
+
+
+@pytest.mark.parametrize("rank", ["1", "worker-0"])
+def test_a_rank_that_something_else_has_set_silences_nobody(
+    short_recipe: tm.Recipe, textmad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+):
+    monkeypatch.setenv("RANK", rank)
+    recipe = short_recipe.replace(generations=0, evaluate=["diversity"])
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
+    printed = textmad("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run")
+    assert printed.splitlines()[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
+    refused = textmad("run", tmp_path / "none.yaml", "--out", tmp_path / "run")
+    assert refused.startswith("textmad: ")

@@ -83,7 +83,8 @@ def _say(message: str) -> None:
     The others wait so long that torchrun, which stops all as soon as one has failed, has ended
     them; one that is still there has met with something of its own.
     """
-    rank = os.environ.get("RANK", "0")
+    started_several = os.environ.get("WORLD_SIZE", "1") != "1"  # else RANK is somebody else's
+    rank = os.environ.get("RANK", "0") if started_several else "0"
     if rank != "0":
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +21,10 @@ def run(
     """Run a recipe, or go on where it was interrupted."""
     loaded, overrides = load(recipe, set_)
     from textmad.loop import recursion
+    from textmad.models.distributed import processes
     from textmad.progress import SilentProgress, make_progress
 
-    main = os.environ.get("RANK", "0") == "0"
+    main = processes.is_main()
     finished = recursion.run(
         loaded,
         out,

@@ -11,13 +11,14 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from textmad.errors import RunError
 from textmad.store.files import (
     create,
     digest_once,
     new_name,
+    read_once,
     remove,
     sync,
     write_atomically,
@@ -92,7 +93,7 @@ def committed(
             `inputs` than those given. The message names the file, or the inputs that differ.
     """
     try:
-        manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
+        manifest = read_once(folder / MANIFEST, _read_manifest)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -165,6 +166,10 @@ def damaged(folder: Path, name: str, what: str) -> RunError:
         f"{folder / name}: {what}: delete the folder {folder}; the command that made the run "
         "computes it again"
     )
+
+
+def _read_manifest(file: BinaryIO) -> Manifest:
+    return Manifest.from_bytes(file.read())
 
 
 # --- a stage's files ------------------------------------------------------------------------
