@@ -21,10 +21,10 @@ def run(
     """Run a recipe, or go on where it was interrupted."""
     loaded, overrides = load(recipe, set_)
     from textmad.loop import recursion
-    from textmad.models.distributed import processes
+    from textmad.models.distributed.processes import is_main
     from textmad.progress import SilentProgress, make_progress
 
-    main = processes.is_main()
+    main = is_main()
     finished = recursion.run(
         loaded,
         out,
