@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from textmad.errors import RunError
 from textmad.store.files import (
@@ -168,7 +169,7 @@ def damaged(folder: Path, name: str, what: str) -> RunError:
     )
 
 
-def _read_manifest(file: BinaryIO) -> Manifest:
+def _read_manifest(file: BufferedReader) -> Manifest:
     return Manifest.from_bytes(file.read())
 
 

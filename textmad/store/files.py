@@ -16,8 +16,9 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
@@ -163,7 +164,7 @@ _RESULTS: dict[tuple[Any, ...], Any] = {}
 _TICK = 2.0  # seconds, the coarsest in use (FAT)
 
 
-def read_once(path: Path, read: Callable[[BinaryIO], T]) -> T:
+def read_once(path: Path, read: Callable[[BufferedReader], T]) -> T:
     """Return what `read` gives for a file, read again only if inode, time or size have changed."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
@@ -182,5 +183,5 @@ def digest_once(path: Path) -> str:
     return read_once(path, _sha256)
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(file: BufferedReader) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
