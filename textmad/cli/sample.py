@@ -8,21 +8,25 @@ from typing import Annotated
 
 import typer
 
-from textmad.cli.options import Generation, RunPath
+from textmad.cli.options import Generation, RunPath, at_home
 
 
 def sample(
     folder: RunPath,
     generation: Generation,
-    num: Annotated[int, typer.Option(metavar="N", min=1, help="Documents.")] = 10,
+    num: Annotated[int, typer.Option(metavar="N", min=1, help="Number of documents.")] = 10,
     prompt: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="What each begins with; else as the recipe says."),
+        typer.Option(metavar="TEXT", help="Beginning of each (default: as the recipe has it)."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Another seed, other texts.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="S", min=0, help="Another seed gives other texts.")
+    ] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write .jsonl or .parquet instead of printing."),
+        typer.Option(
+            metavar="FILE", callback=at_home, help="Write .jsonl or .parquet instead of printing."
+        ),
     ] = None,
 ) -> None:
     """Sample new documents from the model of a generation, with the recipe's settings.

@@ -27,9 +27,9 @@ import torch
 
 from textmad import mixture, store
 from textmad.corpus import Corpus, corpus_digest, open_corpus
-from textmad.curation.protocol import apply_filters
+from textmad.curation.protocol import Context, apply_filters
 from textmad.curation.score_mixture import own_scorer_sources
-from textmad.errors import RunError
+from textmad.errors import RecipeError
 from textmad.evaluators import measure
 from textmad.loop.contexts import ContextBuilder, Records, encoder_digests, encoder_names
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
@@ -37,6 +37,7 @@ from textmad.loop.feasibility import check_corpus, check_kept_text
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
 from textmad.loop.run import Run
 from textmad.loop.stages import Stage, Stages
+from textmad.loop.tracking import check_tracker, tracking
 from textmad.models.distributed import processes
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model
@@ -77,8 +78,10 @@ def run(
         TextmadError: see `textmad.errors`. What was committed before stays and is used again.
     """
     check_kept_text(recipe)
+    check_tracker(recipe)
     progress = progress or SilentProgress()
-    with begun(recipe, Path(out), progress, num_processes, overrides, shared) as loop:
+    begin = begun(recipe, Path(out), progress, num_processes, overrides, shared)
+    with begin as loop, tracking(recipe, loop.run) as tracker:
         loop.corpus()
         for generation in range(recipe.generations + 1):
             if recipe.crawls(generation):
@@ -88,6 +91,7 @@ def run(
             loop.sample(generation)
             loop.curate(generation)
             loop.evaluate(generation)
+            tracker.send(generation)
         loop.finish()
     return Run(out)
 
@@ -293,8 +297,13 @@ class Recursion:
         records: Records = {}
 
         def compute() -> Dataset:
-            context = partial(self._contexts.of_filter, generation, records)
-            return apply_filters(self.run.sampled(generation), self.filters, context)
+            def context(position: int, name: str) -> Context:
+                self.progress.advance(min(position, 1))  # the filter before this one is done
+                return self._contexts.of_filter(generation, records, position, name)
+
+            judged = apply_filters(self.run.sampled(generation), self.filters, context)
+            self.progress.advance(min(len(self.filters), 1))
+            return judged
 
         def write(candidates: Dataset, folder: Path) -> None:
             _write_judged(candidates, records, folder)
@@ -306,6 +315,8 @@ class Recursion:
                 inputs,
                 compute,
                 write,
+                total=len(self.filters),
+                unit="filters",
                 main_only=True,
                 own_code=_own_code(self.filters),
             )
@@ -350,11 +361,12 @@ class Recursion:
             rows = []
             if named:  # else nobody asks for the snapshot
                 snapshot = self._contexts.of_evaluator(generation)
-                rows = [
-                    {"generation": generation, "evaluator": name, **vars(measurement)}
-                    for name, evaluator in named
-                    for measurement in measure(name, evaluator, snapshot)
-                ]
+                for name, evaluator in named:
+                    rows += [
+                        {"generation": generation, "evaluator": name, **vars(measurement)}
+                        for measurement in measure(name, evaluator, snapshot)
+                    ]
+                    self.progress.advance(1)
             return pa.Table.from_pylist(rows, store.METRICS_SCHEMA)
 
         def write(table: pa.Table, folder: Path) -> None:
@@ -367,6 +379,8 @@ class Recursion:
                 inputs,
                 compute,
                 write,
+                total=len(named),
+                unit="evaluators",
                 main_only=True,
                 own_code=_own_code(named),
             )
@@ -417,8 +431,8 @@ def begun(
     """The loop over a run folder that this run's first process has locked."""
     running = processes.world_size()
     if num_processes is not None and num_processes != running:
-        raise RunError(
-            f"{num_processes} processes were asked for, {running} run: on CPU `accelerate launch` "
+        raise RecipeError(
+            f"--processes {num_processes}: this run has {running}: on CPU `accelerate launch` "
             "starts one whatever it is told; use `torchrun --nproc-per-node N -m textmad run ...`"
         )
     with store.begin(out, recipe) if processes.is_main() else nullcontext():

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from textmad import mixture
-from textmad.corpus import Corpus, open_corpus
+from textmad.corpus import Corpus, corpus_notes, open_corpus
 from textmad.loop.feasibility import check_corpus, check_kept_text, kept_share
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel
@@ -89,6 +89,7 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
         opening_seconds=opened.seconds,
         speed=opened.speed,
         crawl=_crawl_plan(recipe),
+        notes=tuple(corpus_notes(corpus.report)),
     )
 
 

@@ -58,6 +58,7 @@ class Plan:
     opening_seconds: float  # that model and corpus took just now, as they will in the run
     speed: Speed
     crawl: CrawlPlan | None = None  # of each generation from 1 on
+    notes: tuple[str, ...] = ()  # on the corpus
 
     @property
     def stages(self) -> int:
@@ -102,6 +103,7 @@ class Plan:
                 f"{self.human_tokens_needed:,} needed",
                 f"held-out       {self.held_out_documents:,} documents, "
                 f"{self.held_out_tokens:,} tokens",
+                *(f"note           {note}" for note in self.notes),
                 f"training       {_each(self.trained_tokens)} tokens a generation, "
                 f"{sum(self.trained_tokens):,} in all ({self.speed.train:,.0f} a second here)",
                 f"drawing        {self.drawn_tokens:,} tokens a generation "

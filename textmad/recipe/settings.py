@@ -20,11 +20,13 @@ from pydantic import (
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 
 from textmad.errors import RecipeError
 from textmad.recipe.components import Component, Kind, read_component, whole
+from textmad.recipe.json_schema import kind_schema
 from textmad.recipe.validation_errors import fault_lines, shown
 from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
@@ -102,6 +104,7 @@ class CorpusSettings(Settings):
     columns: Columns = Columns()
     min_words: AtLeastOne = 8
     max_words: AtLeastOne = 120
+    max_tokens: AtLeastOne | None = None  # of a document; null: 8 for each of max_words
     max_documents: AtLeastOne | None = None  # the first so many clean ones
     max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is rejected
     held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
@@ -114,6 +117,11 @@ class CorpusSettings(Settings):
                 f"max_words: {self.max_words}: expected at least min_words, {self.min_words}"
             )
         return self
+
+    @property
+    def largest_in_tokens(self) -> int:
+        """Most tokens of a document: a word may be ten thousand letters long."""
+        return 8 * self.max_words if self.max_tokens is None else self.max_tokens
 
 
 class LoraSettings(Settings):
@@ -256,8 +264,18 @@ class _Origin(NamedTuple):
     stored: bool  # textmad wrote it itself
 
 
-Filter = Annotated[Component, BeforeValidator(_read), _resolved("filter")]
-Evaluator = Annotated[Component, BeforeValidator(_read), _resolved("evaluator")]
+Filter = Annotated[
+    Component,
+    BeforeValidator(_read),
+    _resolved("filter"),
+    WithJsonSchema(kind_schema("filter")),
+]
+Evaluator = Annotated[
+    Component,
+    BeforeValidator(_read),
+    _resolved("evaluator"),
+    WithJsonSchema(kind_schema("evaluator")),
+]
 
 
 class CrawlSettings(Settings):
@@ -296,6 +314,7 @@ class Recipe(Settings):
     evaluate: Annotated[tuple[Evaluator, ...], Field(strict=False)] = Field(
         default=("perplexity", "diversity", "rare_tokens"), validate_default=True
     )
+    track: Literal["tensorboard", "wandb", "trackio"] | None = None  # null: nowhere
 
     @model_validator(mode="after")
     def _across_groups(self) -> Self:

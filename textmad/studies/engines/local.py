@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import textmad.errors
 from textmad import store
 from textmad.errors import TextmadError
-from textmad.progress import Progress
+from textmad.progress import Progress, TimeLeft
 from textmad.recipe import Recipe, parse_recipe
 from textmad.studies.arms import PlannedRun
 from textmad.studies.folder import LOGS, RUNS
@@ -122,8 +122,9 @@ def in_this_process(
     runs: Sequence[PlannedRun], path: Path, cpu_threads: int, progress: Progress, tell: Tell
 ) -> Generator[Ended, None, None]:
     """One after another; what is imported stays imported."""
+    left = TimeLeft(len(runs))
     for number, run in enumerate(runs, start=1):
-        tell(f"run {number} of {len(runs)}: {run.title}")
+        tell(f"run {number} of {len(runs)}: {run.title}{left.after(number - 1)}")
         yield run, compute(Job(str(path), run.name, run.recipe.dump(), cpu_threads), progress)
 
 
@@ -147,6 +148,7 @@ def in_pool(
     """
     gpus = visible_gpus()
     waiting = deque(enumerate(runs, start=1))
+    left, num_ended = TimeLeft(len(runs)), 0
     processes: dict[int, subprocess.Popen[bytes]] = {}  # by their place
     working: dict[int, _Worker] = {}  # by the descriptor that it answers on
     try:
@@ -164,8 +166,9 @@ def in_pool(
             for descriptor in [number for number in working if number in answered]:
                 worker = working.pop(descriptor)
                 error = _result(worker)
+                num_ended += 1
                 if error is None:
-                    tell(f"done: {worker.run.title}")
+                    tell(f"done: {worker.run.title}{left.after(num_ended)}")
                 yield worker.run, error
     finally:
         for process in processes.values():
