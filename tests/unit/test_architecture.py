@@ -33,7 +33,8 @@ LAYERS = (
     {"mixture"},
     {"recipe"},
     {"text", "seeds", "progress"},
-    {"statistics", "errors"},
+    {"statistics", "shipped"},
+    {"errors"},
     {"version"},
 )
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}

@@ -50,6 +50,7 @@ _NOT_IN_RESULTS = {
     "planning",
     "progress.py",
     "report",
+    "shipped.py",
     "statistics",
     "studies",
     "testing",
