@@ -32,11 +32,12 @@ from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(whole), Field(lt=2**63)]
+Whole = Annotated[int, Field(lt=2**63), BeforeValidator(whole)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
-Count = Annotated[Whole, Field(ge=0)]
-AtLeastOne = Annotated[Whole, Field(ge=1)]
+# The bounds come before the validator: a JSON Schema has those alone.
+Count = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole)]
+AtLeastOne = Annotated[int, Field(ge=1, lt=2**63), BeforeValidator(whole)]
 # More than any machine computes or holds. A slip (1e9 for 1e3) is an error here, not a run that
 # never ends. A trillion tokens is a hundred times what a large model of 2020 learned from.
 _MOST_TOKENS = 10**12
