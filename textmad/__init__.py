@@ -16,7 +16,7 @@ from textmad.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from textmad import curation as filters
-    from textmad import evaluators, testing
+    from textmad import evaluators, plots, testing
     from textmad.analysis.comparing import compare
     from textmad.analysis.comparison import Comparison
     from textmad.auditing import audit
@@ -75,6 +75,7 @@ __all__ = [
     "load_study",
     "make_plan",
     "open_encoder",
+    "plots",
     "run",
     "stats",
     "study",
@@ -110,6 +111,7 @@ _MODULES = {
     "filters": "textmad.curation",
     "evaluators": "textmad.evaluators",
     "learned_votes": "textmad.curation.learned_votes",
+    "plots": "textmad.plots",
     "stats": "textmad.statistics.inference",
     "testing": "textmad.testing",
     "thresholds": "textmad.statistics.critical_share",

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from textmad import mixture
-from textmad.corpus import Corpus, open_corpus, source_format
+from textmad.corpus import Corpus, corpus_notes, open_corpus, source_format
 from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker, kept_share
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel
@@ -119,6 +119,7 @@ def _plan_at(recipe: Recipe, opened: Opened, speed: Speed) -> Plan:
         ),
         opening_seconds=opened.seconds,
         speed=speed,
+        notes=tuple(corpus_notes(opened.corpus.report)),
     )
 
 

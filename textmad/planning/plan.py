@@ -94,6 +94,7 @@ class Plan(Budget):
     scored_tokens: int  # in all, by evaluators and filters
     opening_seconds: float  # that model and corpus took just now, as they will in the run
     speed: Speed
+    notes: tuple[str, ...] = ()  # on the corpus
 
     @property
     def disk_bytes(self) -> int:
@@ -136,6 +137,7 @@ class Plan(Budget):
             f"{self.human_tokens_needed:,} needed",
             f"held-out       {self.held_out_documents:,} documents, "
             f"{self.held_out_tokens:,} tokens",
+            *(f"note           {note}" for note in self.notes),
         ]
 
     def time_lines(self) -> list[str]:

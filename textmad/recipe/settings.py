@@ -105,6 +105,7 @@ class CorpusSettings(Settings):
     columns: Columns = Columns()
     min_words: AtLeastOne = 8
     max_words: AtLeastOne = 120
+    max_tokens: AtLeastOne | None = None  # of a document; null: 8 for each of max_words
     max_documents: AtLeastOne | None = None  # the first so many clean ones
     max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is rejected
     held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
@@ -117,6 +118,11 @@ class CorpusSettings(Settings):
                 f"max_words: {self.max_words}: expected at least min_words, {self.min_words}"
             )
         return self
+
+    @property
+    def largest_in_tokens(self) -> int:
+        """Most tokens of a document: a word may be ten thousand letters long."""
+        return 8 * self.max_words if self.max_tokens is None else self.max_tokens
 
 
 class LoraSettings(Settings):

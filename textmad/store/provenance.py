@@ -48,6 +48,7 @@ _NOT_IN_RESULTS = {
     "calibration",
     "cli",
     "planning",
+    "plots.py",
     "progress.py",
     "report",
     "shipped.py",
