@@ -100,7 +100,7 @@ def check_source(recipe: Recipe) -> None:
     """Look for the human text before torch is loaded, which takes seconds.
 
     Raises:
-        CorpusError: it is not there.
+        CorpusError: it is missing.
     """
     from textmad.corpus import source_format
 

@@ -24,12 +24,12 @@ class CrawlPlan(NamedTuple):
 
     tokens: int
     unlabelled_tokens: int  # of these, a model's
-    kept_share: float  # of the documents, by the guards that keep a fixed share
+    kept_share: float  # of the documents, by the crawl filters that keep a fixed share
     needed_tokens: int
 
     @property
     def kept_tokens(self) -> int:
-        """Tokens that the guards with a fixed share leave of a crawl, about."""
+        """Tokens that the crawl filters with a fixed share keep, about."""
         return round(self.tokens * self.kept_share)
 
     def to_text(self) -> str:
@@ -100,10 +100,10 @@ class Plan(Budget):
     def disk_bytes(self) -> int:
         """Estimated size of the run folder."""
         texts = self.human_tokens + self.held_out_tokens + sum(self.trained_tokens)
-        drawn = 2 * self.drawn_tokens * (self.generations + 1)
+        sampled = 2 * self.drawn_tokens * (self.generations + 1)
         crawled = self.crawl.tokens * self.generations if self.crawl else 0
         others = (self.speed.model_bytes + _BYTES_A_GENERATION) * (self.generations + 1)
-        return others + round((texts + drawn + crawled) * _BYTES_A_TOKEN)
+        return others + round((texts + sampled + crawled) * _BYTES_A_TOKEN)
 
     @property
     def seconds(self) -> float:
@@ -117,7 +117,7 @@ class Plan(Budget):
 
     @property
     def postable_tokens(self) -> int:
-        """Of these the ones in documents with an end: no others are posted without a label."""
+        """Kept tokens in documents with an end token: no others are posted without a label."""
         return round(self.kept_tokens * self.speed.finished)
 
     @property
@@ -153,12 +153,12 @@ class Plan(Budget):
         ]
 
     def shortages(self) -> str:
-        """All that would stop the run for want of text; empty where nothing would."""
+        """All shortages of text that would stop the run; empty if there are none."""
         crawling = self.crawl.shortage() if self.crawl else ""
         return self.shortage() + crawling + self._unposted()
 
     def _unposted(self) -> str:
-        """The same where a crawl wants more of a model's text than can be posted."""
+        """Advice if a crawl needs more model text than can be posted; else empty."""
         if self.crawl is None or self.postable_tokens >= self.crawl.unlabelled_tokens:
             return ""
         if not self.speed.finished:
@@ -173,7 +173,7 @@ class Plan(Budget):
 def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:
     """Advice where the room for filters that keep short documents is small.
 
-    Too little for any filter is refused before a plan is made (`check_kept_text`).
+    Too little for any filter is an error before a plan is made (`check_kept_text`).
     """
     if kept_share == 1 or kept >= needed * ROOM:
         return ""

@@ -58,14 +58,14 @@ class StudyPlan:
         )
 
     def _searched(self) -> list[str]:
-        """What the search for a threshold may come to beside that."""
+        """Return what a search for a critical share may add."""
         search = self.study.search
         if search is None:
             return []
         more = search.settings.arms - len(search.settings.between)
         families = "" if len(search.families) == 1 else f" in each of {len(search.families)} kinds"
         return [
-            f"more   up to {more} arms{families}, placed between shares as the figures of these say"
+            f"more   up to {more} arms{families}, at shares that the results of the first ones choose"
         ]
 
 
@@ -74,7 +74,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def make_study_plan(study: Study) -> StudyPlan:
-    """The same for every arm of a study; arms on the same corpus and model share the probe.
+    """Plan every arm of a study; arms with the same corpus and model share the probe.
 
     Raises:
         TextmadError: whatever would stop a run; the message begins with the arm.

@@ -41,8 +41,8 @@ class Speed(NamedTuple):
 def probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:
     """Train, sample and score a little, and return how fast that is here.
 
-    The first, small pass is a warm-up, and all there is where it takes more than ten seconds: so
-    the probe of a large model on a CPU ends too. Else two larger passes are timed.
+    The first, small pass is a warm-up. If it takes more than ten seconds, it is the only one, so
+    that the probe of a large model on a CPU ends. Else two larger passes are timed.
     """
     small = _pass(recipe, model, human, _WARM_UP_TOKENS)
     if small.seconds > _LONGEST_WARM_UP:
