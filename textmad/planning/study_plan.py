@@ -65,7 +65,7 @@ class StudyPlan:
         more = search.settings.arms - len(search.settings.between)
         families = "" if len(search.families) == 1 else f" in each of {len(search.families)} kinds"
         return [
-            f"more   up to {more} arms{families}, at shares that the results of the first ones choose"
+            f"more   up to {more} arms{families}, at shares chosen from the results of the first"
         ]
 
 
