@@ -82,8 +82,8 @@ class SlotCache:
             if len(used) and number <= page.max():
                 slots = torch.from_numpy(slot_of[: used[-1] + 1].copy())
                 self._pools.append((slots.clamp(max=self.num_slots - 1), slots))
-        found: np.ndarray = self._row_of[page, np.arange(self.num_slots)]
-        return found
+        rows: np.ndarray = self._row_of[page, np.arange(self.num_slots)]
+        return rows
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -169,10 +169,10 @@ class SlotCache:
         self._lay_out(len(kept), length)
         sources, targets = [], []
         for number, rows in enumerate(row_of):
-            there = np.flatnonzero(rows >= 0)
-            new_rows = np.arange(len(there))
-            self._row_of[number, there], self._slot_of[number, new_rows] = new_rows, there
-            sources.append(number * old_slots + rows[there])
+            holding = np.flatnonzero(rows >= 0)  # slots that have this page
+            new_rows = np.arange(len(holding))
+            self._row_of[number, holding], self._slot_of[number, new_rows] = new_rows, holding
+            sources.append(number * old_slots + rows[holding])
             targets.append(number * len(kept) + new_rows)
         source = torch.from_numpy(np.concatenate(sources)).to(self._device)
         target = torch.from_numpy(np.concatenate(targets)).to(self._device)
