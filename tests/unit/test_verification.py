@@ -263,6 +263,25 @@ def test_a_model_whose_scores_are_no_numbers_samples_nothing(folder: Path) -> No
         model.sample(SampleSettings(max_new_tokens=4), num_tokens=9, stream=np.random.default_rng)
 
 
+def test_documents_that_do_not_come_back_are_counted_when_they_are_learned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = ["<unk>", "<s>", "</s>", *map(chr, range(33, 127)), "\n", "\t", "▁"]
+    backend = Tokenizer(models.Unigram([(letter, -1.0) for letter in letters], unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    backend.decoder = decoders.Metaspace(prepend_scheme="never")
+    special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(tmp_path)
+    llama().save_pretrained(tmp_path)
+    base = CausalLM.open(ModelSettings(base=str(tmp_path), lora=None))
+    assert base.read_back(["a 漢b"]) == ["a b"]
+    base.fit(documents({"text": ["a 漢b", "a cat", "漢"]}), TrainSettings(), seed=0)
+    assert "2 of 3 documents to learn from do not come back" in caplog.text
+
+
 @pytest.mark.parametrize("texts", [[], [""]])
 def test_nothing_to_learn_from_is_an_error(folder: Path, texts: list[str]) -> None:
     base = CausalLM.open(ModelSettings(base=str(folder), lora=None))

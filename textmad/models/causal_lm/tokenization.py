@@ -67,10 +67,12 @@ class DocumentTokenizer:
             if token.special or number in (start, end)
         }
         self._unknown = _unknown_id(backend, settings["model"])
-        forbidden = set(tokens.values()) - {self._unknown, None} | {start, end}
+        ids = {number for number in tokens.values() if number is not None}
+        forbidden = ids - {self._unknown} | {start, end}
         self._forbidden = np.array(sorted(forbidden))
         # Unknown characters are no special token, but the characters "<unk>" would be one.
-        self._looked_at = np.array(sorted(forbidden | {self._unknown} - {None}))
+        unknown = set() if self._unknown is None else {self._unknown}
+        self._looked_at = np.array(sorted(forbidden | unknown))
         self._spelled = [token for token in tokens if len(token) > 1]
         by_length = sorted(map(re.escape, self._spelled), key=len, reverse=True)
         self._spelling = re.compile(f"(?=({'|'.join(by_length)}))") if by_length else None
@@ -168,8 +170,8 @@ class DocumentTokenizer:
         self._check_ids(name, num_embeddings)
         for probe in self._probes():
             (whole,), (after,) = self.encode([probe]), self.encode([probe], [True])
-            prompt = self.encode(["a"])[0]
-            joined = self.backend.decode([*prompt.tolist(), *after.tolist()])
+            prompt = self.encode(["a"])[0].tolist()
+            joined = self.backend.decode([*prompt, *after.tolist()])
             readings = (
                 ("a document", probe, self.decode([whole.tolist()], [False])[0]),
                 ("a text after a prompt", probe, self.decode([after.tolist()], [True])[0]),
