@@ -287,7 +287,7 @@ class Run:
 
     @property
     def warnings(self) -> list[str]:
-        """The different warnings among the records of the complete generations, of crawl filters too."""
+        """The different warnings of filters and crawl filters, in the complete generations."""
         records = [
             facts
             for generation in self.generations
