@@ -20,6 +20,7 @@ import yaml
 import textmad as tm
 from textmad import cli, store
 from textmad.loop import recursion
+from textmad.store.records import read_sealed_json, sealed_json
 from textmad.studies import RunState, emit_slurm, parse_study, saved, states
 from textmad.studies.engines.ray import refuse_strange_node
 from textmad.studies.engines.slurm import recorded_job
