@@ -15,10 +15,10 @@ import pytest
 import textmad as tm
 from textmad import auditing
 from textmad.auditing import Audit, findings
-from textmad.auditing.human_baseline import ceiling
-from textmad.auditing.reference_metrics import Yardstick
+from textmad.auditing.reference_metrics import ReferenceMetrics
 from textmad.auditing.sources import read_source, reading, rows_by_group
 from textmad.report import audit_page
+from textmad.statistics.reference_range import reference_range
 
 TYPES = 400
 ZIPF = (1 / np.arange(1, TYPES + 1)) / (1 / np.arange(1, TYPES + 1)).sum()
@@ -145,19 +145,19 @@ def test_a_range_ends_where_a_figure_cannot_go_on(found):
     assert ranges == up_to_1 | {"entropy_1": "0 to 1.100"}
 
 
-# --- the yardstick --------------------------------------------------------------------------
+# --- the metrics --------------------------------------------------------------------------
 
 
-def values(yardstick: Yardstick, texts: Sequence[str]) -> dict[tuple[str, str], float]:
+def values(metrics: ReferenceMetrics, texts: Sequence[str]) -> dict[tuple[str, str], float]:
     num_words = sum(len(text.split()) for text in texts)
-    return {(m.metric, m.bin): m.value for m in yardstick.measure(texts, num_words)}
+    return {(m.metric, m.bin): m.value for m in metrics.measure(texts, num_words)}
 
 
 def test_the_yardstick_itself_is_a_copy_and_a_foreign_text_shares_nothing():
     texts = language(np.random.default_rng(3), 60)
-    yardstick = Yardstick(texts)
-    own = values(yardstick, texts)
-    other = values(yardstick, [text.replace("w", "x") for text in texts])
+    metrics = ReferenceMetrics(texts)
+    own = values(metrics, texts)
+    other = values(metrics, [text.replace("w", "x") for text in texts])
     nothing = dict.fromkeys([f"ngram_gap_{n}" for n in (1, 2, 3)] + ["unseen_mass"], 0.0)
     everything = dict.fromkeys(
         ["copied_documents", "near_copied_documents", "surviving_rare_types"], 1.0
@@ -171,15 +171,15 @@ def test_the_yardstick_itself_is_a_copy_and_a_foreign_text_shares_nothing():
 
 def test_the_detector_tells_what_can_be_told_and_nothing_else():
     rng = np.random.default_rng(4)
-    yardstick = Yardstick(language(rng, 80), detector=True)
-    same = values(yardstick, language(rng, 80))["detection_auc", ""]
-    narrow = values(yardstick, language(rng, 80, types=40))["detection_auc", ""]
+    metrics = ReferenceMetrics(language(rng, 80), detector=True)
+    same = values(metrics, language(rng, 80))["detection_auc", ""]
+    narrow = values(metrics, language(rng, 80, types=40))["detection_auc", ""]
     # The standard error of an AUC of 80 against 80 is sqrt(161 / (12 * 80 * 80)) = 0.046.
     assert abs(same - 0.5) < 4 * 0.046
     assert narrow > 0.9
 
 
-# --- the ceiling ----------------------------------------------------------------------------
+# --- the reference range ------------------------------------------------------------------
 
 
 def test_the_examples_in_the_docstrings_hold():
@@ -194,33 +194,33 @@ def test_one_more_human_text_falls_outside_its_range_one_time_in_twenty():
     for _ in range(num):
         half = rng.normal(size=size)
         samples = rng.permuted(np.tile(half, (20, 1)), axis=1)[:, :n].mean(axis=1)
-        found = ceiling(samples.tolist(), n / size)
+        found = reference_range(samples.tolist(), n / size)
         outside += not found.low <= rng.normal(size=n).mean() <= found.high
     # 5 %, of which the standard error is sqrt(0.05 * 0.95 / 500) = 1 %
     assert 0.05 - 4 * 0.01 < outside / num < 0.05 + 4 * 0.01
 
 
 def test_samples_that_all_agree_leave_room_for_one_thing_in_n():
-    found = ceiling([0.0] * 20, 0.25, least_spread=1 / 100)
+    found = reference_range([0.0] * 20, 0.25, least_spread=1 / 100)
     # 1/100 x sqrt(1 + 0.25 + 0.75 / 20), times the 97.5 % point of t with 19 degrees of freedom
     assert found.high == pytest.approx(0.01 * math.sqrt(1.2875) * 2.093024, rel=1e-6)
     assert found.p(found.high) == pytest.approx(0.05)
-    exact = ceiling([12.0] * 20, 0.25)
+    exact = reference_range([12.0] * 20, 0.25)
     assert (exact.p(12.0), exact.p(12.1)) == (1.0, 0.0)
     assert math.isnan(exact.p(math.nan))
-    assert math.isnan(ceiling([1.0, math.nan], 0.25).p(1.0))
+    assert math.isnan(reference_range([1.0, math.nan], 0.25).p(1.0))
 
 
 @pytest.mark.parametrize("expected", [0.3, 3.0])
 def test_a_few_copies_by_chance_are_no_finding(expected):
     rng, num, n = np.random.default_rng(6), 500, 500
     counts = rng.poisson(expected, (num, 21)) / n
-    found = [ceiling(row[1:].tolist(), 0.0, one=1 / n).p(row[0]) for row in counts]
+    found = [reference_range(row[1:].tolist(), 0.0, one=1 / n).p(row[0]) for row in counts]
     # A p-value below 0.002 decides where 28 figures are looked at; here 500 x 0.002 = 1.
     assert sum(p < 0.002 for p in found) <= 1 + 3 * 1
     # Where human text has none, k copies lie (sqrt(k + 3/8) - sqrt(3/8)) / (sqrt(1.05) / 2) out,
     # four 2.9 and six 3.7; t with 19 degrees of freedom has 0.002 beyond 3.58.
-    nothing = ceiling([0.0] * 20, 0.0, one=1 / n)
+    nothing = reference_range([0.0] * 20, 0.0, one=1 / n)
     assert nothing.p(4 / n) > 0.002 > nothing.p(6 / n)
 
 

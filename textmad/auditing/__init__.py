@@ -1,6 +1,6 @@
 """`textmad audit`: how far a corpus is from human text, without training anything.
 
-The human reference is halved at random. One half is the yardstick: it says which words are rare,
+The human reference is halved at random. One half is the metrics: it says which words are rare,
 which n-grams are common, what a copy is. The corpus and samples of the other half are held
 against it, at equal numbers of documents and of words; so the other half says how far human text
 is from itself, and only what lies outside of that can be called a difference.
@@ -16,12 +16,12 @@ import numpy as np
 
 from textmad.auditing.comparing import Part, by_size, compared, halved
 from textmad.auditing.findings import Audit, Row
-from textmad.auditing.human_baseline import Ceiling, ceiling
 from textmad.auditing.sources import BUILT_IN, Format, Source, read_source, reading, rows_by_group
 from textmad.errors import CorpusError
 from textmad.statistics.inference import adjust
+from textmad.statistics.reference_range import ReferenceRange, reference_range
 
-__all__ = ["Audit", "Ceiling", "Row", "audit", "ceiling"]
+__all__ = ["Audit", "ReferenceRange", "Row", "audit", "reference_range"]
 
 MOST_GROUPS = 20
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.auditing.findings import COUNTS, MEASURED, Row
-from textmad.auditing.human_baseline import ceiling
-from textmad.auditing.reference_metrics import Sizes, Yardstick
+from textmad.auditing.reference_metrics import ReferenceMetrics, Sizes
 from textmad.auditing.sources import Source
 from textmad.errors import CorpusError
 from textmad.evaluators.protocol import Measurement
 from textmad.seeds import stream
+from textmad.statistics.reference_range import reference_range
 from textmad.text.words import count_words
 
 SAMPLES = 20  # of the reference's other half
@@ -48,16 +48,16 @@ class SplitReference(NamedTuple):
     """The reference: one half measures, samples of the other are measured beside the corpora."""
 
     human: Source
-    yardstick: Yardstick
-    other: npt.NDArray[np.int64]  # rows of the half that the yardstick has not seen
+    metrics: ReferenceMetrics
+    other: npt.NDArray[np.int64]  # rows of the half that the metrics has not seen
 
 
 def halved(human: Source, documents: int, detector: bool, seed: int) -> SplitReference:
-    """Halve at random; the yardstick is four times as long as what it measures, at most."""
+    """Halve at random; the metrics is four times as long as what it measures, at most."""
     num = len(human.documents)
     order = stream(seed, "audit", "halves").permutation(num)
     texts = human.texts(order[: num // 2][: 4 * documents])
-    return SplitReference(human, Yardstick(texts, detector=detector), order[num // 2 :])
+    return SplitReference(human, ReferenceMetrics(texts, detector=detector), order[num // 2 :])
 
 
 def by_size(parts: Iterable[Part], most: int) -> dict[int, list[Part]]:
@@ -80,21 +80,21 @@ def compared(parts: Sequence[Part], num: int, reference: SplitReference, seed: i
     Raises:
         CorpusError: there are no words.
     """
-    human, yardstick, other = reference
+    human, metrics, other = reference
     rng = stream(seed, "audit", "human", num)
     samples = [human.texts(rng.choice(other, num, replace=False)) for _ in range(SAMPLES)]
     # Not by name: a file's figures are the same wherever it lies.
     drawn = [part.draw(num, stream(seed, "audit", "part")) for part in parts]
-    lengths = [(human.name, min(yardstick.num_words, *map(count_words, samples)))]
+    lengths = [(human.name, min(metrics.num_words, *map(count_words, samples)))]
     lengths += [(part.name, count_words(texts)) for part, texts in zip(parts, drawn, strict=True)]
     for name, length in lengths:
         if not length:
             raise CorpusError(f"{name}: {num:,} of its documents hold no word; leave it out")
     sizes = Sizes(num, min(length for _, length in lengths))
-    values = [yardstick.measure(sample, sizes.words) for sample in samples]
+    values = [metrics.measure(sample, sizes.words) for sample in samples]
     found = []
     for part, texts in zip(parts, drawn, strict=True):
-        measured = yardstick.measure(texts, sizes.words)
+        measured = metrics.measure(texts, sizes.words)
         for m, *others in zip(measured, *values, strict=True):
             found.append(_row(part, m, others, num / len(other), sizes))
     return found
@@ -103,7 +103,7 @@ def compared(parts: Sequence[Part], num: int, reference: SplitReference, seed: i
 def _row(
     part: Part, m: Measurement, others: Sequence[Measurement], share: float, sizes: Sizes
 ) -> Row:
-    human = ceiling(
+    human = reference_range(
         [other.value for other in others],
         share,
         least_spread=1 / max(m.n, 1) if MEASURED[m.metric].unit == "share" else 0.0,

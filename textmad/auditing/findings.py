@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from textmad.auditing.human_baseline import LEVEL, Ceiling
 from textmad.auditing.reference_metrics import Sizes
 from textmad.auditing.sources import Source
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import Metric
+from textmad.statistics.reference_range import LEVEL, ReferenceRange
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ class Row(NamedTuple):
     value: float
     n: int
     note: str
-    human: Ceiling
+    human: ReferenceRange
     sizes: Sizes
     p: float  # adjusted (Holm) over all rows of the audit; NaN where there is no value
 

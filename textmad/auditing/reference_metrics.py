@@ -25,7 +25,7 @@ SELF_BLEU_DOCUMENTS = 1000
 DETECTOR_DOCUMENTS = 2000
 
 
-class Yardstick:
+class ReferenceMetrics:
     """Measures texts against human ones, which say what is rare, common, and copied.
 
     Args:
