@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import textmad as tm
+from textmad.mixture import training_tokens
 from textmad.store import METRICS_SCHEMA, Manifest, stage_key
 from textmad.text.documents import table_of
 
@@ -24,6 +25,7 @@ def write(
     code: str = "this",
     note: str = "",
     texts: Sequence[str] = ("one", "two"),
+    pool_tokens: int = 10_000_000,
 ) -> Path:
     """A run with these numbers, {(metric, split): one a generation}; none without values.
 
@@ -32,7 +34,14 @@ def write(
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
     (folder / "provenance.json").write_text(json.dumps({"code": code}))
-    _commit(folder / "corpus", {"human.parquet": _documents(("a human text",))})
+    report = {"human": {"documents": 1, "words": 3, "tokens": pool_tokens}}
+    _commit(
+        folder / "corpus",
+        {
+            "human.parquet": _documents(("a human text",)),
+            "corpus.json": json.dumps(report).encode(),
+        },
+    )
     for generation in range(max(map(len, values.values()), default=0)):
         rows = [
             (generation, "mine", metric, split, "", numbers[generation], 10, note)
@@ -40,7 +49,9 @@ def write(
         ]
         columns = zip(zip(*rows, strict=True), METRICS_SCHEMA, strict=True)
         arrays = [pa.array(column, field.type) for column, field in columns]
+        learned = recipe.mix.human_tokens if generation else training_tokens(recipe.mix, 0)
         files = {
+            "mix": {"mix.json": json.dumps({"human_tokens": learned}).encode()},
             "curate": {"candidates.parquet": _documents(tuple(texts), "model")},
             "evaluate": {
                 "metrics.parquet": _parquet(pa.Table.from_arrays(arrays, schema=METRICS_SCHEMA))

@@ -35,7 +35,7 @@ METRICS: dict[str, Metric] = {
         # rare_tokens
         Metric("rare_loss", "lower", "nats/token", "Loss on rare tokens"),
         Metric("common_loss", "lower", "nats/token", "Loss on common tokens"),
-        Metric("rare_gap", "lower", "nats/token", "Rare loss above common loss"),
+        Metric("rare_gap", "human", "nats/token", "Rare loss above common loss"),
         Metric("rare_rate", "human", "share", "Rare-token rate"),
         Metric("surviving_rare_types", "human", "share", "Surviving rare types"),
         Metric("unseen_mass", "human", "share", "Human mass of types not drawn"),
@@ -44,7 +44,7 @@ METRICS: dict[str, Metric] = {
         Metric("votes_gini", "human", "share", "Gini of upvotes"),
         Metric("votes_share", "human", "share", "Share of upvotes"),
         Metric("votes_agreement", "higher", "", "Votes follow quality (Spearman)"),
-        Metric("reward_mean", "higher", "", "Mean reward"),
+        Metric("reward_mean", "human", "", "Mean reward"),
         Metric("reward_variance", "human", "", "Variance of reward"),
         # guards
         Metric("guard_auc", "higher", "", "Guard's AUC, human above model"),

@@ -125,6 +125,13 @@ class Run:
             )
         return read_parquet(self._file(CRAWL, generation, "candidates.parquet"))
 
+    def held_out_losses(self, generation: int) -> pd.DataFrame | None:
+        """Each held-out document's `nats` and `tokens` by its id; None where none were kept."""
+        path = self._file("evaluate", generation, "held_out.parquet")
+        if not path.is_file():
+            return None
+        return pq.read_table(path).to_pandas().set_index("document")
+
     def training(self, generation: int) -> Dataset:
         """What the generation learned from."""
         return read_parquet(self._file("mix", generation, "training.parquet"))
