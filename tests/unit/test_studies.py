@@ -128,6 +128,36 @@ def test_the_human_control_may_be_told_which_text(human):
     assert names(study) == ["base", "human only"]
 
 
+@pytest.mark.parametrize("start", ["base", "previous"])
+def test_the_human_control_of_an_arm_without_human_text_reads_fresh_text(start):
+    # Read again and again by models that continue one another, fixed text is learned by heart:
+    # the control ends worse than the arm, and the study reports the opposite of the truth.
+    study = read(arms={"replaced": {"model.start_from": start}})
+    assert arm(study, "human only").mix.human == "fresh"
+
+
+CONTINUED = {"mix.human_tokens": 200, "model.start_from": "previous"}
+
+
+def test_a_control_that_would_learn_fixed_text_by_heart_is_an_error_unless_it_is_named():
+    (fault,) = faults(arms={"kept": CONTINUED})
+    assert fault.startswith("controls.human: recipe: in kept mix.human is fixed")
+    assert "set controls.human to fresh; or to fixed" in fault
+    assert arm(read(arms={"kept": CONTINUED}, controls={"human": "fixed"}), "human only")
+    reset = read(arms={"kept": {**CONTINUED, "model.start_from": "base"}})
+    assert arm(reset, "human only").mix.human == "fixed"  # the base forgets it every time
+
+
+def test_a_search_for_the_critical_share_has_no_control_that_learns_by_heart_either():
+    search = {"share": "replaced"}
+    seeds = [0, 1]
+    (fault,) = faults(arms={"kept": CONTINUED}, threshold=search, seeds=seeds)
+    assert "controls.human: recipe: in kept mix.human is fixed" in fault
+    replaced = {"model.start_from": "previous", "sample.min_tokens": 60}
+    alone = read(arms={"replaced": replaced}, threshold=search, seeds=seeds)
+    assert {each.recipe.mix.human for each in alone.arms} == {"fresh"}
+
+
 def test_the_human_control_may_learn_as_much_as_the_arms_human_text_to_which_model_text_is_added():
     arms = {
         "a": {"mix.human_tokens": 200},
@@ -154,7 +184,7 @@ def test_arms_of_one_budget_share_the_human_control_and_others_have_their_own():
 
 
 def test_an_arm_that_is_a_control_already_is_known_as_one_and_not_made_twice():
-    human = {"mix": {"human_tokens": 600, "model_tokens": 0}}
+    human = {"mix": {"human_tokens": 600, "model_tokens": 0, "human": "fresh"}}
     twin = {**VOTED, "curate": [{"twin upvotes": {"keep": 0.25}}]}
     study = read(arms={"plain": {}, "voted": VOTED, "people": human, "chance": twin})
     assert names(study) == ["plain", "voted", "people", "chance"]

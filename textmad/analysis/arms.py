@@ -20,7 +20,7 @@ from textmad.errors import RunError
 from textmad.mixture import compared_tokens
 from textmad.recipe.yaml_text import read_settings
 from textmad.statistics.inference import pool_factor
-from textmad.store import Run
+from textmad.loop.run import Run
 from textmad.store.folder import RECIPE
 from textmad.studies.folder import RUNS, STUDY
 
@@ -262,8 +262,8 @@ def _pool_notes(arms: Sequence[Arm]) -> list[str]:
         else f"for new human text make them {factor:.1f} times as wide"
     )
     return [
-        f"A seed learns up to {share:.0%} of the human pool, so the seeds share human text and their "
-        f"spread is too small: intervals hold for this pool; {advice}.".replace("%", " %")
+        f"A seed learns up to {share:.0%} of the human pool, so the seeds share human text and "
+        f"their spread is too small: intervals hold for this pool; {advice}.".replace("%", " %")
     ]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from textmad.analysis.alarms import BinLosses, EarlyWarning
     from textmad.analysis.dose_series import Threshold
     from textmad.analysis.series import Reference
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 
 @dataclass(frozen=True)

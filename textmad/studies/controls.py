@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
+from textmad.errors import RecipeError
 from textmad.mixture import compared_tokens
 from textmad.recipe import Recipe, parse_recipe
 from textmad.recipe.components import TWIN, Component
@@ -14,15 +15,19 @@ from textmad.studies.settings import ControlSettings
 
 
 def with_controls(arms: Sequence[Arm], asked: ControlSettings) -> list[Arm]:
-    """The arms and, after them, the controls that are not among them already."""
+    """Return the arms and, after them, the controls that are not among them already.
+
+    Raises:
+        RecipeError: see `control_reads`.
+    """
     arms = list(arms)
-    human = [(arm, _human_only(arm.recipe, asked)) for arm in arms if asked.human != "none"]
-    found: dict[str, Arm] = {}
+    human = [(arm, _human_only(arm, asked)) for arm in arms if asked.human != "none"]
+    controls: dict[str, Arm] = {}
     for arm, recipe in human:
         if recipe is not None:
-            control = found.setdefault(recipe_key(recipe), Arm(arm.name, recipe, "human"))
-            found[recipe_key(recipe)] = replace(control, of=(*control.of, arm.name))
-    for number, control in enumerate(found.values()):
+            control = controls.setdefault(recipe_key(recipe), Arm(arm.name, recipe, "human"))
+            controls[recipe_key(recipe)] = replace(control, of=(*control.of, arm.name))
+    for number, control in enumerate(controls.values()):
         # The first one's name stays as it is when arms are added to the study.
         name = f"human only of {control.name}" if number else "human only"
         arms = _beside(arms, replace(control, name=name))
@@ -43,8 +48,34 @@ def _beside(arms: list[Arm], control: Arm) -> list[Arm]:
     return [*arms, control]
 
 
-def _human_only(recipe: Recipe, asked: ControlSettings) -> Recipe | None:
+def control_reads(arm: Arm, asked: ControlSettings) -> Literal["fixed", "fresh"]:
+    """Return how the human-only control of an arm reads human text: fixed or fresh.
+
+    Unless the study names it, the control reads as the arm does, and fresh text where the arm
+    reads none. A chain of models that continue one another learns fixed text by heart: its
+    held-out loss rises above that of the arm, and the difference changes its sign.
+
+    Raises:
+        RecipeError: the control would be such a chain, and the study has not named it.
+    """
+    mix = arm.recipe.mix
+    if asked.human in ("fixed", "fresh"):
+        return asked.human
+    if not mix.human_tokens or mix.human == "fresh":
+        return "fresh"
+    if arm.recipe.model.start_from == "previous":
+        raise RecipeError(
+            f"controls.human: recipe: in {arm.name} mix.human is fixed and model.start_from is "
+            "previous, so the human-only control would learn the same documents by heart, "
+            "generation after generation, and could end up worse than an arm of model text: set "
+            "controls.human to fresh; or to fixed, if this is the control that you want"
+        )
+    return "fixed"
+
+
+def _human_only(arm: Arm, asked: ControlSettings) -> Recipe | None:
     """As many tokens of human text, as many generations, compared on as much text."""
+    recipe = arm.recipe
     mix, sample = recipe.mix, recipe.sample
     tokens = mix.human_tokens + (mix.model_tokens if asked.tokens == "all" else 0)
     if recipe.is_human_only or not tokens:
@@ -53,7 +84,7 @@ def _human_only(recipe: Recipe, asked: ControlSettings) -> Recipe | None:
     data["mix"] = {
         "human_tokens": tokens,
         "model_tokens": 0,
-        "human": mix.human if asked.human == "recipe" else asked.human,
+        "human": control_reads(arm, asked),
     }
     data["sample"] |= {"oversample": 1.0, "min_tokens": compared_tokens(mix, sample)}
     data["curate"], data["crawl"] = [], None

@@ -18,15 +18,15 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from textmad import store
 from textmad.errors import RecipeError, RunError
 from textmad.evaluators.metrics import MEASURED, bounds
+from textmad.loop.run import Run
 from textmad.recipe import MixSettings, parse_recipe
 from textmad.recipe.validation_errors import suggestion
 from textmad.statistics.critical_share import CriticalShare, critical_share, next_share
 from textmad.store.folder import RECIPE
 from textmad.studies.arms import BASE, Arm, PlannedRun, Search, Study
-from textmad.studies.controls import twins, with_controls
+from textmad.studies.controls import control_reads, twins, with_controls
 from textmad.studies.folder import RUNS
 from textmad.studies.settings import ControlSettings, ThresholdSettings
 
@@ -51,9 +51,9 @@ def begin_search(
         for arm in arms
         for twin in (twins(arm) if controls.twins else [])
     ]
-    kinds = {arm.recipe.mix.human for arm in arms}
-    # An arm without human text no longer knows which kind it had.
-    human = kinds.pop() if controls.human == "recipe" and len(kinds) == 1 else controls.human
+    # An arm of model text alone no longer knows which kind of human text it had.
+    kinds = {control_reads(arm, controls) for arm in arms}
+    human = kinds.pop() if len(kinds) == 1 else controls.human
     alone = ControlSettings(
         human=human, tokens="human" if settings.share == "added" else "all", twins=False
     )
@@ -227,7 +227,7 @@ def _value(path: Path, planned: PlannedRun, metric: str) -> float | None:
     folder, last = path / RUNS / planned.name, planned.recipe.generations
     if not (folder / RECIPE).is_file():
         return None
-    run = store.Run(folder)
+    run = Run(folder)
     if run.generations != list(range(last + 1)):
         return None
     name, split, bin = (*metric.split("/"), "")[:3]
