@@ -10,7 +10,7 @@ import pytest
 import textmad as tm
 from textmad.analysis.arm import Arm
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import measured, set_against
+from textmad.analysis.comparing import compare_values, measured_values
 from textmad.calibration.loops import HumanText
 from textmad.loop.run import Run
 
@@ -56,7 +56,7 @@ def alarms(runs: Mapping[str, list[Run]], arm: str, control: str) -> list[int | 
             name: dict(enumerate(runs[name][start : start + SEEDS])) for name in (control, arm)
         }
         pair = Arms(tuple(Arm(*each) for each in chosen.items()), GENERATIONS, ())
-        (warned,) = set_against(measured(pair), pair).warnings
+        (warned,) = compare_values(measured_values(pair), pair).warnings
         found.append(warned.alarm.first)
     return found
 

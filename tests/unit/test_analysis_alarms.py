@@ -10,10 +10,10 @@ import pytest
 import textmad as tm
 from textmad.analysis.arm import Arm
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import set_against
+from textmad.analysis.comparing import compare_values
 from textmad.analysis.comparison import bin_frame
-from textmad.report.comparison.findings_plots import heat_maps
-from textmad.report.comparison.findings_words import bin_sentences, bin_table
+from textmad.report.comparison.figures import heat_maps
+from textmad.report.comparison.findings import bin_sentences, bin_table
 from textmad.report.comparison.page import to_html, to_page_markdown
 from textmad.statistics import inference
 from textmad.text.rarity import BINS
@@ -46,7 +46,7 @@ def losses(arm, by_bin, wobble=0.01, seeds=SEEDS, evaluator="rare_tokens"):
 
 def found(*rows, among=("voted",), **rest):
     table = pd.DataFrame([row for part in rows for row in part], columns=COLUMNS)
-    return set_against(table, arms(*among, **rest), ["loss/*"])
+    return compare_values(table, arms(*among, **rest), ["loss/*"])
 
 
 VOTED = FLAT | {"rarest": (3.0, 3.4, 3.8), "75-100%": (3.0, 2.9, 2.8)}
@@ -60,7 +60,7 @@ def comparison():
 
 def moved(comparison, arm, bin_):
     (each,) = [each for each in comparison.bins if each.arm == arm]
-    (row,) = [row for key, row in each.moved.items() if key.bin == bin_]
+    (row,) = [row for key, row in each.changes.items() if key.bin == bin_]
     return row
 
 
@@ -82,7 +82,7 @@ def test_end_tokens_and_what_other_evaluators_call_loss_are_in_no_bin():
         ]
     ]
     both = found(losses("control", CONTROL), losses("voted", VOTED), more)
-    assert [key.bin for key in both.bins[0].moved] == list(BINS)
+    assert [key.bin for key in both.bins[0].changes] == list(BINS)
     assert moved(both, "voted", "rarest")[1].estimate == pytest.approx(0.6)
 
 
@@ -140,17 +140,17 @@ def test_table_and_file_hold_what_the_map_shows(comparison):
     shown = {(line[0], line[1]): line[3:] for line in table.lines}
     for each in maps.maps:
         for name, row in each.rows.items():
-            assert shown[name, each.arm] == (*(cell.text for cell in row.cells), row.shown_from)
+            assert shown[name, each.arm] == (*(cell.text for cell in row.cells), row.rises_from)
     assert shown["rarest", "voted"][-1] == "1"
     assert shown["10-25%", "voted"][-1] == ">2"
     assert shown["rarest", "control"][-1] == ""
     numbers = bin_frame(comparison)
     assert len(numbers) == 2 * len(BINS) * 3  # arms, bins, generations
     (line,) = numbers.query("arm == 'voted' & bin == 'rarest' & generation == 2").itertuples()
-    assert (line.control, line.seeds, line.shown_from) == ("control", 3, 1)
+    assert (line.control, line.seeds, line.rises_from) == ("control", 3, 1)
     assert line.difference == pytest.approx(1.2)
-    assert set(numbers.query("arm == 'voted' & bin == '10-25%'")["shown_from"]) == {math.inf}
-    assert numbers.query("arm == 'control'")["shown_from"].isna().all()
+    assert set(numbers.query("arm == 'voted' & bin == '10-25%'")["rises_from"]) == {math.inf}
+    assert numbers.query("arm == 'control'")["rises_from"].isna().all()
 
 
 def test_many_generations_are_thinned_out_in_the_map_and_whole_in_the_file():
@@ -173,7 +173,7 @@ def test_an_arm_that_was_not_measured_so_has_no_map():
         losses("control", CONTROL), losses("voted", VOTED), perplexity, among=("voted", "other")
     )
     assert [each.arm for each in some.bins] == ["control", "voted"]
-    nothing = set_against(pd.DataFrame(perplexity, columns=COLUMNS), arms("voted", "other"))
+    nothing = compare_values(pd.DataFrame(perplexity, columns=COLUMNS), arms("voted", "other"))
     assert nothing.bins == ()
     assert "Rare and common tokens" not in to_page_markdown(nothing)
     assert "heat" not in re.sub(r"<style>.*</style>", "", to_html(nothing), flags=re.DOTALL)

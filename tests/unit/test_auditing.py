@@ -14,7 +14,8 @@ import pytest
 
 import textmad as tm
 from textmad import auditing
-from textmad.auditing import Audit, findings
+from textmad.auditing import Audit
+from textmad.auditing import comparing as findings
 from textmad.auditing.reference_metrics import ReferenceMetrics
 from textmad.auditing.sources import read_source, reading, rows_by_group
 from textmad.report import audit_page

@@ -1,4 +1,4 @@
-"""What is measured of a text, against one half of the human reference."""
+"""The metrics of an audit, defined by one half of the human reference."""
 
 from __future__ import annotations
 

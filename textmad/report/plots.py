@@ -1,4 +1,4 @@
-"""The report's curves as SVG: one panel a run side by side on one scale, labelled directly.
+"""The curves of a report as SVG: one panel for each run on one scale, labelled directly.
 
 Every figure is deterministic (no date, salted ids that do not depend on the process) and leaves
 its text and axes in `currentColor`, so that the page decides between light and dark.
@@ -7,13 +7,15 @@ its text and axes in `currentColor`, so that the page decides between light and 
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from textmad.analysis.series import Series, series
-from textmad.report.tables import chosen_generations, show_number
+from textmad.analysis.series import REFERENCES, Series, series
+from textmad.report.numbers import show_number
+from textmad.report.tables import chosen_generations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +87,7 @@ def draw(
     y_title: str,
     y_limits: tuple[float, float] | None = None,
 ) -> str:
-    """The panels as one SVG, on shared axes.
+    """Return the panels as one SVG, on shared axes.
 
     Args:
         name: prefix of the ids inside, unique in a page.
@@ -110,7 +112,7 @@ def draw(
 
 
 def filled(panels: Sequence[Panel], *, x_title: str, y_title: str) -> tuple[Canvas, list[Axes]]:
-    """The panels' lines on shared axes with titles, an axis a panel; within `STYLE`."""
+    """Return the panels' lines on shared axes with titles, an axis for each; within `STYLE`."""
     from matplotlib.figure import Figure as Canvas
 
     columns = min(len(panels), 3)
@@ -129,7 +131,7 @@ def filled(panels: Sequence[Panel], *, x_title: str, y_title: str) -> tuple[Canv
 
 
 def shades(count: int) -> list[str]:
-    """Colours of so many generations from light to dark, each readable on white and on black."""
+    """Return colours from light to dark, each readable on white and on black."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -138,7 +140,7 @@ def shades(count: int) -> list[str]:
 
 
 def perplexity(metrics: Mapping[str, pd.DataFrame]) -> Figure:
-    """Held-out perplexity by generation."""
+    """Draw held-out perplexity by generation."""
     panels = [
         Panel(name, _line("held-out", series(table, "perplexity", "held_out"), BLUE))
         for name, table in metrics.items()
@@ -151,7 +153,7 @@ def perplexity(metrics: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def rare_against_common(metrics: Mapping[str, pd.DataFrame]) -> Figure:
-    """Held-out loss on rare and on common tokens, as change since generation 0."""
+    """Draw the held-out loss on rare and on common tokens, as change since generation 0."""
     panels = []
     for name, table in metrics.items():
         rare, common = (series(table, f"{kind}_loss", "held_out") for kind in ("rare", "common"))
@@ -168,23 +170,56 @@ def rare_against_common(metrics: Mapping[str, pd.DataFrame]) -> Figure:
 def against_human(
     metrics: Mapping[str, pd.DataFrame], metric: str, heading: str, reading: str, y_title: str
 ) -> Figure:
-    """A metric of drawn and of kept text, with human text of the same size dashed."""
+    """Draw a metric of sampled and of kept text beside human text and the base's own samples."""
     panels = []
     for name, table in metrics.items():
         drawn, kept = (series(table, metric, split) for split in ("drawn", "kept"))
         lines = _line("drawn", drawn, BLUE) + _line("kept", kept, GREEN, "s")
         if drawn.values == kept.values:
             lines = _line("drawn = kept", drawn, BLUE)
-        if lines and drawn.human is not None:
-            span = [x for line in lines for x in line.x]
-            ends = [min(span), max(span)]
-            lines.append(Line("human", ends, [drawn.human] * 2, GREY, "", dashed=True))
+        lines += reference_lines(drawn, lines)
         panels.append(Panel(name, lines))
     return Figure(heading, reading, _by_generation(metric.replace("_", "-"), panels, y_title))
 
 
+def by_split(
+    metrics: Mapping[str, pd.DataFrame], metric: str, heading: str, y_title: str
+) -> Figure:
+    """Draw a metric by generation, a line for each split, beside its references."""
+    colors = {"drawn": BLUE, "kept": GREEN, "held_out": ORANGE, "crawled": YELLOW}
+    panels = []
+    for name, table in metrics.items():
+        own = table[(table["metric"] == metric) & (table["bin"] == "")]
+        splits = [split for split in own["split"].unique() if split not in REFERENCES]
+        every = {split: series(table, metric, split) for split in splits}
+        lines = [
+            line
+            for split, each in every.items()
+            for line in _line(split.replace("_", "-"), each, colors.get(split, BLUE))
+        ]
+        if "drawn" in every:
+            lines += reference_lines(every["drawn"], lines)
+        panels.append(Panel(name, lines))
+    return Figure(heading, "", _by_generation(metric.replace("_", "-"), panels, y_title))
+
+
+def reference_lines(drawn: Series, lines: Sequence[Line]) -> list[Line]:
+    """Return the ladder beside the lines of a metric: human text with its interval, the base."""
+    span = [x for line in lines for x in line.x]
+    if not span:
+        return []
+    ends, ladder = [min(span), max(span)], []
+    if drawn.human is not None:
+        value, low, high = drawn.human
+        band = None if math.isnan(low) else ([low] * 2, [high] * 2)
+        ladder.append(Line("human", ends, [value] * 2, GREY, "", dashed=True, band=band))
+    if drawn.base is not None:
+        ladder.append(Line("base", ends, [drawn.base.value] * 2, PURPLE, "", dashed=True))
+    return ladder
+
+
 def kept_share(shares: Mapping[str, Mapping[int, float]]) -> Figure:
-    """The share of candidates that the filters kept."""
+    """Draw the share of candidates that the filters kept."""
     panels = [
         Panel(name, [Line("kept", list(share), [100 * y for y in share.values()], GREEN, "s")])
         for name, share in shares.items()
@@ -197,7 +232,7 @@ def kept_share(shares: Mapping[str, Mapping[int, float]]) -> Figure:
 
 
 def training_loss(curves: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figure:
-    """Training loss over the tokens of each generation, light to dark."""
+    """Draw the training loss over the tokens of each generation, light to dark."""
     panels = []
     for name, by_generation in curves.items():
         chosen = chosen_generations(list(by_generation), at_most=6)
@@ -247,7 +282,10 @@ def _fill(axis: Axes, panel: Panel, titled: bool) -> None:
         axis.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
     for line in panel.lines:
         style = {"linestyle": "--", "linewidth": 1.4} if line.dashed else {"linewidth": 1.8}
-        axis.plot(line.x, line.y, color=line.color, marker=line.marker, markersize=4.5, **style)
+        marker = line.marker or (
+            "o" if len(line.x) == 1 else ""
+        )  # a line of one point is invisible
+        axis.plot(line.x, line.y, color=line.color, marker=marker, markersize=4.5, **style)
         if line.band is not None:
             axis.fill_between(line.x, *line.band, color=line.color, alpha=0.16, linewidth=0)
     if not panel.lines:
@@ -276,7 +314,7 @@ def _label_ends(axis: Axes, lines: Sequence[Line]) -> None:
 
 
 def to_svg(canvas: Canvas, name: str) -> str:
-    """SVG to stand inside HTML: no prolog, ids of its own, ink in currentColor."""
+    """Return the canvas as SVG for HTML: no prolog, ids of its own, ink in currentColor."""
     out = io.StringIO()
     canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = out.getvalue()
