@@ -147,7 +147,7 @@ def test_an_arm_with_infinite_numbers_is_not_shown_to_do_no_harm():
         table = frame(control, rows("voted", *near, [50, last]))
         found = compare_values(table, arms("voted", seeds=tuple(range(7))))
         assert one_row(found).harmless == harmless
-        assert ("do no harm" in verdict_sentences(found)[0]) == harmless
+        assert ("is ruled out" in verdict_sentences(found)[0]) == harmless
 
 
 def test_the_tolerance_is_a_share_of_the_controls_mean():
@@ -190,7 +190,8 @@ def test_human_text_beside_is_the_mean_and_held_out_text_has_none():
         *(rows(arm, *[[0.6, 0.8]] * 3, metric=("distinct_2", "human")) for arm in ("voted",)),
     )
     found = compare_values(table, arms("voted"))
-    assert {(r.key.metric, r.arm): r.human for r in found.rows} == {
+    human = {(r.key.metric, r.arm): r.human.value if r.human else None for r in found.rows}
+    assert human == {
         ("perplexity", "control"): None,
         ("perplexity", "voted"): None,
         ("distinct_2", "control"): None,
@@ -258,7 +259,7 @@ def test_the_verdict_carries_value_difference_and_interval():
     # half widths 4.3027 / sqrt(3) = 2.48 and, of 111 122 133, 27: so one decimal, and none
     first, last = verdict_sentences(compare_values(frame(CONTROL, WORSE), arms("voted")))
     assert first == (
-        "voted, generation 1: shown above control: "
+        "voted, generation 1: significantly above control: "
         "Perplexity, held-out 122, +12.0 (95 % interval +9.5 to +14.5)."
     )
     assert "p < 0.05, paired by seed (3 seeds), adjusted for 1 question." in last
@@ -274,7 +275,7 @@ def test_the_verdict_says_in_how_many_seeds_a_metric_is_infinite():
     assert verdict_sentences(found) == [
         "voted, generation 1: no pair of finite numbers. In no difference: Perplexity, held-out, "
         "infinite in 3 of 3 seeds.",
-        "No two finite numbers of a seed stand beside each other: nothing is tested.",
+        "No seed has a finite number of both an arm and its control: nothing is tested.",
     ]
     (line,) = generation_table(found).lines
     assert line[3:] == ("–", "+2.200", "–", "1, 1, 1", "1")
@@ -321,22 +322,25 @@ def test_no_harm_is_a_claim_of_its_own_with_its_interval_and_bound():
     same = rows("voted", [50, 100.1], [50, 109.9], [50, 120.0])
     (first, _) = verdict_sentences(compare_values(frame(CONTROL, same), arms("voted")))
     # differences .1 -.1 0: s = .1, and 2.920 * .1 / sqrt(3) = .17 to either side; 2 % of 110
-    assert first.startswith("voted, generation 1: no difference is shown. Shown to do no harm")
-    assert "(90 %: −0.17 to +0.17) against +2.200" in first
+    assert first.startswith("voted, generation 1: no significant difference. Harm beyond the")
+    assert "Perplexity, held-out worse by −0.17 to +0.17 (90 %), tolerance 2.200" in first
 
 
 def test_what_is_not_shown_is_said_as_neither():
     noisy = rows("voted", [50, 60], [50, 150], [50, 130])
     (first, _) = verdict_sentences(compare_values(frame(CONTROL, noisy), arms("voted")))
-    assert "no difference is shown. Neither a difference nor the absence of harm is shown" in first
+    assert (
+        "no significant difference. Undecided (neither a difference nor the absence of harm):"
+        in first
+    )
 
 
 def test_one_seed_has_values_and_shows_nothing():
     table = frame(rows("control", [50, 100]), rows("voted", [50, 130]))
     found = compare_values(table, arms("voted", seeds=(0,)))
     assert verdict_sentences(found) == [
-        "voted, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed shows "
-        "nothing.",
+        "voted, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed "
+        "supports nothing.",
         "These figures carry no interval: run more seeds before believing a difference.",
     ]
     shown = difference_table(found)
@@ -351,10 +355,11 @@ def test_arms_of_fewer_seeds_than_others_say_of_how_many():
         rows("one", [50, 130]),
     )
     whole, half, one, last = verdict_sentences(compare_values(table, arms("whole", "half", "one")))
-    assert whole.startswith("whole, generation 1, 3 seeds: no difference is shown.")
+    assert whole.startswith("whole, generation 1, 3 seeds: no significant difference.")
     assert half.startswith("half, generation 1, 2 seeds: ")
     assert one == (
-        "one, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed shows nothing."
+        "one, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed supports "
+        "nothing."
     )
     assert "paired by seed (2 to 3 seeds), adjusted for 2 questions." in last
 
@@ -368,9 +373,9 @@ def test_a_metric_with_a_number_of_one_seed_is_not_judged_with_those_of_more():
         rows("voted", [4, 7], [4, math.nan], [4, math.nan], metric=loss),
     )
     first, last = verdict_sentences(compare_values(table, arms("voted")))
-    assert first.startswith("voted, generation 1, 3 seeds: shown above control: Perplexity")
+    assert first.startswith("voted, generation 1, 3 seeds: significantly above control: Perplexity")
     assert first.endswith(
-        "Of one seed, which shows nothing: Loss on rare tokens, held-out 7.000 (+2.000)."
+        "Of one seed, which supports nothing: Loss on rare tokens, held-out 7.000 (+2.000)."
     )
     assert "paired by seed (3 seeds)" in last
 
@@ -378,8 +383,8 @@ def test_a_metric_with_a_number_of_one_seed_is_not_judged_with_those_of_more():
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [
-        (5, "With 5 seeds a sign-flip test cannot give less than 0.0625: it can show nothing"),
-        (6, "Sign flips of 6 seeds can show a difference by themselves."),
+        (5, "With 5 seeds a sign-flip test cannot give less than 0.0625: it can support nothing"),
+        (6, "Sign flips of 6 seeds can support a difference by themselves."),
     ],
 )
 def test_what_so_many_seeds_can_show_is_said(seeds, said):

@@ -91,7 +91,7 @@ def test_of_many_generations_the_first_and_the_last_are_shown_and_it_is_said():
     many = run(*((g, "perplexity", "held_out", 80.0 + g) for g in range(21)))
     table = main_table(many, at_most=5)
     assert table.header[3:8] == ("gen 0", "gen 5", "gen 10", "gen 15", "gen 20")
-    assert "5 of 21 generations are shown." in table.notes
+    assert "5 of 21 generations are displayed." in table.notes
     assert line(table, "Perplexity")[8] == "+25 %"  # 20 / 80, whichever columns are shown
 
 
