@@ -89,8 +89,8 @@ def test_end_tokens_and_what_other_evaluators_call_loss_are_in_no_bin():
 def test_the_words_name_the_bin_that_is_shown_to_rise_and_those_that_are_not(comparison):
     said, promise = bin_sentences(comparison)
     assert said == (
-        "voted: a rise of the loss is supported first in rarest (generation 1); not by generation 2 "
-        "in 10-25%, 25-50%, 50-75%, 75-100%."
+        "voted: a rise of the loss is supported first in rarest (generation 1); not by generation "
+        "2 in 10-25%, 25-50%, 50-75%, 75-100%."
     )
     assert promise.startswith("This counts any rise, however small: where no bin rises, it")
 

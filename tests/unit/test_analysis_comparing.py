@@ -442,3 +442,172 @@ def test_what_lies_outside_on_either_side_is_not_called_harm():
     assert written.lines[0][6] == "1, 1, 1"  # 0.1 above, 2 % of 0.51 allowed
     assert not any("harm from" in note for note in written.notes)
     assert "worse" not in alarm_table(found).notes[0]
+
+
+# --- harm, references, conditions ---------------------------------------------------------------
+
+
+DISTINCT = ("distinct_2", "drawn")
+
+
+def beside_human(control, voted, human=0.7):
+    """Distinct-2 of two arms at generations 0 and 1, and human text's; three seeds a little "
+    "apart."""
+    return frame(
+        *(
+            rows(arm, *[[0.7, end + 0.001 * seed] for seed in (-1, 0, 1)], metric=DISTINCT)
+            for arm, end in (("control", control), ("voted", voted))
+        ),
+        *(
+            rows(arm, *[[human, human]] * 3, metric=("distinct_2", "human"))
+            for arm in ("control", "voted")
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "voted", "harmful"),
+    [
+        (0.80, 0.70, False),  # from above to human text
+        (0.60, 0.70, False),  # from below to human text
+        (0.70, 0.80, True),
+        (0.70, 0.60, True),
+        (0.80, 0.60, False),  # to the other side, as far away
+    ],
+)
+def test_a_move_towards_human_text_is_no_harm(control, voted, harmful):
+    result = compare_values(beside_human(control, voted), arms("voted"))
+    row = one_row(result)
+    assert row.harmless != harmful
+    assert row.outside_from.times == ((1,) * 3 if harmful else (None,) * 3)
+    (warning,) = result.warnings
+    assert (warning.alarm.first == 1) == harmful
+    if not harmful:
+        assert "ruled out: Distinct-2, drawn further from human text by" in str(
+            verdict_sentences(result)
+        )
+
+
+def test_growth_of_a_reward_is_not_called_better():
+    reward = ("reward_mean", "drawn")
+    table = frame(
+        *(
+            rows(arm, *[[1.0, end + 0.001 * seed] for seed in (-1, 0, 1)], metric=reward)
+            for arm, end in (("control", 1.0), ("voted", 2.0))
+        )
+    )
+    result = compare_values(table, arms("voted"), ["reward_mean"])
+    assert not one_row(result).harmless
+    assert result.warnings[0].alarm.first == 1
+
+
+def test_with_arm_and_control_exchanged_every_sentence_turns_round():
+    loss = ("rare_loss", "held_out")
+    parts = {
+        "control": [[50, 100], [50, 110], [50, 120]],
+        "voted": [[50, 111], [50, 122], [50, 133]],
+    }
+    losses = {"control": [[4, 6], [4, 6.2], [4, 6.1]], "voted": [[4, 5], [4, 5.3], [4, 5.2]]}
+    table = frame(
+        *(rows(arm, *values) for arm, values in parts.items()),
+        *(rows(arm, *values, metric=loss) for arm, values in losses.items()),
+    )
+    exchanged = table.assign(arm=table["arm"].map({"control": "voted", "voted": "control"}))
+    one, other = (compare_values(each, arms("voted")) for each in (table, exchanged))
+    for row, turned in zip(*(r.rows for r in (one, other)), strict=True):
+        if row.against is None:
+            continue
+        difference, opposite = row.against.difference, turned.against.difference
+        assert opposite.estimate == pytest.approx(-difference.estimate)
+        assert (opposite.low, opposite.high) == pytest.approx((-difference.high, -difference.low))
+        assert turned.against.p == pytest.approx(row.against.p)
+        assert turned.against.sign_flips == row.against.sign_flips
+        assert turned.against.slope.estimate == pytest.approx(-row.against.slope.estimate)
+    above, below = "Perplexity, held-out", "Loss on rare tokens, held-out"
+    for result, higher, lower in ((one, above, below), (other, below, above)):
+        sentence = verdict_sentences(result)[0]
+        assert f"significantly above control: {higher}" in sentence
+        assert f"below control: {lower}" in sentence
+        assert f"{lower} worse by" in sentence  # harm is ruled out where the metric is better
+        (warning,) = result.warnings
+        assert warning.alarm.signals == [higher]
+
+
+def test_the_first_of_signals_that_are_alike_is_not_said_to_lead():
+    late = [[50, 50, 50, 140 + s, 140 + s] for s in (0, 1, 2)]
+    early = [[4, 4, 6 + 0.01 * s, 6, 6] for s in (0, 1, 2)]
+    table = frame(
+        rows("control", *[[50, 50, 50 + 0.1 * s, 50, 50] for s in (0, 1, 2)]),
+        rows("voted", *late),
+        rows(
+            "control",
+            *[[4, 4, 4 + 0.01 * s, 4, 4] for s in (0, 1, 2)],
+            metric=("rare_loss", "held_out"),
+        ),
+        rows("voted", *early, metric=("rare_loss", "held_out")),
+    )
+    (warning,) = compare_values(table, arms("voted", last=4)).warnings
+    # One generation of lead over three seeds is within what rounding alone allows.
+    assert warning.leads["Loss on rare tokens, held-out"].estimate == 1
+    assert warning.ahead == []
+
+
+def test_references_have_intervals_and_the_bases_own_samples():
+    table = beside_human(0.72, 0.8).assign(low=math.nan, high=math.nan)
+    human = table["split"] == "human"
+    table.loc[human, ["low", "high"]] = (0.68, 0.72)
+    base = table[human & (table["generation"] == 0)].assign(split="base", value=0.74)
+    result = compare_values(pd.concat([table, base]), arms("voted"))
+    row = one_row(result)
+    assert row.human == pytest.approx((0.7, 0.68, 0.72))
+    assert row.base.value == pytest.approx(0.74)
+    shown = difference_table(result)
+    assert shown.header[-2:] == ("base", "human")
+    assert shown.lines[1][-2:] == ("0.740", "0.700 [0.680, 0.720]")
+    assert "[human text 0.700; base's own samples 0.740]" in verdict_sentences(result)[0]
+
+
+@pytest.mark.parametrize(("pool", "warned"), [(1_000_000, False), (50_000, True)])
+def test_seeds_that_learn_much_of_the_pool_are_warned_of(pool, warned, tmp_path, measured_runs):
+    folders = [
+        measured_runs.write(
+            tmp_path / f"{name}-{seed}",
+            recipe.replace(seed=seed, generations=1),
+            {PERPLEXITY: [90.0, end + seed]},
+            pool_tokens=pool,
+        )
+        for name, recipe, end in (("human", HUMAN, 100.0), ("pure", PURE, 120.0))
+        for seed in (0, 1)
+    ]
+    notes = " ".join(compare(folders).notes)
+    # 20,000 of 50,000 tokens and two seeds: sqrt(1 + 2 * 0.4 / 0.6) = 1.53
+    assert ("learns up to 40 % of the human pool" in notes) == warned
+    assert ("make them 1.5 times as wide" in notes) == warned
+
+
+def test_losses_of_single_documents_give_an_interval_for_new_documents(tmp_path, measured_runs):
+    folders = []
+    for seed in (0, 1, 2):
+        for name, recipe, end in (("human", HUMAN, 100.0), ("pure", PURE, 120.0)):
+            # Ten tokens a document: 0.1 nats/token more, and documents that differ by much.
+            more = 1.0 if name == "pure" else 0.0
+            spread = [more * (1 + 0.9 * (-1) ** document) for document in range(40)]
+            losses = [40.0 + 0.01 * seed + extra for extra in spread]
+            folders.append(
+                measured_runs.write(
+                    tmp_path / f"{name}-{seed}",
+                    recipe.replace(seed=seed, generations=1),
+                    {PERPLEXITY: [90.0, end + seed]},
+                    held_out=[[40.0] * 40, losses],
+                )
+            )
+    result = compare(folders)
+    (crossed,) = result.crossed
+    assert (crossed.documents, crossed.difference.n) == (40, 3)
+    assert crossed.difference.estimate == pytest.approx(0.1)
+    # Of documents alone: 0.09 * sqrt(40 / 39) / sqrt(40) = 0.01441, times t of 39 or more
+    assert crossed.difference.half_width == pytest.approx(2.02 * 0.01441, rel=0.01)
+    assert any(
+        "new held-out documents: +0.100" in sentence and "3 seeds crossed with 40" in sentence
+        for sentence in verdict_sentences(result)
+    )

@@ -179,8 +179,8 @@ def test_the_words_say_share_interval_and_that_no_help_is_shown():
     assert share_sentences(found) == [
         "Model text replacing human text, Perplexity, held-out: stays within the tolerance of "
         "40.00 up to a model share of 0.40 (95 % interval 0.20 to 0.80, 3 seeds). Harm is ruled "
-        "out up to 0.20. No share is significantly better than none: 0.20, +20.0 (95 % interval +15.0 "
-        "to +25.0)."
+        "out up to 0.20. No share is significantly better than none: 0.20, +20.0 (95 % interval "
+        "+15.0 to +25.0)."
     ]
     (line,) = share_table(found).lines
     assert line == (

@@ -161,7 +161,7 @@ def test_every_figure_is_well_formed_and_has_ids_of_its_own(page):
         for element in ElementTree.fromstring(figure).iter()
         if "id" in element.attrib
     ]
-    assert len(drawn) == 8
+    assert len(drawn) == 5  # perplexity, rare against common, distinct-2, kept share, training
     assert len(ids) == len(set(ids))
 
 
@@ -206,9 +206,26 @@ def test_a_run_that_is_not_complete_says_so(page):
 def test_metrics_that_were_not_measured_are_said_and_not_drawn(tmp_path):
     run = FakeRun(tmp_path / "run", metrics=[("perplexity", "held_out")])
     page = write_report([run]).read_text(encoding="utf-8")
-    assert "distinct-2 was not measured" in page
-    # rare against common, and four metrics beside human text
-    assert page.count(">not measured</text>") == 5
+    assert "Not measured: distinct-2, rare-token rate" in page
+    assert ">not measured</text>" not in page
+    assert len(figures(page)) == 3  # perplexity, kept share, training loss
+
+
+def test_an_evaluator_beside_the_usual_ones_has_figures_and_rows_of_its_own(tmp_path):
+    run = FakeRun(tmp_path / "run", metrics=[("votes_gini", "drawn"), ("votes_gini", "kept")])
+    page = write_report([run]).read_text(encoding="utf-8")
+    assert page.count("<b>Gini of upvotes</b>") == 1
+    assert page.count('<th scope="row">Gini of upvotes</th>') == 4  # both tables, both splits
+
+
+def test_a_training_curve_of_one_step_is_a_point(tmp_path):
+    run = FakeRun(tmp_path / "run")
+    run.curve = lambda generation: pd.DataFrame({"step": [1], "tokens": [10], "loss": [4.0]})
+    page = write_report([run]).read_text(encoding="utf-8")
+    (svg,) = (each for each in figures(page) if "tokens seen" in each)
+    many = write_report([FakeRun(tmp_path / "more")]).read_text(encoding="utf-8")
+    (lines,) = (each for each in figures(many) if "tokens seen" in each)
+    assert svg.count("<use") > lines.count("<use")  # a marker of each generation
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
