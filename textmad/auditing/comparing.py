@@ -170,10 +170,10 @@ def parts_by_size(parts: Iterable[Part], most: int) -> dict[int, list[Part]]:
     alike: dict[str, list[Part]] = {}
     for part in parts:
         alike.setdefault(part.by, []).append(part)
-    found: dict[int, list[Part]] = {}
+    sizes: dict[int, list[Part]] = {}
     for some in alike.values():
-        found.setdefault(min(most, *(part.num_documents for part in some)), []).extend(some)
-    return found
+        sizes.setdefault(min(most, *(part.num_documents for part in some)), []).extend(some)
+    return sizes
 
 
 def compare_parts(
@@ -196,12 +196,12 @@ def compare_parts(
             raise CorpusError(f"{name}: {num:,} of its documents hold no word; leave it out")
     sizes = Sizes(num, min(length for _, length in lengths))
     values = [metrics.measure(sample, sizes.words) for sample in samples]
-    found = []
+    rows = []
     for part, texts in zip(parts, drawn, strict=True):
         measured = metrics.measure(texts, sizes.words)
         for m, *others in zip(measured, *values, strict=True):
-            found.append(_audit_row(part, m, others, num / len(other), sizes))
-    return found
+            rows.append(_audit_row(part, m, others, num / len(other), sizes))
+    return rows
 
 
 def _audit_row(

@@ -76,17 +76,17 @@ def _panel(
     from matplotlib.ticker import MaxNLocator
 
     axis.set_title(key.label, loc="left", fontsize=10, fontweight="bold")
-    found = {row.arm: row.against for row in rows if row.against is not None}
-    inside = {row.arm: _tolerated(row) for row in rows if row.arm in found}
+    contrasts = {row.arm: row.against for row in rows if row.against is not None}
+    inside = {row.arm: _tolerated(row) for row in rows if row.arm in contrasts}
     # One outline around the bands of all arms; single ones would show seams.
     low, high = np.repeat([inside.get(arm, (0.0, 0.0)) for arm in arms], 2, axis=0).T
     edges = np.repeat(np.arange(len(arms) + 1), 2)[1:-1] - 0.5
     axis.fill_betweenx(edges, low, high, color=plots.GREY, alpha=0.15, linewidth=0)
     axis.axvline(0, color=plots.GREY, linewidth=1)
     for place, arm in enumerate(arms):
-        if arm not in found:
+        if arm not in contrasts:
             continue
-        mean, low, high, _ = found[arm].difference
+        mean, low, high, _ = contrasts[arm].difference
         color = colors[arm]
         if not math.isnan(low):
             axis.plot([low, high], [place, place], color=color, linewidth=2)

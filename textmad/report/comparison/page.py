@@ -54,7 +54,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     The table of differences is comparison.csv, .parquet and .tex; comparison-generations.tex holds
     the columns of it that tell of earlier generations. Where there are any, critical shares, alarms
     and losses by frequency bin are comparison-shares, -alarms and -bins, each in the three forms.
-    What an earlier comparison left there of these files, and this one does not have, is removed.
+    Files of an earlier comparison that this one does not have are removed.
 
     Raises:
         RunError: the folder cannot be written.
@@ -170,7 +170,7 @@ def describe_arms(comparison: Comparison) -> dict[str, str]:
 
 
 def _sections(comparison: Comparison) -> list[OptionalSection]:
-    said = {
+    parts = {
         "shares": (comparison.thresholds, share_sentences, share_table, share_frame),
         "alarms": (comparison.warnings, alarm_sentences, alarm_table, alarm_frame),
         "bins": (comparison.bins, bin_sentences, bin_table, bin_frame),
@@ -179,8 +179,8 @@ def _sections(comparison: Comparison) -> list[OptionalSection]:
         OptionalSection(
             name, _HEADINGS[name], say(comparison), tabulate(comparison), numbers(comparison)
         )
-        for name, (found, say, tabulate, numbers) in said.items()
-        if found
+        for name, (content, say, tabulate, numbers) in parts.items()
+        if content
     ]
 
 
