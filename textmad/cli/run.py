@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from textmad.cli.options import RecipePath, Set, at_home, load
+from textmad.cli.options import RecipePath, Set, at_home, check_source, load
 from textmad.cli.terminal import is_first_process, session
 
 
@@ -22,6 +22,7 @@ def run(
 ) -> None:
     """Run a recipe, or resume it where it was interrupted."""
     loaded, overrides = load(recipe, set_)
+    check_source(loaded)
     is_first = is_first_process()
     if is_first:
         session.log_into(out)

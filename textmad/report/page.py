@@ -144,9 +144,7 @@ _MOST_OTHERS = 4  # figures of an evaluator without one of its own
 def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
     """A figure for what any of the runs measured; none for what none did."""
     metrics: dict[str, pd.DataFrame] = {name: run.metrics for name, run in named.items()}
-    shares = {
-        name: {g: _kept_share(run, g) for g in run.generations} for name, run in named.items()
-    }
+    shares = {name: {g: kept_share(run, g) for g in run.generations} for name, run in named.items()}
     curves = {name: {g: run.curve(g) for g in run.generations} for name, run in named.items()}
     measured = _measured_by(metrics)
     every = set().union(*measured.values()) if measured else set()
@@ -184,7 +182,8 @@ def _measured_by(metrics: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Non
     return measured
 
 
-def _kept_share(run: Run, generation: int) -> float:
+def kept_share(run: Run, generation: int) -> float:
+    """The share of a generation's candidates that every filter kept, in [0, 1]."""
     kept = list(run.candidates(generation)["kept"])
     return kept.count(True) / len(kept)
 
