@@ -556,7 +556,9 @@ def test_references_have_intervals_and_the_bases_own_samples():
     table = beside_human(0.72, 0.8).assign(low=math.nan, high=math.nan)
     human = table["split"] == "human"
     table.loc[human, ["low", "high"]] = (0.68, 0.72)
-    base = table[human & (table["generation"] == 0)].assign(split="base", value=0.74)
+    base = table[human & (table["generation"] == 0)].assign(
+        split="base", value=0.74, low=math.nan, high=math.nan
+    )
     result = compare_values(pd.concat([table, base]), arms("voted"))
     row = one_row(result)
     assert row.human == pytest.approx((0.7, 0.68, 0.72))

@@ -2,8 +2,10 @@
 
 import csv
 import doctest
+import html
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,7 +76,7 @@ def test_text_of_the_same_law_stands_inside_and_is_not_called_equal(found):
     assert not lines["differs"].any()
     assert (lines["side"] == "inside").sum() > 0.8 * len(lines)
     (said,) = [line for line in audit_page.verdict(found) if "same.jsonl" in line]
-    assert "no difference is shown; that is not to say that there is none" in said
+    assert "no difference is supported; there may still be one" in said
 
 
 def test_text_without_the_tail_stands_outside_on_the_right_side(found):
@@ -112,7 +114,7 @@ def test_groups_are_gathered_from_all_files_and_small_ones_are_named(found):
     assert note == (
         "Groups leave out 1 groups of fewer than 50 documents, 1 documents without a group."
     )
-    assert audit_page.verdict(found)[-1].startswith("Of 2 groups 1 stand outside")
+    assert audit_page.verdict(found)[-1].startswith("Of 2 groups 1 lie outside")
 
 
 def test_everything_is_compared_at_one_size(found):
@@ -376,10 +378,19 @@ def test_the_same_audit_again_writes_the_same_bytes(corpora, tmp_path):
 
 def test_the_files_hold_the_figures(found, tmp_path):
     paths = audit_page.write_audit(found, tmp_path / "found")
-    assert [path.name for path in paths] == ["audit.md", "audit.csv", "audit.parquet"]
-    pd.testing.assert_frame_equal(pd.read_parquet(paths[2]), found.table)
-    with paths[1].open() as file:
+    assert [path.name for path in paths] == [
+        "audit.md",
+        "audit.html",
+        "audit.csv",
+        "audit.parquet",
+    ]
+    pd.testing.assert_frame_equal(pd.read_parquet(paths[3]), found.table)
+    with paths[2].open() as file:
         assert len(list(csv.DictReader(file))) == len(found.rows)
+    page = paths[1].read_text(encoding="utf-8")
+    assert page.count("<tr>") > len(part(found, "file", "same.jsonl"))
+    assert html.escape(audit_page.verdict(found)[0], quote=False) in page.replace("&#39;", "'")
+    assert not re.search(r"<(script|img|link)|src=|https?:", page)
 
 
 def test_every_metric_has_a_name_for_readers(found):

@@ -205,10 +205,11 @@ def test_a_run_that_is_not_complete_says_so(page):
 
 def test_metrics_that_were_not_measured_are_said_and_not_drawn(tmp_path):
     run = FakeRun(tmp_path / "run", metrics=[("perplexity", "held_out")])
-    page = write_report([run]).read_text(encoding="utf-8")
+    path = write_report([run])
+    page = path.read_text(encoding="utf-8")
     assert "Not measured: distinct-2, rare-token rate" in page
     assert ">not measured</text>" not in page
-    assert len(figures(page)) == 3  # perplexity, kept share, training loss
+    assert len(figures(path)) == 3  # perplexity, kept share, training loss
 
 
 def test_an_evaluator_beside_the_usual_ones_has_figures_and_rows_of_its_own(tmp_path):
@@ -221,10 +222,9 @@ def test_an_evaluator_beside_the_usual_ones_has_figures_and_rows_of_its_own(tmp_
 def test_a_training_curve_of_one_step_is_a_point(tmp_path):
     run = FakeRun(tmp_path / "run")
     run.curve = lambda generation: pd.DataFrame({"step": [1], "tokens": [10], "loss": [4.0]})
-    page = write_report([run]).read_text(encoding="utf-8")
-    (svg,) = (each for each in figures(page) if "tokens seen" in each)
-    many = write_report([FakeRun(tmp_path / "more")]).read_text(encoding="utf-8")
-    (lines,) = (each for each in figures(many) if "tokens seen" in each)
+    (svg,) = (each for each in figures(write_report([run])) if "tokens seen" in each)
+    several = write_report([FakeRun(tmp_path / "more")])
+    (lines,) = (each for each in figures(several) if "tokens seen" in each)
     assert svg.count("<use") > lines.count("<use")  # a marker of each generation
 
 
@@ -257,7 +257,7 @@ def on_disk(fake: FakeRun) -> Run:
             "evaluate": lambda f, table=table: pq.write_table(table, f / "metrics.parquet"),
         }
         for stage, write in stages.items():
-            store.commit(fake.path / f"gen-{g:02d}" / stage, stage, {}, write)
+            store.commit(fake.path / f"gen-{g:02d}" / stage, f"gen-{g:02d}/{stage}", {}, write)
     return Run(fake.path)
 
 

@@ -259,7 +259,7 @@ def _crossed(arms: Arms) -> tuple[CrossedDifference, ...]:
         pairs = [(a, b) for a, b in tables if a is not None and b is not None]
         if len(pairs) < 2:
             continue
-        joined = [a.join(b, rsuffix="_control", how="inner") for a, b in pairs]
+        joined = [a.join(b.add_suffix("_control"), how="inner") for a, b in pairs]
         common = sorted(set.intersection(*(set(table.index) for table in joined)))
         if len(common) < 2:
             continue

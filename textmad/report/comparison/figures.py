@@ -145,7 +145,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class HeatRow:
-    """One bin: a cell a generation, and the generation at which a rise is shown."""
+    """One bin: a cell for each generation, and the generation from which its loss rises."""
 
     cells: tuple[Cell, ...]
     rises_from: str  # > the last generation where not by then; empty where nothing is asked
@@ -161,7 +161,7 @@ class HeatMap:
 
     @property
     def asked(self) -> bool:
-        """Whether any bin says since when a rise is shown."""
+        """Return whether any bin says since when its loss rises."""
         return any(row.rises_from for row in self.rows.values())
 
 
