@@ -226,7 +226,9 @@ def test_the_page_draws_the_curve_the_tolerance_and_the_points():
     ElementTree.fromstring(svg)
     text = to_page_markdown(found)
     assert "## Critical share\n\nModel text replacing human text, Perplexity" in text
-    assert "## Early warning\n\nshare=0.2: early warning at generation 1 by Perplexity" in text
+    # A tolerance of 40: a harm of 20 raises no alarm, one of 80 does.
+    assert "## Early warning\n\nshare=0.2: no early warning by generation 1 (3 seeds)." in text
+    assert "share=0.8: early warning at generation 1 by Perplexity, held-out." in text
 
 
 def test_the_file_holds_the_numbers_of_the_page():
