@@ -199,7 +199,8 @@ def _unpack_streams(
 
     The modules' own readers ignore what follows the first stream if it is damaged.
     """
-    stream, piece = None, b""
+    stream: bz2.BZ2Decompressor | lzma.LZMADecompressor | None = None
+    piece = b""
     try:
         while True:
             if not piece and (stream is None or stream.needs_input):
@@ -215,7 +216,8 @@ def _unpack_streams(
             chunk = stream.decompress(piece, _CHUNK)
             piece = b""
             if stream.eof:
-                stream, piece = None, stream.unused_data
+                piece = stream.unused_data
+                stream = None
             if chunk:
                 yield chunk
     except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
