@@ -488,6 +488,14 @@ def test_a_move_towards_human_text_is_no_harm(control, voted, harmful):
         )
 
 
+def test_a_seed_without_a_pair_does_not_hide_the_human_reference():
+    table = beside_human(0.80, 0.70)
+    single = (table["arm"] == "control") & (table["seed"] == 2)
+    row = one_row(compare_values(table[~single], arms("voted")))
+    assert row.against.difference.n == 2
+    assert row.outside_from.times == (None, None)
+
+
 def test_growth_of_a_reward_is_not_called_better():
     reward = ("reward_mean", "drawn")
     table = frame(

@@ -143,6 +143,12 @@ def test_text_like_the_bases_own_samples_is_called_that_and_not_noise():
     assert "above" not in str(told)
 
 
+def test_text_nearer_to_human_text_than_the_base_is_called_between():
+    told = verdict(metrics((84, 84), (0.76, 0.76), base=(0.90,)))
+    assert "0.760, between human text and the base's own samples" in str(told)
+    assert told.outcome == "nothing"
+
+
 def test_text_beyond_the_bases_own_samples_is_above_human_text():
     told = verdict(metrics(**UNSELECTED, base=(0.74, 0.103)))
     assert told.outcome == "noise"

@@ -108,8 +108,8 @@ class Paired:
         if direction in ("lower", "higher"):
             return HarmTable(difference if direction == "lower" else -difference, tolerance, False)
         human = self.human.get(self.controls[arm])
-        human = human.reindex(difference.index) if human is not None else None
-        if direction != "human" or human is None or human.isna().any():
+        pairs = self.values[arm].index.intersection(control.index)
+        if direction != "human" or human is None or human.reindex(pairs).isna().any():
             return HarmTable(difference, tolerance, True)
         away = [table.sub(human, axis=0).abs() for table in (self.values[arm], control)]
         return HarmTable((away[0] - away[1]).reindex_like(difference), tolerance, False)

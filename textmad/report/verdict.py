@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Outcome = Literal["noise", "narrowing", "worse", "better", "nothing", "unknown"]
-Position: TypeAlias = Literal["above", "below", "human", "base", "unmoved"]
+Position: TypeAlias = Literal["above", "below", "human", "base", "between", "unmoved"]
 
 CAUTION = (
     "One run is one seed: compare it with a control over several seeds before you believe a small "
@@ -79,7 +79,7 @@ def position(text: Series, questions: int = 1) -> Position | None:
     """Return where the last generation's text stands on the ladder of references.
 
     "human": inside the interval of held-out human text. "base": outside, but not told apart from
-    the base model's own samples. "unmoved": outside, but not told apart from generation 0.
+    the base model's own samples. "between": outside, but nearer to human text than these. "unmoved": outside, but not told apart from generation 0.
     "above" or "below": outside the interval, and further out on that side than the base's own
     samples and generation 0. None without a value or an interval.
 
@@ -103,8 +103,9 @@ def position(text: Series, questions: int = 1) -> Position | None:
     if text.base is not None:
         own = text.base.half_width * widen
         beyond = sign * (text.last - text.base.value)
-        if beyond <= (reach if math.isnan(own) else own):
-            return "base"
+        apart = reach if math.isnan(own) else own
+        if beyond <= apart:
+            return "base" if beyond >= -apart else "between"
     return "unmoved" if sign * (text.last - text.first) <= reach else side
 
 
@@ -189,6 +190,7 @@ _PLACES: dict[Position, str] = {
     "below": "below human text",
     "human": "as human text",
     "base": "as the base's own samples",
+    "between": "between human text and the base's own samples",
     "unmoved": "as in generation 0",
 }
 
