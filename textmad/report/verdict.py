@@ -78,10 +78,12 @@ def verdict(metrics: pd.DataFrame) -> Verdict:
 def position(text: Series, questions: int = 1) -> Position | None:
     """Return where the last generation's text stands on the ladder of references.
 
-    "human": inside the interval of held-out human text. "base": outside, but not told apart from
-    the base model's own samples. "between": outside, but nearer to human text than these. "unmoved": outside, but not told apart from generation 0.
-    "above" or "below": outside the interval, and further out on that side than the base's own
-    samples and generation 0. None without a value or an interval.
+    - "human": inside the interval of held-out human text;
+    - "base": outside, but not told apart from the base model's own samples;
+    - "between": outside, but nearer to human text than the base's own samples;
+    - "unmoved": outside, but not told apart from generation 0;
+    - "above" or "below": outside, and on that side of the base's samples and generation 0;
+    - None: no value, or no interval.
 
     Two samples of one model differ by sqrt(2) times what one differs from its mean, so samples
     count as equal up to sqrt(2) times the half width of the human interval, unless the base's
