@@ -158,7 +158,7 @@ def test_generation_0_alone_is_compared_without_slopes(tmp_path, measured_runs):
     text = page.to_page_markdown(tm.compare(places))
     assert "generation 0, one seed: Perplexity, held-out 90.00 (0)" in text
     assert "Not finished: " in text
-    assert "Runs are missing or not finished, (see the notes): this may change." in text
+    assert "Runs are missing or not finished (see the notes): this may change." in text
 
 
 def test_finished_runs_are_not_called_unfinished(written):
