@@ -243,11 +243,12 @@ PROMISES = [
 
 
 def delivered(test, replicates, seed):
+    """The share that came out, and its Monte Carlo error (Agresti and Coull, also at 0 and 1)."""
     rng = np.random.default_rng(seed)
-    share = float(np.mean([test(rng) for _ in range(replicates)]))
-    return SimpleNamespace(
-        share=share, error=math.sqrt(max(share * (1 - share), 1e-9) / replicates)
-    )
+    count = sum(bool(test(rng)) for _ in range(replicates))
+    middle = (count + 2) / (replicates + 4)
+    error = math.sqrt(middle * (1 - middle) / (replicates + 4))
+    return SimpleNamespace(share=count / replicates, error=error)
 
 
 def promises(replicates):
@@ -260,7 +261,7 @@ def promises(replicates):
         result = delivered(test, replicates, seed)
         promised = f"{sign} {share:.0%}" if share is not None else "nothing"
         cells = [what, of, promised, f"{result.share:.1%}", f"{result.error:.1%}"]
-        lines.append(f"| {' | '.join(cells).replace('%', ' %')} |")
+        lines.append(f"| {' | '.join(cells).replace(' %', '%').replace('%', ' %')} |")
     return lines
 
 

@@ -15,7 +15,7 @@ from textmad import store
 from textmad.errors import RunError
 from textmad.loop.run import Run
 from textmad.recipe import Recipe
-from textmad.report import write_report
+from textmad.report import plots, write_report
 from textmad.report.page import run_names
 from textmad.text.documents import documents, write_parquet
 
@@ -219,13 +219,12 @@ def test_an_evaluator_beside_the_usual_ones_has_figures_and_rows_of_its_own(tmp_
     assert page.count('<th scope="row">Gini of upvotes</th>') == 4  # both tables, both splits
 
 
-def test_a_training_curve_of_one_step_is_a_point(tmp_path):
-    run = FakeRun(tmp_path / "run")
-    run.curve = lambda generation: pd.DataFrame({"step": [1], "tokens": [10], "loss": [4.0]})
-    (svg,) = (each for each in figures(write_report([run])) if "tokens seen" in each)
-    several = write_report([FakeRun(tmp_path / "more")])
-    (lines,) = (each for each in figures(several) if "tokens seen" in each)
-    assert svg.count("<use") > lines.count("<use")  # a marker of each generation
+@pytest.mark.parametrize(("points", "marker"), [([10], "o"), ([10, 20], "None")])
+def test_a_training_curve_of_one_step_is_a_point(points, marker):
+    curve = pd.DataFrame({"tokens": points, "loss": [4.0] * len(points)})
+    panels = plots.loss_panels({"run": {0: curve}})
+    (axis,) = plots.labelled(panels, x_title="tokens", y_title="loss").axes
+    assert [line.get_marker() for line in axis.lines] == [marker]
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
