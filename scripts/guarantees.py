@@ -1,6 +1,6 @@
 """Simulate textmad's statistical promises and rewrite the tables of docs/guarantees.md.
 
-python scripts/guarantees.py [REPLICATES]     # 400 by default: a few minutes on one core
+python scripts/guarantees.py [REPLICATES]     # 200 by default: two minutes on one core
 """
 
 import math
@@ -293,7 +293,7 @@ def replaced(page, name, lines):
 
 
 if __name__ == "__main__":
-    replicates = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    replicates = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     page = replaced(PAGE.read_text(encoding="utf-8"), "promises", promises(replicates))
     page = replaced(page, "seeds", seeds_needed())
     page = re.sub(r"[\d,]+ replicates each", f"{replicates:,} replicates each", page)

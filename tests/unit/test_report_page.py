@@ -219,7 +219,7 @@ def test_an_evaluator_beside_the_usual_ones_has_figures_and_rows_of_its_own(tmp_
     assert page.count('<th scope="row">Gini of upvotes</th>') == 4  # both tables, both splits
 
 
-@pytest.mark.parametrize(("points", "marker"), [([10], "o"), ([10, 20], "None")])
+@pytest.mark.parametrize(("points", "marker"), [([10], "o"), ([10, 20], "")])
 def test_a_training_curve_of_one_step_is_a_point(points, marker):
     curve = pd.DataFrame({"tokens": points, "loss": [4.0] * len(points)})
     panels = plots.loss_panels({"run": {0: curve}})

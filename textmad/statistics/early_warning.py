@@ -164,7 +164,7 @@ def _check_settings(
             raise ValueError(f"harm: {name}: {side}: expected above, below or either")
     for name, tolerance in tolerances.items():
         if (np.asarray(tolerance, dtype=float) < 0).any():
-            raise ValueError(f"tolerances: {name}: {tolerance}: expected 0 or more")
+            raise ValueError(f"tolerances: {name}: {tolerance!r}: expected 0 or more")
 
 
 def _checked(
