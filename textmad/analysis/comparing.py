@@ -177,8 +177,9 @@ def _of_arm(wide: pd.DataFrame, key: Key, arm: str) -> pd.DataFrame:
     """(seeds, generations) of one arm, NaN where there is no number."""
     index: Any = (*key, arm)
     empty = wide.iloc[:0].droplevel([*Key._fields, "arm"])
-    numbers: pd.DataFrame = wide.xs(index) if index in wide.index else empty
-    return numbers
+    numbers: Any = wide.xs(index) if index in wide.index else empty
+    frame: pd.DataFrame = numbers
+    return frame
 
 
 def _named(references: pd.DataFrame, key: Key, split: str, arm: str) -> pd.DataFrame:
