@@ -33,7 +33,9 @@ if TYPE_CHECKING:
         TextmadError,
     )
     from textmad.evaluators.protocol import Measurement, Snapshot
+    from textmad.loop.measuring import evaluate
     from textmad.loop.recursion import run
+    from textmad.loop.run import Run
     from textmad.models.causal_lm.encoder import open_encoder
     from textmad.planning import make_plan
     from textmad.recipe import Recipe, load_recipe
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from textmad.statistics import critical_share as thresholds
     from textmad.statistics import inference as stats
     from textmad.statistics.early_warning import early_warning
-    from textmad.store import Run
     from textmad.studies import Study, load_study, study
 
 
@@ -66,6 +67,7 @@ __all__ = [
     "audit",
     "compare",
     "early_warning",
+    "evaluate",
     "evaluators",
     "filters",
     "learned_votes",
@@ -91,11 +93,12 @@ _HOMES = {
     "Snapshot": "textmad.evaluators.protocol",
     "Recipe": "textmad.recipe",
     "load_recipe": "textmad.recipe",
-    "Run": "textmad.store",
+    "Run": "textmad.loop.run",
     "Study": "textmad.studies",
     "load_study": "textmad.studies",
     "make_plan": "textmad.planning",
     "open_encoder": "textmad.models.causal_lm.encoder",
+    "evaluate": "textmad.loop.measuring",
     "run": "textmad.loop.recursion",
     "Comparison": "textmad.analysis.comparison",
     "compare": "textmad.analysis.comparing",

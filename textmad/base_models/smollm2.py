@@ -74,7 +74,7 @@ def _is_complete(folder: Path, inputs: dict[str, str]) -> bool:
             "move it elsewhere, or choose another --out"
         )
     try:
-        return store.committed(folder, inputs, verify=True) is not None
+        return store.committed(folder, _STAGE, inputs, verify=True) is not None
     except RunError:
         return False
 

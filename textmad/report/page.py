@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Template
 
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 
 @dataclass(frozen=True)

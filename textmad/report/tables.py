@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Group
 
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 # What a reader needs to tell apart the ways to go mad; the report holds all the others as well.
 MAIN = (

@@ -56,7 +56,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     Raises:
         RunError: the folder cannot be written.
     """
-    from textmad.store.commit import write_atomically, writing
+    from textmad.store import write_atomically, writing
 
     folder = Path(folder)
     contents = {
