@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from textmad.errors import CurationError
 from textmad.text.documents import content_id, ids_of, take
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,23 +36,28 @@ class Known(NamedTuple):
 
 
 class Models(NamedTuple):
-    """What the zero-shot methods ask of the run's models; see `curation.protocol.Context`."""
+    """The models' methods that the zero-shot methods call; see `curation.protocol.Context`.
 
-    base_token_moments: Callable[[Sequence[str]], TokenMoments]
-    token_nll: Callable[[Sequence[str]], list[Floats]]
-    cross_entropy: Callable[[Sequence[str]], list[Floats]]
+    Each takes texts, and where there are prompts, these behind them.
+    """
+
+    base_token_moments: Callable[..., TokenMoments]
+    token_nll: Callable[..., list[Floats]]
+    cross_entropy: Callable[..., list[Floats]]
 
 
 def human_likeness(
-    method: Method, texts: Sequence[str], models: Models, known: Known | None = None
+    method: Method, passages: Passages, models: Models, known: Known | None = None
 ) -> Floats:
-    """How much like a human's each text looks, `(texts,)`, in the method's own unit.
+    """Compute how much like a human's each text looks, `(passages,)`, in the method's own unit.
 
     Args:
         method: `curvature`: Fast-DetectGPT's, negated, under the run's base. `cross_perplexity`:
             Binoculars', with the base as observer and the latest fitted model as performer.
             `trained`: log odds by a classifier that has learned from `known` only.
-        texts: the same text gets the same value, whatever the others and their order.
+        passages: the same passage gets the same value, whatever the others and their order. The
+            zero-shot methods read its prompt first, and leave out the end token of a text that
+            was cut; `trained` reads the text alone.
         models: not asked by `trained`.
         known: asked for by `trained` alone.
 
@@ -59,16 +65,23 @@ def human_likeness(
         CurationError: too few known texts to learn from.
     """
     # In an order of their own: batches then hold the same texts, and round the same way.
-    distinct = sorted(set(texts))
+    distinct = sorted(set(passages.rows()))
+    one_of_each = Passages.of_rows(distinct)
+    texts, prompts = list(one_of_each.texts), one_of_each.prompt_arguments()
+    written = one_of_each.without_unwritten_ends
     values: Floats
     match method:
         case "curvature":
-            values = -curvature(*models.base_token_moments(distinct))
+            values = -curvature(*map(written, models.base_token_moments(texts, *prompts)))
         case "cross_perplexity":
-            values = cross_perplexity(models.token_nll(distinct), models.cross_entropy(distinct))
+            values = cross_perplexity(
+                written(models.token_nll(texts, *prompts)),
+                written(models.cross_entropy(texts, *prompts)),
+            )
         case "trained":
-            values = learned_log_odds(distinct, known or Known([], []))
-    return values[np.searchsorted(np.array(distinct, dtype=object), np.array(texts, dtype=object))]
+            values = learned_log_odds(texts, known or Known([], []))
+    index = {row: i for i, row in enumerate(distinct)}
+    return values[np.array([index[row] for row in passages.rows()], dtype=np.int64)]
 
 
 def curvature(

@@ -16,9 +16,9 @@ import numpy as np
 
 from textmad.auditing.comparing import Part, by_size, compared, halved
 from textmad.auditing.findings import Audit, Row
-from textmad.auditing.human_baseline import Ceiling, ceiling
 from textmad.auditing.sources import BUILT_IN, Format, Source, read_source, reading, rows_by_group
 from textmad.errors import CorpusError
+from textmad.statistics.human_baseline import Ceiling, ceiling
 from textmad.statistics.inference import adjust
 
 __all__ = ["Audit", "Ceiling", "Row", "audit", "ceiling"]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from textmad.auditing.human_baseline import LEVEL, Ceiling
 from textmad.auditing.reference_metrics import Sizes
 from textmad.auditing.sources import Source
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import Metric
+from textmad.statistics.human_baseline import LEVEL, Ceiling
 
 if TYPE_CHECKING:
     import pandas as pd

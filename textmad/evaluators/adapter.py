@@ -13,11 +13,10 @@ import numpy as np
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
 from textmad.evaluators.perplexity import base_nll, corpus_loss
 from textmad.evaluators.protocol import Measurement, Snapshot, at_least
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from textmad.models.protocol import SupportsWeightChanges
-
-    pass
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class Adapter:
 
     def _held_out(self, snapshot: Snapshot) -> Iterator[Measurement]:
         texts, scores = held_out_scores(snapshot, self.held_out_tokens)
-        before = base_nll(snapshot, "held_out", texts)
+        before = base_nll(snapshot, "held_out", Passages.whole(texts))
         learned = corpus_loss(before) - corpus_loss(scores.nll)
         moved = corpus_loss(
             [np.abs(own - base) for own, base in zip(scores.nll, before, strict=True)]

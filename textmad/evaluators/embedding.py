@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from textmad.evaluators.held_out import reference_texts
-from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+from textmad.evaluators.held_out import reference_passages
+from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_least
+from textmad.evaluators.references import Rows, measure_compared
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from textmad.models.protocol import SupportsEmbedding
 
-    pass
+NUM_SAMPLES = 10  # of a reference: clustering takes seconds
 
 NAMES = (
     "mauve",
@@ -28,12 +29,13 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Embedding:
-    """MAUVE, precision, recall, density, coverage and Vendi score of drawn, kept and human text.
+    """MAUVE, precision, recall, density, coverage and Vendi score of every compared split.
 
-    A document is the mean of the last hidden states at its tokens, of the base model or of
-    `encoder` (a folder or a Hub id). All but the Vendi score are held against held-out human
-    text, of equally many documents: as many as are compared, at most `documents` and what is
-    held out. The human text's own values are the ceiling: no two samples of it are the same.
+    A document is the mean of the last hidden states at its tokens, of the base model (which reads
+    its prompt first) or of `encoder` (a folder or a Hub id; it reads no prompts). All but the
+    Vendi score are compared with held-out human text, of equally many documents: as many as are
+    compared, at most `documents` and what is held out. The human text's own values are the
+    ceiling: no two samples of it are the same.
     """
 
     documents: int = 1000
@@ -45,48 +47,53 @@ class Embedding:
         at_least("neighbours", self.neighbours, 1)
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """The six metrics of each split."""
-        reference = reference_texts(snapshot, min(self.documents, snapshot.num_documents))
-        return [m for split in COMPARED for m in self._measured(snapshot, split, reference)]
+        """Measure the six metrics of each split."""
+        most = min(self.documents, snapshot.num_documents)
+        reference = reference_passages(snapshot, most)
+        num = len(reference)
 
-    def _measured(
-        self, snapshot: Snapshot, split: str, reference: Sequence[str]
-    ) -> Iterator[Measurement]:
-        texts = snapshot.compared(split)[: len(reference)]
-        note = self._why_not(snapshot, split, len(texts))
-        if note:
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            note = self._why_not(snapshot, len(rows[:num]))
             values = dict.fromkeys(NAMES, math.nan)
-        else:
-            once = snapshot.once_a_run if split == "human" else snapshot.once
-            key = ("embedding", self, tuple(reference), tuple(texts))
-            values = once(key, lambda: self._compare(snapshot, texts, reference))
-        for name, value in values.items():
-            yield Measurement(name, value, split, n=len(texts), note=note)
+            if not note:
+                is_reference = split in REFERENCES
+                passages = snapshot.passages(split)
+                passages = passages if is_reference else passages.first(num)
+                points = self._points(snapshot, passages, is_reference)[rows[:num]]
+                values = self._compare(points, self._points(snapshot, reference, True))
+            return [
+                Measurement(name, v, n=len(rows[:num]), note=note) for name, v in values.items()
+            ]
 
-    def _why_not(self, snapshot: Snapshot, split: str, num_texts: int) -> str:
+        return measure_compared(
+            snapshot, measure, num_documents=num, num_samples=NUM_SAMPLES, fixed=self
+        )
+
+    def _why_not(self, snapshot: Snapshot, num_texts: int) -> str:
         if self.encoder is None and not hasattr(snapshot.base, "embed"):
             return f"the model {snapshot.base.name} has no embed"
-        if not snapshot.compared(split):
-            return f"too few {split} documents"
         if num_texts <= self.neighbours:
             return f"{num_texts} documents: too few for {self.neighbours} neighbours each"
         return ""
 
-    def _compare(
-        self, snapshot: Snapshot, texts: Sequence[str], reference: Sequence[str]
-    ) -> dict[str, float]:
-        if self.encoder is None:
-            model = cast("SupportsEmbedding", snapshot.base)
-        else:
-            model = snapshot.open_encoder(self.encoder)
+    def _points(self, snapshot: Snapshot, passages: Passages, is_same_all_run: bool) -> Floats:
+        """Return the documents' vectors, `(documents, dimensions)`."""
 
-        def points(some: Sequence[str]) -> Floats:
-            return np.array(model.embed(list(some)), dtype=np.float64)
+        def embed() -> Floats:
+            texts = list(passages.texts)
+            if self.encoder is not None:
+                vectors = snapshot.open_encoder(self.encoder).embed(texts)
+            else:
+                model = cast("SupportsEmbedding", snapshot.base)
+                vectors = model.embed(texts, *passages.prompt_arguments())
+            return np.array(vectors, dtype=np.float64)
 
-        key = ("embedded", self.encoder, tuple(reference))
-        human, own = snapshot.once_a_run(key, lambda: points(reference)), points(texts)
-        overlap = neighbourhood_overlap(own, human, self.neighbours)
-        values = (mauve(own, human), *overlap, vendi_score(own))
+        once = snapshot.once_a_run if is_same_all_run else snapshot.once
+        return once(("embedded", self.encoder, passages), embed)
+
+    def _compare(self, points: Floats, reference: Floats) -> dict[str, float]:
+        overlap = neighbourhood_overlap(points, reference, self.neighbours)
+        values = (mauve(points, reference), *overlap, vendi_score(points))
         return dict(zip(NAMES, values, strict=True))
 
 

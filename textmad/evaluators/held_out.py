@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from textmad.evaluators.protocol import Snapshot
 from textmad.text.documents import content_id, ids_of, take, token_counts
 from textmad.text.hashes import hashes_of
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -51,19 +52,28 @@ def held_out_subset(held_out: Dataset, num_tokens: int) -> list[str]:
     return texts
 
 
-def reference_texts(snapshot: Snapshot, num_documents: int) -> list[str]:
-    """The first held-out documents in that order, as many as there are of `num_documents`.
+def reference_passages(snapshot: Snapshot, num_documents: int) -> Passages:
+    """Return held-out documents that text is compared with, at most `num_documents`.
 
-    Human text that no model has learned and that no generation changes: what text is compared
-    with where a measure needs a reference, human training text too.
+    They are of the half of the held-out text that is no part of the human split, prompted and cut
+    as drawn text is, and the same in every generation.
     """
 
-    def read() -> list[str]:
-        chosen = _fixed_order(snapshot.held_out)[:num_documents]
-        texts: list[str] = take(snapshot.held_out.select_columns(["text"]), chosen)["text"][:]
-        return texts
+    def read() -> Passages:
+        rows = half_of_held_out(snapshot.held_out, 0)
+        # Some may be too short for a prompt.
+        chosen = take(snapshot.held_out.select_columns(["text"]), rows[: 4 * num_documents])
+        return snapshot.as_sampled(chosen["text"][:]).first(num_documents)
 
-    return snapshot.once(("reference_texts", num_documents), read)
+    return snapshot.once(("reference_passages", num_documents), read)
+
+
+def half_of_held_out(held_out: Dataset, half: Literal[0, 1]) -> npt.NDArray[np.int64]:
+    """Return the rows of half of the held-out documents, in an order fixed by their ids.
+
+    Half 0 is what other text is compared with, half 1 the human split.
+    """
+    return _fixed_order(held_out)[half::2]
 
 
 def held_out_scores(snapshot: Snapshot, num_tokens: int) -> HeldOut:

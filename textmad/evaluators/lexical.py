@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textmad.text.words import Ngrams, Words, code_words, ngrams
+from textmad.text.words import Words, code_words, ngrams
 
 ZIPF_RANKS = 5000
 _AT_ONCE = 4096  # texts packed at once
@@ -207,19 +207,57 @@ def overlaps(
     texts: Sequence[str], reference: Sequence[str], parts: Sequence[np.ndarray], n: int
 ) -> list[float]:
     """`overlap` with each part of the reference: masks `(reference texts,)` of what is in it."""
-    grams = ngrams(code_words([*texts, *reference]), n)
-    asked = np.arange(len(texts) + len(reference)) < len(texts)
-    none = np.zeros(len(texts), dtype=bool)
-    return [share_found(grams, asked, np.concatenate([none, part])) for part in parts]
+    words = code_words([*texts, *reference])
+    shares, _ = FoundNgrams(words, len(texts), parts, n).shares(np.arange(len(texts)))
+    return shares
 
 
-def share_found(grams: Ngrams, asked: np.ndarray, part: np.ndarray) -> float:
-    """Share of the n-grams of the documents `asked` that stand in a document of `part`, in [0, 1].
+class FoundNgrams:
+    """Which n-grams of a corpus's first documents stand verbatim in its other ones.
 
-    Both are masks `(documents,)`. NaN where no document asked has an n-gram, or `part` is empty.
+    Args:
+        words: of all documents.
+        num_documents: how many are asked about; those behind them are the reference.
+        parts: masks `(reference documents,)`: of what is in each part of the reference.
+        n: words in an n-gram.
     """
-    own, others = (grams.ids[chosen[grams.documents]] for chosen in (asked, part))
-    return float(np.mean(np.isin(own, others))) if len(own) and part.any() else np.nan
+
+    def __init__(
+        self, words: Words, num_documents: int, parts: Sequence[np.ndarray], n: int
+    ) -> None:
+        ids, documents = ngrams(words, n)
+        num_own = int(np.searchsorted(documents, num_documents))
+        own, reference = ids[:num_own], ids[num_own:]
+        owners = documents[num_own:] - num_documents
+        self._n = n
+        self._lengths = np.bincount(words.documents, minlength=num_documents)[:num_documents]
+        self._begin = np.searchsorted(documents, np.arange(num_documents))
+        self._is_there = [bool(part.any()) for part in parts]
+        # (parts, n-grams + 1): how many of the n-grams before each one are found.
+        self._found = np.zeros((len(parts), num_own + 1), np.int64)
+        for row, part in zip(self._found, parts, strict=True):
+            np.cumsum(np.isin(own, reference[part[owners]]), out=row[1:])
+
+    def shares(self, rows: np.ndarray, num_words: int | None = None) -> tuple[list[float], int]:
+        """Return the share found in each part of the reference, and the number of n-grams.
+
+        Args:
+            rows: indices of the documents asked about.
+            num_words: of them in this order; the last document is cut short. None: all.
+
+        Returns:
+            NaN for an empty part, and where no document has an n-gram.
+        """
+        kept = self._lengths[rows]
+        if num_words is not None:
+            kept = np.minimum(kept, (num_words - (np.cumsum(kept) - kept)).clip(0))
+        num = (kept - self._n + 1).clip(0)
+        begin, total = self._begin[rows], int(num.sum())
+        found = (self._found[:, begin + num] - self._found[:, begin]).sum(axis=1)
+        return [
+            float(count / total) if total and is_there else np.nan
+            for count, is_there in zip(found, self._is_there, strict=True)
+        ], total
 
 
 def _known(codes: np.ndarray, last: np.ndarray | None) -> np.ndarray:

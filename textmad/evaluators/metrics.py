@@ -3,7 +3,7 @@
 import math
 from itertools import product
 
-from textmad.evaluators.protocol import Metric
+from textmad.evaluators.protocol import COMPARED, Metric
 
 # Diversity has no good direction of its own: distinct-n rises while unselected text drifts into
 # noise and falls while selected text narrows. So those metrics point at the human reference.
@@ -17,6 +17,7 @@ METRICS: dict[str, Metric] = {
         Metric("accuracy", "higher", "share", "Next-token accuracy"),
         # perplexity: text under the base model
         Metric("base_perplexity", "human", "", "Perplexity under the base model"),
+        Metric("reencoded_share", "human", "share", "Documents that encode to other tokens"),
         # diversity
         Metric("distinct_1", "human", "share", "Distinct-1"),
         Metric("distinct_2", "human", "share", "Distinct-2"),
@@ -30,12 +31,12 @@ METRICS: dict[str, Metric] = {
         Metric("compression_ratio", "human", "byte/byte", "Compression ratio"),
         Metric("zipf_exponent", "human", "", "Zipf exponent"),
         Metric("heaps_exponent", "human", "", "Heaps exponent"),
-        Metric("repeated_share", "human", "share", "Repeated documents"),
-        Metric("overlap", "human", "share", "Verbatim overlap with training text"),
+        Metric("repeated_share", "human", "share", "Repeated documents", True),
+        Metric("overlap", "human", "share", "Verbatim overlap with training text", True),
         # rare_tokens
         Metric("rare_loss", "lower", "nats/token", "Loss on rare tokens"),
         Metric("common_loss", "lower", "nats/token", "Loss on common tokens"),
-        Metric("rare_gap", "lower", "nats/token", "Rare loss above common loss"),
+        Metric("rare_gap", "human", "nats/token", "Rare loss above common loss"),
         Metric("rare_rate", "human", "share", "Rare-token rate"),
         Metric("surviving_rare_types", "human", "share", "Surviving rare types"),
         Metric("unseen_mass", "human", "share", "Human mass of types not drawn"),
@@ -44,7 +45,7 @@ METRICS: dict[str, Metric] = {
         Metric("votes_gini", "human", "share", "Gini of upvotes"),
         Metric("votes_share", "human", "share", "Share of upvotes"),
         Metric("votes_agreement", "higher", "", "Votes follow quality (Spearman)"),
-        Metric("reward_mean", "higher", "", "Mean reward"),
+        Metric("reward_mean", "human", "", "Mean reward"),
         Metric("reward_variance", "human", "", "Variance of reward"),
         # guards
         Metric("guard_auc", "higher", "", "Guard's AUC, human above model"),
@@ -70,8 +71,16 @@ METRICS: dict[str, Metric] = {
         Metric("self_bleu_3", "human", "", "Self-BLEU-3"),
         Metric("self_bleu_4", "human", "", "Self-BLEU-4"),
         # memorisation
-        Metric("memorised_ngrams", "lower", "share", "N-grams that stand in the training set"),
-        Metric("memorised_documents", "lower", "share", "Documents that stand in the training set"),
+        Metric(
+            "memorised_ngrams", "lower", "share", "N-grams that stand in the training set", True
+        ),
+        Metric(
+            "memorised_documents",
+            "lower",
+            "share",
+            "Documents that stand in the training set",
+            True,
+        ),
         # embedding
         Metric("mauve", "human", "", "MAUVE"),
         Metric("embedding_precision", "human", "share", "Precision in the embedding space"),
@@ -95,11 +104,12 @@ def _of(splits: str, metrics: str) -> set[tuple[str, str]]:
     return set(product(metrics.split(), splits.split()))
 
 
-_TEXT = "drawn kept human"
+_TEXT = " ".join(COMPARED)
 # What each built-in evaluator measures, as (metric, split).
 MEASURED: dict[str, set[tuple[str, str]]] = {
     "perplexity": _of("held_out", "perplexity loss bits_per_byte accuracy")
-    | _of(f"held_out {_TEXT}", "base_perplexity"),
+    | _of(f"held_out {_TEXT}", "base_perplexity")
+    | _of("drawn kept base", "reencoded_share"),
     "diversity": _of(
         _TEXT,
         "distinct_1 distinct_2 distinct_3 distinct_4 entropy_1 entropy_2 mattr mtld hdd "
@@ -117,7 +127,7 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "text_perplexity": _of(_TEXT, "text_perplexity"),
     "ngram_gap": _of(_TEXT, "ngram_gap_1 ngram_gap_2 ngram_gap_3"),
     "self_bleu": _of(_TEXT, "self_bleu_2 self_bleu_3 self_bleu_4"),
-    "memorisation": _of("drawn kept held_out", "memorised_ngrams memorised_documents"),
+    "memorisation": _of(f"{_TEXT} held_out", "memorised_ngrams memorised_documents"),
     "embedding": _of(
         _TEXT,
         "mauve embedding_precision embedding_recall embedding_density embedding_coverage "

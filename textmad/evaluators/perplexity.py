@@ -14,7 +14,10 @@ from itertools import chain
 import numpy as np
 
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
-from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_least
+from textmad.evaluators.references import Rows, compared_passages, measure_compared
+from textmad.text.documents import REENCODED, as_table
+from textmad.text.passages import Passages
 
 # Both tails, as bins are named.
 QUANTILES = {"1%": 0.01, "5%": 0.05, "25%": 0.25, "median": 0.5}
@@ -79,15 +82,18 @@ def perplexity(
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Held-out human text under the model; drawn, kept and human text under the base model.
+    """Held-out human text under the model; drawn, kept and reference text under the base model.
 
     Held-out text is measured on a fixed subset of `held_out_tokens` tokens, whole documents:
     scoring is dear, and on the same documents each time a difference between generations is far
     more exact than either value. Raise it for the values themselves.
 
     The base model never changes, so its perplexity of drawn text tells whether the text became
-    likelier (narrowing) or stranger (noise) than human text. A text is scored with its end token,
-    without its prompt, also where it was cut at `max_new_tokens`.
+    likelier (narrowing) or stranger (noise) than human text. A prompt is context and is not scored.
+    The end token is scored where the text has reached its end, and not where it was cut.
+
+    Text is scored by the tokens that it encodes to. `reencoded_share` is the share of sampled
+    documents that were sampled as other tokens: their perplexity is higher than the sampler's.
     """
 
     held_out_tokens: int = NUM_TOKENS
@@ -96,14 +102,22 @@ class Perplexity:
         at_least("held_out_tokens", self.held_out_tokens, 1)
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """Four measurements of held-out text, and the base model's perplexity of each split."""
-        texts, scores = held_out_scores(snapshot, self.held_out_tokens)
-        found = [
-            replace(m, split="held_out") for m in perplexity(scores.nll, texts, scores.correct)
+        """Measure held-out text by four metrics, and every compared split under the base model."""
+        held_out = held_out_scores(snapshot, self.held_out_tokens)
+        measured = perplexity(held_out.scores.nll, held_out.texts, held_out.scores.correct)
+        passages = Passages.whole(held_out.texts)
+        nll = base_nll(snapshot, "held_out", passages)
+        measured.append(_base_perplexity(nll))
+
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            nll = base_nll(snapshot, split, compared_passages(snapshot, split))
+            return [_base_perplexity([nll[row] for row in rows[: snapshot.num_documents]])]
+
+        return [
+            *(replace(m, split="held_out") for m in measured),
+            *measure_compared(snapshot, measure, fixed="base_perplexity"),
+            *_reencoded(snapshot),
         ]
-        found.append(_base_perplexity(snapshot, "held_out", texts))
-        found += [_base_perplexity(snapshot, s, snapshot.compared(s)) for s in COMPARED]
-        return found
 
 
 @dataclass(frozen=True)
@@ -116,38 +130,55 @@ class TextPerplexity:
     """
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """The quantiles of drawn, kept and human text, equally many documents of each."""
-        return [m for split in COMPARED for m in _spread(snapshot, split)]
+        """Measure the quantiles of each split, equally many documents of each."""
+
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            nll = base_nll(snapshot, split, compared_passages(snapshot, split))
+            nats = [float(np.mean(nll[row])) for row in rows[: snapshot.num_documents]]
+            return [_quantile(nats, name, share) for name, share in QUANTILES.items()]
+
+        return measure_compared(snapshot, measure, fixed="text_perplexity")
 
 
-def _spread(snapshot: Snapshot, split: str) -> Iterator[Measurement]:
-    texts = snapshot.compared(split)
-    nats = [float(np.mean(nll)) for nll in base_nll(snapshot, split, texts)]
-    for name, share in QUANTILES.items():
-        if nats:  # interpolated in nats: a perplexity may be infinite
-            value, note = _exponential(float(np.quantile(nats, share))), ""
-        else:
-            value, note = math.nan, f"too few {split} documents"
-        yield Measurement("text_perplexity", value, split, name, len(nats), note)
+def _quantile(nats: Sequence[float], name: str, share: float) -> Measurement:
+    """Measure one quantile of documents' mean nats, as perplexity."""
+    if not nats:
+        return Measurement("text_perplexity", math.nan, bin=name, note="no documents")
+    # Interpolated in nats: a perplexity may be infinite.
+    value = _exponential(float(np.quantile(nats, share)))
+    return Measurement("text_perplexity", value, bin=name, n=len(nats))
 
 
-def base_nll(snapshot: Snapshot, split: str, texts: Sequence[str]) -> list[np.ndarray]:
-    """Nats of each target token of each text under the base model, scored no more than once."""
+def base_nll(snapshot: Snapshot, split: str, passages: Passages) -> list[np.ndarray]:
+    """Return the nats of each target token of each text under the base, scored at most once."""
 
     def score() -> list[np.ndarray]:
-        return snapshot.base.token_nll(list(texts)) if texts else []
+        nll = snapshot.base.token_nll(list(passages.texts), *passages.prompt_arguments())
+        return passages.without_unwritten_ends(nll)
 
-    # Human texts are the same in every generation; and where nothing was rejected the kept texts
-    # are the drawn ones.
-    once = snapshot.once_a_run if split in ("held_out", "human") else snapshot.once
-    return once(("base_nll", tuple(texts)), score)
+    # Reference texts are the same in every generation; and where nothing was rejected the kept
+    # texts are the drawn ones.
+    is_same_all_run = split in ("held_out", *REFERENCES)
+    once = snapshot.once_a_run if is_same_all_run else snapshot.once
+    return once(("base_nll", passages), score) if passages else []
 
 
-def _base_perplexity(snapshot: Snapshot, split: str, texts: Sequence[str]) -> Measurement:
-    if not texts:
-        return Measurement("base_perplexity", math.nan, split, note=f"too few {split} documents")
-    nll = base_nll(snapshot, split, texts)
-    return Measurement("base_perplexity", corpus_perplexity(nll), split, n=_num_tokens(nll))
+def _base_perplexity(nll: Sequence[np.ndarray]) -> Measurement:
+    if not nll:
+        return Measurement("base_perplexity", math.nan, note="no documents")
+    return Measurement("base_perplexity", corpus_perplexity(nll), n=_num_tokens(nll))
+
+
+def _reencoded(snapshot: Snapshot) -> Iterator[Measurement]:
+    """Measure how many sampled documents encode to other tokens than were sampled."""
+    drawn, base = as_table(snapshot.candidates), as_table(snapshot.base_candidates)
+    kept = drawn.filter(drawn["kept"]) if "kept" in drawn.column_names else drawn
+    for split, table in {"drawn": drawn, "kept": kept, "base": base}.items():
+        if REENCODED in table.column_names and table.num_rows:
+            value, note = float(np.mean(table[REENCODED].to_numpy())), ""
+        else:
+            value, note = math.nan, "the sampled tokens are not known"
+        yield Measurement("reencoded_share", value, split, n=table.num_rows, note=note)
 
 
 def _total(nll: Sequence[np.ndarray]) -> float:

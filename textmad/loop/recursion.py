@@ -40,7 +40,7 @@ from textmad.loop.stages import Stage, Stages
 from textmad.models.distributed import processes
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model
-from textmad.models.protocol import FitResult, LanguageModel
+from textmad.models.protocol import FitResult, LanguageModel, Sample
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
 from textmad.recipe.components import Component, component_name
@@ -80,6 +80,7 @@ def run(
     progress = progress or SilentProgress()
     with begun(recipe, Path(out), progress, num_processes, overrides, shared) as loop:
         loop.corpus()
+        loop.base_text()
         for generation in range(recipe.generations + 1):
             if recipe.crawls(generation):
                 loop.crawl(generation)
@@ -149,6 +150,37 @@ class Recursion:
 
         self._stages.keep(Stage(store.CORPUS, None, inputs, compute, write, accept=accept))
         check(self.run.human)  # which was enough for the generations that were asked for before
+
+    def base_text(self) -> None:
+        """Sample text from the base model: what a generation's text is compared with.
+
+        A base that cannot write (a toy that has learned nothing) gives none.
+        """
+        settings, prompts = self.recipe.sample, self._prompts()
+        num_tokens = mixture.base_tokens_drawn(self.recipe.mix, settings)
+        inputs = {
+            "sample": settings.model_dump(exclude={"oversample", "min_tokens"}),
+            "base_tokens": num_tokens,  # not `num_tokens`, which a run may later ask more of
+            "author": self.base.name,
+            "corpus": self._stages.digest("corpus") if prompts else None,
+        }
+
+        def compute() -> Dataset:
+            samples: list[Sample] = []
+            if getattr(self.base, "can_write", True):
+                samples = self.base.sample(
+                    settings,
+                    num_tokens=num_tokens,
+                    stream=lambda i: stream(self.recipe.seed, "sample", "base", i),
+                    prompt=prompts,
+                    advance=self.progress.advance,
+                )
+            return as_documents(samples, -1, self.base.name, prompts, ids="base-")
+
+        def write(candidates: Dataset, folder: Path) -> None:
+            documents.write_parquet(candidates, folder / "candidates.parquet")
+
+        self._stages.keep(Stage(store.BASE, None, inputs, compute, write, total=num_tokens))
 
     def crawl(self, generation: int) -> None:
         """Find human text after models have begun to write: some is theirs; crawl filters judge."""
@@ -339,6 +371,7 @@ class Recursion:
             "evaluate": [component.dump() for component, _ in evaluators],
             "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
             "corpus": self._stages.digest("corpus"),
+            "base text": self._stages.digest(store.BASE),
             **{name: self._stages.digest(name, generation) for name in ("mix", "model", "curate")},
         }
         if encoders := encoder_names([evaluator for _, evaluator in named]):

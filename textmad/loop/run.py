@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from textmad.seeds import stream
 from textmad.store.commit import check_content, damaged
 from textmad.store.files import make_folder, writing
 from textmad.store.folder import (
+    BASE,
     CORPUS,
     CRAWL,
     METRICS_SCHEMA,
@@ -101,7 +103,7 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """One row a value: generation, evaluator, metric, split, bin, value, n, note."""
+        """One row a value: generation, evaluator, metric, split, bin, value, n, note, low, high."""
         frame: pd.DataFrame = self.metrics_table.to_pandas()
         return frame
 
@@ -109,7 +111,7 @@ class Run:
     def metrics_table(self) -> pa.Table:
         """The same as an Arrow table, of the complete generations in order."""
         tables = [
-            self._read(pq.read_table, stage, generation, "metrics.parquet").cast(METRICS_SCHEMA)
+            _with_intervals(self._read(pq.read_table, stage, generation, "metrics.parquet"))
             for generation in self.generations
             for stage in self._folder.evaluate_stages(generation)
         ]
@@ -124,6 +126,11 @@ class Run:
     def held_out(self) -> Dataset:
         """The human text that is only measured on."""
         return self._documents(CORPUS, None, "held_out.parquet")
+
+    @cached_property
+    def base_text(self) -> Dataset:
+        """What was sampled from the base model, with the run's settings; a reference."""
+        return self._documents(BASE, None, "candidates.parquet")
 
     @property
     def corpus_report(self) -> dict[str, Any]:
@@ -338,6 +345,14 @@ class Run:
         if manifest is None and folder.is_dir():
             raise damaged(folder, MANIFEST, "is missing")
         return manifest
+
+
+def _with_intervals(table: pa.Table) -> pa.Table:
+    """Bring a table of metrics to the schema; one of an older textmad has no intervals."""
+    for name in ("low", "high"):
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array(np.full(table.num_rows, math.nan)))
+    return table.cast(METRICS_SCHEMA)
 
 
 def _always(prompt: str, index: int) -> str:

@@ -33,6 +33,7 @@ class Sample(NamedTuple):
     text: str
     finished: bool  # False: cut at max_new_tokens
     tokens: int  # target tokens of the text as it will be read again, end token if finished
+    reencoded: bool = False  # the text encodes to other tokens than were sampled
 
 
 class TokenScores(NamedTuple):
@@ -130,13 +131,20 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class SupportsTokenMoments(Protocol):
-    """What a model may have beside: some detectors ask for what it expects of a text's tokens."""
+    """What a model may have beside: some detectors ask for what it expects of a text's tokens.
 
-    def token_moments(self, texts: Sequence[str]) -> TokenMoments:
+    Prompts are given only where there are any.
+    """
+
+    def token_moments(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> TokenMoments:
         """Exact, over all tokens of the vocabulary."""
         ...
 
-    def cross_entropy(self, texts: Sequence[str], observer: Any) -> list[np.ndarray]:
+    def cross_entropy(
+        self, texts: Sequence[str], observer: Any, prompts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
         """Mean nats under this model of what `observer` would draw at each target token.
 
         -sum_v p_observer(v) log p(v), float64; `observer` is a model of the same tokenizer.
@@ -146,9 +154,12 @@ class SupportsTokenMoments(Protocol):
 
 @runtime_checkable
 class SupportsEmbedding(Protocol):
-    """What a model may have beside: some evaluators ask where in its space a text lies."""
+    """What a model may have beside: some evaluators ask where in its space a text lies.
 
-    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+    Prompts are given only where there are any.
+    """
+
+    def embed(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[np.ndarray]:
         """A vector for each text, all of one length."""
         ...
 

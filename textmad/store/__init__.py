@@ -16,6 +16,7 @@ from textmad.store.commit import commit, committed, confirm, discard, replace
 from textmad.store.continuation import Extent, refusals
 from textmad.store.files import append, opened_to_write, write_atomically, writing
 from textmad.store.folder import (
+    BASE,
     CORPUS,
     METRICS_SCHEMA,
     RECORDS,
@@ -30,6 +31,7 @@ from textmad.store.records import read_json, read_recipe, read_sealed_json
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
 __all__ = [
+    "BASE",
     "CORPUS",
     "METRICS_SCHEMA",
     "RECORDS",

@@ -32,6 +32,8 @@ from textmad.store.provenance import code_version, session, versions
 from textmad.store.records import read_recipe, read_sealed_json, recipe_bytes, sealed_json
 
 CORPUS = "corpus"
+BASE = "base"  # text of the base model, sampled as the generations' is: a reference
+OF_RUN = (CORPUS, BASE)  # the stages that belong to no generation
 STAGES = ("mix", "model", "sample", "curate", "evaluate")
 CRAWL = "crawl"  # before mix, where the recipe has one
 RECIPE, PROVENANCE, METRICS = "recipe.yaml", "provenance.json", "metrics.parquet"
@@ -41,11 +43,13 @@ METRICS_SCHEMA = pa.schema(
         ("generation", pa.int32()),
         ("evaluator", pa.string()),
         ("metric", pa.string()),
-        ("split", pa.string()),  # held_out, drawn, kept, human, crawled or all
+        ("split", pa.string()),  # held_out, drawn, kept, human, base, crawled or all
         ("bin", pa.string()),  # "" where there are none
         ("value", pa.float64()),  # NaN where it cannot be computed; then `note` says why
         ("n", pa.int64()),  # tokens, words or documents behind the value
         ("note", pa.string()),
+        ("low", pa.float64()),  # of a reference (human, base): one more text of its kind and size
+        ("high", pa.float64()),  # has its value between these in 95 of 100 cases; else NaN
     ]
 )
 _LOCK = ".lock"
@@ -67,7 +71,7 @@ class RunFolder:
     path: Path
 
     def stage(self, stage: str, generation: int | None = None) -> Path:
-        """The folder of a stage; `generation` is None for the corpus.
+        """The folder of a stage; `generation` is None for the corpus and the base's text.
 
         >>> RunFolder(Path("runs/upvotes")).stage("mix", 3).as_posix()
         'runs/upvotes/gen-03/mix'
@@ -76,7 +80,7 @@ class RunFolder:
 
     def name(self, stage: str, generation: int | None = None) -> str:
         """The stage's name in messages and manifests, as in gen-03/mix."""
-        assert (stage == CORPUS) == (generation is None), f"{stage} of generation {generation}"
+        assert (stage in OF_RUN) == (generation is None), f"{stage} of generation {generation}"
         if generation is None:
             return stage
         kind = "evaluate" if stage.startswith("evaluate-") else stage
@@ -102,7 +106,7 @@ class RunFolder:
 
     def committed_stages(self) -> list[Path]:
         """The stage folders that hold a manifest, damaged or not."""
-        patterns = (f"{CORPUS}/{MANIFEST}", f"gen-*/*/{MANIFEST}")
+        patterns = (*(f"{stage}/{MANIFEST}" for stage in OF_RUN), f"gen-*/*/{MANIFEST}")
         manifests = [path for pattern in patterns for path in self.path.glob(pattern)]
         return sorted(manifest.parent for manifest in manifests)
 

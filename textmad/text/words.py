@@ -65,6 +65,40 @@ def cut(texts: Sequence[str], words: Words, num_words: int) -> tuple[list[str], 
     return [*texts[:last], end], words
 
 
+def take_words(
+    words: Words, rows: np.ndarray, num_words: int | None = None, *, densely: bool = True
+) -> Words:
+    """Return the words of some documents, in that order, at most `num_words` of them.
+
+    Args:
+        words: of a corpus.
+        rows: indices of documents `(chosen,)`; document `rows[i]` becomes document i.
+        num_words: how many words are kept, the last document cut short; None: all.
+        densely: number the words anew, by first occurrence.
+
+    >>> take_words(code_words(["a b", "c", "b d"]), np.array([2, 0]), 3)
+    Words(codes=array([0, 1, 2]), documents=array([0, 0, 1], dtype=int32))
+    """
+    begin = np.searchsorted(words.documents, rows, side="left")
+    lengths = np.searchsorted(words.documents, rows, side="right") - begin
+    ends = np.cumsum(lengths)
+    if num_words is not None:
+        used = int(np.searchsorted(ends, num_words)) + 1
+        begin, lengths, ends = begin[:used], lengths[:used], ends[:used]
+    total = int(ends[-1]) if len(ends) else 0
+    positions = np.repeat(begin - (ends - lengths), lengths) + np.arange(total)
+    documents = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    codes = words.codes[positions[:num_words]]
+    return Words(_dense(codes) if densely else codes, documents[:num_words])
+
+
+def join_words(one: Words, other: Words) -> Words:
+    """Return one corpus of two whose words are numbered alike; its words are numbered anew."""
+    shift = one.documents.max(initial=-1) + 1
+    codes = _dense(np.concatenate([one.codes, other.codes]))
+    return Words(codes, np.concatenate([one.documents, other.documents + shift]))
+
+
 class Vocabulary(dict[str, int]):
     """Numbers of words as they stand in texts; words that differ in case alone share one.
 
