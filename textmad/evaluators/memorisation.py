@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.evaluators.held_out import reference_passages
 from textmad.evaluators.lexical import FoundNgrams
-from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+from textmad.evaluators.protocol import Measurement, Snapshot, at_least
 from textmad.evaluators.references import Rows, measure_compared
 from textmad.text.documents import HUMAN, MODEL, as_table
 from textmad.text.passages import Passages
@@ -25,17 +24,14 @@ if TYPE_CHECKING:
 
 Bools = npt.NDArray[np.bool_]
 
-SPLITS = (*COMPARED, "held_out")
-
 
 @dataclass(frozen=True)
 class Memorisation:
     """Shares of n-grams and of whole documents that stand in the generation's training set.
 
-    In all of it, and (bins) in its human and in its model documents. Beside the compared splits the
-    same of the held-out human text that other evaluators compare with. Human text that no model
-    has learned cannot be memorised: people repeat each other too, so its n-grams are the floor. No
-    more words of a split are read than are compared.
+    In all of it, and (bins) in its human and in its model documents. Human text that no model has
+    learned (split human) cannot be memorised: people repeat each other too, so its n-grams are the
+    floor. No more words of a split are read than are compared.
     """
 
     ngram_words: tuple[int, ...] = (8, 13)
@@ -50,11 +46,10 @@ class Memorisation:
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
         """Measure n-grams of each length, then documents."""
-        held_out = reference_passages(snapshot, snapshot.num_documents)
         learned = _Learned(snapshot.training)
 
         def measure(split: str, rows: Rows) -> list[Measurement]:
-            passages = held_out if split == "held_out" else snapshot.passages(split)
+            passages = snapshot.passages(split)
             known = snapshot.once(
                 ("memorised", self, passages), lambda: _Known(passages, learned, self.ngram_words)
             )
@@ -63,11 +58,7 @@ class Memorisation:
                 *known.documents(rows[: snapshot.num_documents]),
             ]
 
-        of_held_out = measure("held_out", np.arange(len(held_out)))
-        return [
-            *measure_compared(snapshot, measure),
-            *(replace(m, split="held_out") for m in of_held_out),
-        ]
+        return measure_compared(snapshot, measure)
 
 
 class _Learned:

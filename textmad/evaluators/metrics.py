@@ -127,7 +127,7 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "text_perplexity": _of(_TEXT, "text_perplexity"),
     "ngram_gap": _of(_TEXT, "ngram_gap_1 ngram_gap_2 ngram_gap_3"),
     "self_bleu": _of(_TEXT, "self_bleu_2 self_bleu_3 self_bleu_4"),
-    "memorisation": _of(f"{_TEXT} held_out", "memorised_ngrams memorised_documents"),
+    "memorisation": _of(_TEXT, "memorised_ngrams memorised_documents"),
     "embedding": _of(
         _TEXT,
         "mauve embedding_precision embedding_recall embedding_density embedding_coverage "

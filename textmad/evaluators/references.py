@@ -114,8 +114,8 @@ def _with_interval(
     if missing is not None:
         return replace(missing, note=missing.note or "infinite in a sample of it")
     size = round(float(np.mean([m.n for m in values])))
+    mean = math.fsum(m.value for m in values) / len(values)  # of equal values exactly that
     if sample_share > MAX_SAMPLE_SHARE:
-        mean = float(np.mean([m.value for m in values]))
         note = "no interval: too few documents to resample"
         return replace(values[0], value=mean, n=size, note=note)
     metric = METRICS.get(values[0].metric)
@@ -125,4 +125,4 @@ def _with_interval(
         least_spread=1 / max(size, 1) if metric and metric.unit == "share" else 0.0,
         one=1 / num_documents if metric and metric.counts_documents else 0.0,
     )
-    return replace(values[0], value=interval.mean, n=size, low=interval.low, high=interval.high)
+    return replace(values[0], value=mean, n=size, low=interval.low, high=interval.high)
