@@ -46,7 +46,7 @@ def test_the_folder_of_a_run_holds_what_is_promised_and_nothing_else(finished_ru
     folder = finished_run.path
     generations = [f"gen-{g:02d}" for g in range(5)]
     assert names(folder) == {
-        *("corpus", "recipe.yaml", "provenance.json", "metrics.parquet"),
+        *("corpus", "base", "recipe.yaml", "provenance.json", "metrics.parquet"),
         *generations,
     }
     corpus = {"human.parquet", "held_out.parquet", "corpus.json", "manifest.json"}

@@ -7,8 +7,9 @@ per-document perplexities is another and useless number: one odd document decide
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -16,9 +17,9 @@ import numpy as np
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
 from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_least
 from textmad.evaluators.references import Rows, compared_passages, measure_compared
-from textmad.text.documents import REENCODED, as_table
 from textmad.text.passages import Passages
 
+SAMPLED = ("drawn", "kept", "base")  # the splits that a model has written
 # Both tails, as bins are named.
 QUANTILES = {"1%": 0.01, "5%": 0.05, "25%": 0.25, "median": 0.5}
 QUANTILES |= {"75%": 0.75, "95%": 0.95, "99%": 0.99}
@@ -116,7 +117,7 @@ class Perplexity:
         return [
             *(replace(m, split="held_out") for m in measured),
             *measure_compared(snapshot, measure, fixed="base_perplexity"),
-            *_reencoded(snapshot),
+            *measure_compared(snapshot, partial(_reencoded, snapshot), splits=SAMPLED),
         ]
 
 
@@ -169,16 +170,15 @@ def _base_perplexity(nll: Sequence[np.ndarray]) -> Measurement:
     return Measurement("base_perplexity", corpus_perplexity(nll), n=_num_tokens(nll))
 
 
-def _reencoded(snapshot: Snapshot) -> Iterator[Measurement]:
-    """Measure how many sampled documents encode to other tokens than were sampled."""
-    drawn, base = as_table(snapshot.candidates), as_table(snapshot.base_candidates)
-    kept = drawn.filter(drawn["kept"]) if "kept" in drawn.column_names else drawn
-    for split, table in {"drawn": drawn, "kept": kept, "base": base}.items():
-        if REENCODED in table.column_names and table.num_rows:
-            value, note = float(np.mean(table[REENCODED].to_numpy())), ""
-        else:
-            value, note = math.nan, "the sampled tokens are not known"
-        yield Measurement("reencoded_share", value, split, n=table.num_rows, note=note)
+def _reencoded(snapshot: Snapshot, split: str, rows: Rows) -> list[Measurement]:
+    """Measure how many of the sampled documents encode to other tokens than were sampled."""
+    known = snapshot.reencoded.get(split)
+    compared = rows[: snapshot.num_documents]
+    if not known or not len(compared):
+        note = "the sampled tokens are not known"
+        return [Measurement("reencoded_share", math.nan, note=note)]
+    value = float(np.mean([known[row] for row in compared]))
+    return [Measurement("reencoded_share", value, n=len(compared))]
 
 
 def _total(nll: Sequence[np.ndarray]) -> float:

@@ -113,9 +113,10 @@ class Snapshot:
     rng: np.random.Generator
     candidates: Dataset = field(default_factory=empty)  # all drawn, with every filter's verdict
     crawled: Dataset = field(default_factory=empty)  # all crawled: guards' verdicts, the truth
-    base_candidates: Dataset = field(default_factory=empty)  # all that was sampled from the base
     prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # missing: there are none
     finished: Mapping[str, Sequence[bool]] = field(default_factory=dict)  # missing: all are
+    # Whether each sampled text encodes to other tokens than were sampled; missing: not known.
+    reencoded: Mapping[str, Sequence[bool]] = field(default_factory=dict)
     as_sampled: AsSampled = Passages.whole
     curve: Sequence[Mapping[str, float]] = ()  # of training, as `FitResult.curve` has it
     open_encoder: Callable[[str], SupportsEmbedding] = (

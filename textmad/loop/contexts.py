@@ -132,7 +132,10 @@ class ContextBuilder:
             num_words=human.num_words,
             rng=stream(recipe.seed, "evaluate", generation),
             candidates=candidates,
-            base_candidates=run.base_text,
+            reencoded={
+                name: corpus[documents.REENCODED][:]
+                for name, corpus in {"drawn": drawn, "kept": kept, "base": run.base_text}.items()
+            },
             as_sampled=self._as_sampled,
             crawled=run.crawl(generation) if recipe.crawls(generation) else documents.empty(),
             curve=_rows(run.curve(generation)),
