@@ -1,6 +1,5 @@
 """Draws for the null test: human text and a toy model's, as the evaluators of a run see them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -11,9 +10,8 @@ from textmad.corpus.cleaning import clean
 from textmad.evaluators import Snapshot
 from textmad.models.protocol import TokenMoments, TokenScores
 from textmad.seeds import stream
-from textmad.text.documents import documents, take
+from textmad.text.documents import content_id, documents, take
 from textmad.text.hashes import hashes_of
-from textmad.text.documents import content_id
 from textmad.text.passages import Passages, as_sampled
 
 PROMPT_TOKENS, MAX_NEW_TOKENS = 3, 6
@@ -28,7 +26,7 @@ def human_texts(num: int) -> list[str]:
 
 
 class Bigrams:
-    """A model of word pairs: words are tokens, in `num_tokens` classes by hash; it reads prompts."""
+    """A model of word pairs that reads prompts. Words are tokens, in classes by their hash."""
 
     name, context = "bigrams", 512
 
@@ -137,7 +135,7 @@ class Laboratory:
         pool, self.held_out = texts[: setting.pool], texts[setting.pool :]
         self.setting, self.model = setting, Bigrams(pool)
         corpus = documents({"text": pool, "tokens": [len(t.split()) + 1 for t in pool]})
-        half = setting.pool // 2
+        half = setting.pool // 10
         blank = Snapshot(
             generation=1,
             model=self.model,

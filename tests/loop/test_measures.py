@@ -37,5 +37,68 @@ def test_a_run_does_not_go_on_with_another_encoder(recipe, tmp_path, tiny_models
     named = recipe.replace(evaluate=[{"embedding": {"documents": 20, "encoder": str(folder)}}])
     tm.run(named, tmp_path / "run")
     (folder / "generation_config.json").write_text("{}\n")
-    with pytest.raises(RunError, match="encoders"):
+    with pytest.raises(RunError, match="sources"):
         tm.run(named, tmp_path / "run")
+
+
+def test_a_judge_is_another_model_and_scores_every_compared_split(recipe, tmp_path, tiny_models):
+    folder = tiny_models.save(tiny_models.gpt2(), tmp_path / "judge")
+    run = tm.run(
+        recipe.replace(evaluate=[{"judge": {"model": str(folder)}}, "facts"]), tmp_path / "run"
+    )
+    judged = run.metrics.query("metric == 'judge_perplexity'").set_index("split")
+    assert set(judged.index) == {"drawn", "kept", "human", "base"}
+    # Its weights are random and far from uniform: human text is as unlikely as any other.
+    assert (judged["value"] > 100).all()
+    assert judged.loc["human", "low"] < judged.loc["human", "value"] < judged.loc["human", "high"]
+    facts = run.metrics.query("metric == 'facts_accuracy'").set_index("split")["value"]
+    assert facts.between(0, 1).all()
+    assert set(facts.index) == {"all", "base"}
+
+
+def test_the_base_is_no_judge_of_its_own_run(recipe, tmp_path, tiny_gpt2_folder):
+    own = recipe.replace(
+        model={"base": str(tiny_gpt2_folder)},
+        evaluate=[{"judge": {"model": str(tiny_gpt2_folder)}}],
+    )
+    with pytest.raises(tm.TextmadError, match="is the base of this run: expected another model"):
+        tm.run(own, tmp_path / "run")
+
+
+def test_the_losses_of_held_out_documents_add_up_to_the_loss(recipe, tmp_path):
+    run = tm.run(recipe.replace(evaluate=["perplexity"]), tmp_path / "run")
+    losses = run.held_out_losses(0)
+    loss = run.metrics.query("metric == 'loss' and bin == ''")["value"].item()
+    assert losses["nats"].sum() / losses["tokens"].sum() == pytest.approx(loss)
+    assert losses["id"].is_unique
+    assert set(losses["id"]) <= set(run.held_out["id"])
+
+
+def test_references_are_cut_and_prompted_as_samples_and_no_model_has_learned_them(recipe, tmp_path):
+    seen = []
+
+    def look(snapshot):
+        seen.append(snapshot)
+        return {"nothing": 0.0}
+
+    prompted = recipe.replace(
+        generations=1,
+        sample={"prompt": "human", "prompt_tokens": 3, "max_new_tokens": 10},
+        evaluate=[look],
+    )
+    run = tm.run(prompted, tmp_path / "run")
+    learned = {text for g in (0, 1) for text in run.training(g)["text"]}
+    encode = lambda texts: seen[0].base.encode(list(texts))  # noqa: E731
+    for snapshot in seen:
+        for split in ("drawn", "human", "base"):
+            passages = snapshot.passages(split)
+            assert {len(ids) - 1 for ids in encode(passages.prompts)} == {3}
+            lengths = [len(ids) - 1 for ids in encode(passages.texts)]
+            cut = [n for n, end in zip(lengths, passages.finished, strict=True) if not end]
+            assert cut
+        human = snapshot.passages("human")
+        whole = [p + t for p, t in zip(human.prompts, human.texts, strict=True)]
+        assert not any(text.startswith(w) for w in whole for text in learned)
+        assert not any(text.startswith(w) for w in whole for text in snapshot.human["text"])
+    assert seen[0].texts["human"] == seen[1].texts["human"]
+    assert seen[0].texts["base"] == seen[1].texts["base"] != seen[1].texts["drawn"]

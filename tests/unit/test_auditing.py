@@ -17,8 +17,8 @@ from textmad import auditing
 from textmad.auditing import Audit, findings
 from textmad.auditing.reference_metrics import Yardstick
 from textmad.auditing.sources import read_source, reading, rows_by_group
+from textmad.evaluators.human_baseline import ceiling
 from textmad.report import audit_page
-from textmad.statistics.human_baseline import ceiling
 
 TYPES = 400
 ZIPF = (1 / np.arange(1, TYPES + 1)) / (1 / np.arange(1, TYPES + 1)).sum()

@@ -18,7 +18,7 @@ from textmad.auditing.comparing import Part, by_size, compared, halved
 from textmad.auditing.findings import Audit, Row
 from textmad.auditing.sources import BUILT_IN, Format, Source, read_source, reading, rows_by_group
 from textmad.errors import CorpusError
-from textmad.statistics.human_baseline import Ceiling, ceiling
+from textmad.evaluators.human_baseline import Ceiling, ceiling
 from textmad.statistics.inference import adjust
 
 __all__ = ["Audit", "Ceiling", "Row", "audit", "ceiling"]

@@ -12,9 +12,9 @@ from textmad.auditing.findings import COUNTS, MEASURED, Row
 from textmad.auditing.reference_metrics import Sizes, Yardstick
 from textmad.auditing.sources import Source
 from textmad.errors import CorpusError
+from textmad.evaluators.human_baseline import ceiling
 from textmad.evaluators.protocol import Measurement
 from textmad.seeds import stream
-from textmad.statistics.human_baseline import ceiling
 from textmad.text.words import count_words
 
 SAMPLES = 20  # of the reference's other half

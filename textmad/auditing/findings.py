@@ -12,9 +12,9 @@ import numpy as np
 
 from textmad.auditing.reference_metrics import Sizes
 from textmad.auditing.sources import Source
+from textmad.evaluators.human_baseline import LEVEL, Ceiling
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import Metric
-from textmad.statistics.human_baseline import LEVEL, Ceiling
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,8 @@ from textmad.evaluators.detection import Detection
 from textmad.evaluators.discriminator import Discriminator
 from textmad.evaluators.diversity import Diversity
 from textmad.evaluators.embedding import Embedding
+from textmad.evaluators.facts import Facts
+from textmad.evaluators.judge import Judge
 from textmad.evaluators.memorisation import Memorisation
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.ngram_gap import NgramGap
@@ -31,6 +33,8 @@ __all__ = [
     "Diversity",
     "Embedding",
     "Evaluator",
+    "Facts",
+    "Judge",
     "Measurement",
     "Memorisation",
     "Metric",

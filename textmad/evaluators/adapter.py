@@ -47,12 +47,11 @@ class Adapter:
         return [*_norms(snapshot), *_training(snapshot.curve), *self._held_out(snapshot)]
 
     def _held_out(self, snapshot: Snapshot) -> Iterator[Measurement]:
-        texts, scores = held_out_scores(snapshot, self.held_out_tokens)
-        before = base_nll(snapshot, "held_out", Passages.whole(texts))
-        learned = corpus_loss(before) - corpus_loss(scores.nll)
-        moved = corpus_loss(
-            [np.abs(own - base) for own, base in zip(scores.nll, before, strict=True)]
-        )
+        held_out = held_out_scores(snapshot, self.held_out_tokens)
+        after = held_out.scores.nll
+        before = base_nll(snapshot, "held_out", Passages.whole(held_out.texts))
+        learned = corpus_loss(before) - corpus_loss(after)
+        moved = corpus_loss([np.abs(own - base) for own, base in zip(after, before, strict=True)])
         num = sum(map(len, before))
         # Generation 0 has learned human text alone, of which nothing collapses.
         warning = self._warning(moved) if snapshot.generation else ""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from textmad.evaluators.held_out import reference_passages
 from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_least
 from textmad.evaluators.references import Rows, measure_compared
+from textmad.models.base_files import base_digest, whole_encoder
 from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ class Embedding:
     def __post_init__(self) -> None:
         at_least("documents", self.documents, 2)
         at_least("neighbours", self.neighbours, 1)
+
+    def sources(self) -> dict[str, str]:
+        """Digest of the encoder's files."""
+        if self.encoder is None:
+            return {}
+        return {f"encoder {self.encoder}": base_digest(whole_encoder(self.encoder))}
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
         """Measure the six metrics of each split."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from textmad.evaluators.protocol import Snapshot
 from textmad.text.documents import content_id, ids_of, take, token_counts
@@ -20,19 +21,34 @@ if TYPE_CHECKING:
 NUM_TOKENS = 30_000
 
 
-class HeldOut(NamedTuple):
-    """Held-out texts and what the snapshot's model makes of each of their tokens."""
+LOSSES_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),  # of the held-out document, the same in all runs on one corpus
+        ("nats", pa.float64()),  # summed over the target tokens, end token included
+        ("tokens", pa.int32()),
+    ]
+)
 
-    texts: list[str]
+
+class HeldOut(NamedTuple):
+    """Held-out documents and what the snapshot's model makes of each of their tokens."""
+
+    documents: Dataset  # id and text
     scores: TokenScores
 
+    @property
+    def texts(self) -> list[str]:
+        """The documents' texts."""
+        texts: list[str] = self.documents["text"][:]
+        return texts
 
-def held_out_subset(held_out: Dataset, num_tokens: int) -> list[str]:
-    """Whole documents, in an order fixed by their ids, until they hold `num_tokens` tokens.
 
-    All of them where they hold fewer. The order depends on neither seed nor generation, so what
-    changes between generations is the model and not the documents; and a larger `num_tokens`
-    only adds documents.
+def held_out_subset(held_out: Dataset, num_tokens: int) -> Dataset:
+    """Return id and text of the first whole documents that hold `num_tokens` tokens.
+
+    All of them where they hold fewer. Their order is fixed by their ids. It depends on neither seed
+    nor generation, so what changes between generations is the model and not the documents; and a
+    larger `num_tokens` only adds documents.
 
     Raises:
         ValueError: no documents, or one without a token count.
@@ -48,8 +64,7 @@ def held_out_subset(held_out: Dataset, num_tokens: int) -> list[str]:
             f"held-out document {chosen[place]['id']}: tokens: {tokens[place]}: expected at least "
             "1; count the tokens of the corpus with the run's tokenizer first"
         )
-    texts: list[str] = chosen["text"][:]
-    return texts
+    return chosen
 
 
 def reference_passages(snapshot: Snapshot, num_documents: int) -> Passages:
@@ -80,10 +95,25 @@ def held_out_scores(snapshot: Snapshot, num_tokens: int) -> HeldOut:
     """The subset under the snapshot's model, scored once however many evaluators ask."""
 
     def score() -> HeldOut:
-        texts = held_out_subset(snapshot.held_out, num_tokens)
-        return HeldOut(texts, snapshot.model.token_scores(texts))
+        chosen = held_out_subset(snapshot.held_out, num_tokens)
+        return HeldOut(chosen, snapshot.model.token_scores(chosen["text"][:]))
 
     return snapshot.once(("held_out_scores", num_tokens), score)
+
+
+def held_out_losses(snapshot: Snapshot, num_tokens: int) -> pa.Table:
+    """Return the loss of each held-out document, so that intervals can resample documents.
+
+    The same documents are scored in all generations and runs, which makes differences paired.
+    """
+    held_out = held_out_scores(snapshot, num_tokens)
+    nll = held_out.scores.nll
+    columns = [list(ids_of(held_out.documents)), [float(row.sum()) for row in nll], map(len, nll)]
+    arrays = [
+        pa.array(list(values), field.type)
+        for values, field in zip(columns, LOSSES_SCHEMA, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=LOSSES_SCHEMA)
 
 
 def _fixed_order(held_out: Dataset) -> npt.NDArray[np.int64]:

@@ -96,6 +96,11 @@ METRICS: dict[str, Metric] = {
             "held_out_loss_moved", "higher", "nats/token", "Held-out loss moved from the base's"
         ),
         Metric("prediction_moved", "human", "nats/token", "Predictions moved from the base's"),
+        # facts
+        Metric("facts_accuracy", "higher", "share", "Questions answered rightly"),
+        Metric("facts_margin", "higher", "nats", "Right choice above the best wrong one"),
+        # judge
+        Metric("judge_perplexity", "human", "", "Perplexity under the judge"),
     )
 }
 
@@ -136,6 +141,8 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "adapter": _of("all", "adapter_norm")
     | _of("training", "training_loss training_loss_moved")
     | _of("held_out", "held_out_loss_moved prediction_moved"),
+    "facts": _of("all base", "facts_accuracy facts_margin"),
+    "judge": _of(_TEXT, "judge_perplexity"),
 }
 
 NOTICEABLE = 0.02  # share; a smaller move of perplexity is called nothing

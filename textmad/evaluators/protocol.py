@@ -33,7 +33,7 @@ class Metric:
     `direction` "human" means that the value nearest to the human reference is best: text goes
     wrong by narrowing and by drifting into noise, and most metrics move oppositely in the two.
     `counts_documents`: the value is made up of a few documents, such as copies, so that it is
-    compared like a count (`textmad.statistics.human_baseline`).
+    compared like a count (`textmad.evaluators.human_baseline`).
     """
 
     name: str
@@ -76,6 +76,11 @@ class Measurement:
         object.__setattr__(self, "value", float(value))
         if math.isnan(self.value) and not self.note:
             raise ValueError(f"{self.metric}: NaN: expected a number, or a note that says why not")
+
+
+def no_judge(name: str) -> LanguageModel:
+    """Where none can be opened."""
+    raise ValueError(f"model: {name}: no judge can be opened here")
 
 
 def no_encoder(name: str) -> SupportsEmbedding:
@@ -122,6 +127,7 @@ class Snapshot:
     open_encoder: Callable[[str], SupportsEmbedding] = (
         no_encoder  # a folder's or Hub id's, opened once a run
     )
+    open_judge: Callable[[str], LanguageModel] = no_judge  # likewise, a causal language model's
     run_cache: MutableMapping[Hashable, tuple[Any, Any]] = field(
         default_factory=dict, repr=False, compare=False
     )

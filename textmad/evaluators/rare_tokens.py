@@ -102,8 +102,9 @@ class RareTokens:
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
         """Measure the loss by bin on held-out text, and the rare tokens of each split."""
         counts = _human_counts(snapshot)
-        texts, scores = held_out_scores(snapshot, self.held_out_tokens)
-        losses = loss_by_bin(scores.nll, snapshot.model.encode(texts), counts)
+        held_out = held_out_scores(snapshot, self.held_out_tokens)
+        targets = snapshot.model.encode(held_out.texts)
+        losses = loss_by_bin(held_out.scores.nll, targets, counts)
 
         def measure(split: str, rows: Rows) -> list[Measurement]:
             return _of_text(_document_tokens(snapshot, split), rows, snapshot.num_words, counts)

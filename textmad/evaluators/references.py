@@ -2,7 +2,7 @@
 
 The references are held-out human text and text of the base model. Each has more documents than are
 compared, so samples of the compared size are taken from it. Their mean is the reference's value;
-their variance gives the prediction interval (`textmad.statistics.human_baseline`).
+their variance gives the prediction interval (`textmad.evaluators.human_baseline`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from textmad.evaluators.human_baseline import ceiling
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import COMPARED, REFERENCES, Measurement, Snapshot
 from textmad.seeds import stream
-from textmad.statistics.human_baseline import ceiling
 from textmad.text.passages import Passages
 from textmad.text.words import Words, code_words
 

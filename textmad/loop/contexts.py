@@ -22,16 +22,16 @@ import numpy as np
 
 from textmad import mixture
 from textmad.curation.protocol import Context, no_classifier
-from textmad.errors import CurationError
-from textmad.evaluators import Embedding, Snapshot, count_words
+from textmad.errors import CurationError, ModelError
+from textmad.evaluators import Snapshot, count_words
 from textmad.evaluators.held_out import half_of_held_out
 from textmad.loop.crawl import Crawl, with_label
 from textmad.loop.run import Run
-from textmad.models.base_files import base_digest, whole_encoder
 from textmad.models.causal_lm.encoder import Encoder, open_encoder
 from textmad.models.distributed.distributed_scoring import DistributedScorer
+from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel, expecting
-from textmad.recipe import Recipe
+from textmad.recipe import ModelSettings, Recipe
 from textmad.recipe.components import TWIN
 from textmad.seeds import stream
 from textmad.text import documents
@@ -65,6 +65,7 @@ class ContextBuilder:
         self._recipe, self._run, self._base, self._scorer = recipe, run, base, scorer
         self._shared_base = scorer.shared(None)
         self._encoders: dict[str, Encoder] = {}
+        self._judges: dict[str, LanguageModel] = {}
         self._run_cache: dict[Any, Any] = {}
         self._warned: set[str] = set()
 
@@ -140,6 +141,7 @@ class ContextBuilder:
             crawled=run.crawl(generation) if recipe.crawls(generation) else documents.empty(),
             curve=_rows(run.curve(generation)),
             open_encoder=self._open_encoder,
+            open_judge=self._open_judge,
             run_cache=self._run_cache,
         )
 
@@ -176,6 +178,23 @@ class ContextBuilder:
         if (warning := facts.get("warning")) and warning not in self._warned:
             self._warned.add(warning)
             _log.warning("%s", warning)
+
+    def _open_judge(self, name: str) -> LanguageModel:
+        """Open a model that scores text for the evaluators and does nothing else.
+
+        Raises:
+            ModelError: it is not there, or is the base itself.
+        """
+        if name not in self._judges:
+            settings = ModelSettings(base=name, lora=None)
+            judge = open_model(settings, self._recipe.sample)
+            if judge.digest == self._base.digest:
+                raise ModelError(
+                    f"judge.model: {name}: is the base of this run: expected another model, which "
+                    "has no part in it"
+                )
+            self._judges[name] = judge
+        return self._judges[name]
 
     def _open_encoder(self, name: str) -> Encoder:
         if name not in self._encoders:
@@ -256,16 +275,14 @@ def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def encoder_names(evaluators: Sequence[Any]) -> list[str]:
-    """The names of the encoders that evaluators ask for, each once."""
-    encoders = [part.encoder for part in evaluators if isinstance(part, Embedding)]
-    return list(dict.fromkeys(name for name in encoders if name is not None))
-
-
-def encoder_digests(evaluators: Sequence[Any]) -> dict[str, str]:
-    """The digest of each encoder's files, by name.
+def source_digests(evaluators: Sequence[Any]) -> dict[str, str]:
+    """Compute the digests of the files that evaluators read: encoders, judges, questions.
 
     Raises:
-        ModelError: an encoder is not there.
+        ModelError: an encoder or a judge is not there.
     """
-    return {name: base_digest(whole_encoder(name)) for name in encoder_names(evaluators)}
+    digests: dict[str, str] = {}
+    for evaluator in evaluators:
+        if hasattr(evaluator, "sources"):
+            digests |= evaluator.sources()
+    return digests

@@ -31,7 +31,8 @@ from textmad.curation.protocol import apply_filters
 from textmad.curation.score_mixture import own_scorer_sources
 from textmad.errors import RunError
 from textmad.evaluators import measure
-from textmad.loop.contexts import ContextBuilder, Records, encoder_digests, encoder_names
+from textmad.evaluators.held_out import held_out_losses
+from textmad.loop.contexts import ContextBuilder, Records, source_digests
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
 from textmad.loop.feasibility import check_corpus, check_kept_text
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
@@ -109,7 +110,7 @@ class Recursion:
         self.filters = _named(recipe.curate, recipe.filters())
         crawl_filters = recipe.crawl.guard if recipe.crawl else ()
         self.crawl_filters = _named(crawl_filters, recipe.guards())
-        self._encoder_digests = encoder_digests(self.evaluators)
+        source_digests(self.evaluators)  # which says now what is missing
         self.run = Run(folder.path)  # what is committed so far
         # Of what the base consists of and, where it is the user's own, of its code.
         self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
@@ -374,13 +375,17 @@ class Recursion:
             "base text": self._stages.digest(store.BASE),
             **{name: self._stages.digest(name, generation) for name in ("mix", "model", "curate")},
         }
-        if encoders := encoder_names([evaluator for _, evaluator in named]):
-            inputs["encoders"] = {name: self._encoder_digests[name] for name in encoders}
+        if sources := source_digests([evaluator for _, evaluator in named]):
+            inputs["sources"] = sources
         if self.recipe.crawls(generation):
             inputs["crawl"] = self._stages.digest("crawl", generation)
 
-        def compute() -> pa.Table:
-            rows = []
+        held_out_tokens = [
+            part.held_out_tokens for _, part in named if hasattr(part, "held_out_tokens")
+        ]
+
+        def compute() -> tuple[pa.Table, pa.Table | None]:
+            rows, losses = [], None
             if named:  # else nobody asks for the snapshot
                 snapshot = self._contexts.of_evaluator(generation)
                 rows = [
@@ -388,10 +393,15 @@ class Recursion:
                     for name, evaluator in named
                     for measurement in measure(name, evaluator, snapshot)
                 ]
-            return pa.Table.from_pylist(rows, store.METRICS_SCHEMA)
+                if held_out_tokens:
+                    losses = held_out_losses(snapshot, max(held_out_tokens))
+            return pa.Table.from_pylist(rows, store.METRICS_SCHEMA), losses
 
-        def write(table: pa.Table, folder: Path) -> None:
-            pq.write_table(table, folder / "metrics.parquet")
+        def write(measured: tuple[pa.Table, pa.Table | None], folder: Path) -> None:
+            metrics, losses = measured
+            pq.write_table(metrics, folder / "metrics.parquet")
+            if losses is not None:
+                pq.write_table(losses, folder / store.HELD_OUT_LOSSES)
 
         self._stages.keep(
             Stage(

@@ -59,9 +59,9 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
 
     Arms that share these may measure with other encoders, so it looks for them here.
     """
-    from textmad.loop.contexts import encoder_digests  # which loads torch
+    from textmad.loop.contexts import source_digests  # which loads torch
 
-    encoder_digests(recipe.evaluators())
+    source_digests(recipe.evaluators())
     corpus = opened.corpus
     human, held_out = corpus.report["human"], corpus.report["held_out"]
     check_corpus(recipe, [*recipe.filters(), *recipe.guards()], corpus.human)

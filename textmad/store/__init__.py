@@ -18,6 +18,7 @@ from textmad.store.files import append, opened_to_write, write_atomically, writi
 from textmad.store.folder import (
     BASE,
     CORPUS,
+    HELD_OUT_LOSSES,
     METRICS_SCHEMA,
     RECORDS,
     RunFolder,
@@ -33,6 +34,7 @@ from textmad.store.sharing import SharedStages, StageRecord, stage_records
 __all__ = [
     "BASE",
     "CORPUS",
+    "HELD_OUT_LOSSES",
     "METRICS_SCHEMA",
     "RECORDS",
     "Extent",

@@ -38,6 +38,7 @@ STAGES = ("mix", "model", "sample", "curate", "evaluate")
 CRAWL = "crawl"  # before mix, where the recipe has one
 RECIPE, PROVENANCE, METRICS = "recipe.yaml", "provenance.json", "metrics.parquet"
 RECORDS = "records.json"  # of what filters and scorers report beside their verdicts
+HELD_OUT_LOSSES = "held_out_losses.parquet"  # in an evaluate stage that scored held-out text
 METRICS_SCHEMA = pa.schema(
     [
         ("generation", pa.int32()),
