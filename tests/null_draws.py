@@ -119,10 +119,10 @@ class Setting:
 
 
 SETTINGS = {
-    "whole": Setting(2000, 100),
-    "prompted": Setting(2000, 100, PROMPT_TOKENS),
-    "cut": Setting(2000, 100, None, MAX_NEW_TOKENS),
-    "prompted and cut": Setting(2000, 100, PROMPT_TOKENS, MAX_NEW_TOKENS),
+    "whole": Setting(2000, 60),
+    "prompted": Setting(2000, 60, PROMPT_TOKENS),
+    "cut": Setting(2000, 60, None, MAX_NEW_TOKENS),
+    "prompted and cut": Setting(2000, 60, PROMPT_TOKENS, MAX_NEW_TOKENS),
 }
 
 
@@ -151,6 +151,7 @@ class Laboratory:
                 self.model, some, setting.prompt_tokens, setting.max_new_tokens
             ),
             run_cache={},
+            open_judge=lambda name: self.model,
         )
         self.blank = blank
 
@@ -170,8 +171,15 @@ class Laboratory:
             finished={name: list(p.finished) for name, p in splits.items()},
             reencoded={name: [False] * len(p) for name, p in splits.items()},
             num_words=int(words * num / len(reference) * 0.9),
-            run_cache=self.blank.run_cache,
+            run_cache=self._cache_of_pool(),
         )
+
+    def _cache_of_pool(self):
+        """What is known of the pool and is the same for all draws; references are not."""
+        cache = self.blank.run_cache
+        for key in [key for key in cache if key[0] != "human_counts"]:
+            del cache[key]
+        return cache
 
     def human_draw(self, draw: int, change=lambda passages: passages) -> Snapshot:
         """Drawn text that is held-out human text, beside other human text."""

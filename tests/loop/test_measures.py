@@ -5,6 +5,14 @@ import pytest
 import textmad as tm
 from textmad.errors import ModelError, RunError
 
+SEEN = []
+
+
+def look(snapshot):
+    """An evaluator that shows what it was given."""
+    SEEN.append(snapshot)
+    return {"nothing": 0.0}
+
 
 @pytest.fixture
 def recipe(short_recipe, tiny_gpt2_folder):
@@ -57,10 +65,8 @@ def test_a_judge_is_another_model_and_scores_every_compared_split(recipe, tmp_pa
 
 
 def test_the_base_is_no_judge_of_its_own_run(recipe, tmp_path, tiny_gpt2_folder):
-    own = recipe.replace(
-        model={"base": str(tiny_gpt2_folder)},
-        evaluate=[{"judge": {"model": str(tiny_gpt2_folder)}}],
-    )
+    name = str(tiny_gpt2_folder)
+    own = recipe.replace(model={"base": name}, evaluate=[{"judge": {"model": name}}])
     with pytest.raises(tm.TextmadError, match="is the base of this run: expected another model"):
         tm.run(own, tmp_path / "run")
 
@@ -75,12 +81,7 @@ def test_the_losses_of_held_out_documents_add_up_to_the_loss(recipe, tmp_path):
 
 
 def test_references_are_cut_and_prompted_as_samples_and_no_model_has_learned_them(recipe, tmp_path):
-    seen = []
-
-    def look(snapshot):
-        seen.append(snapshot)
-        return {"nothing": 0.0}
-
+    SEEN.clear()
     prompted = recipe.replace(
         generations=1,
         sample={"prompt": "human", "prompt_tokens": 3, "max_new_tokens": 10},
@@ -88,8 +89,8 @@ def test_references_are_cut_and_prompted_as_samples_and_no_model_has_learned_the
     )
     run = tm.run(prompted, tmp_path / "run")
     learned = {text for g in (0, 1) for text in run.training(g)["text"]}
-    encode = lambda texts: seen[0].base.encode(list(texts))  # noqa: E731
-    for snapshot in seen:
+    encode = lambda texts: SEEN[0].base.encode(list(texts))  # noqa: E731
+    for snapshot in SEEN:
         for split in ("drawn", "human", "base"):
             passages = snapshot.passages(split)
             assert {len(ids) - 1 for ids in encode(passages.prompts)} == {3}
@@ -100,5 +101,5 @@ def test_references_are_cut_and_prompted_as_samples_and_no_model_has_learned_the
         whole = [p + t for p, t in zip(human.prompts, human.texts, strict=True)]
         assert not any(text.startswith(w) for w in whole for text in learned)
         assert not any(text.startswith(w) for w in whole for text in snapshot.human["text"])
-    assert seen[0].texts["human"] == seen[1].texts["human"]
-    assert seen[0].texts["base"] == seen[1].texts["base"] != seen[1].texts["drawn"]
+    assert SEEN[0].texts["human"] == SEEN[1].texts["human"]
+    assert SEEN[0].texts["base"] == SEEN[1].texts["base"] != SEEN[1].texts["drawn"]

@@ -44,7 +44,12 @@ class Ceiling(NamedTuple):
 
 
 def ceiling(
-    values: Sequence[float], drawn_share: float, *, least_spread: float = 0.0, one: float = 0.0
+    values: Sequence[float],
+    drawn_share: float,
+    *,
+    least_spread: float = 0.0,
+    one: float = 0.0,
+    df: int | None = None,
 ) -> Ceiling:
     """The ceiling from the values of several samples of one and the same human text.
 
@@ -63,6 +68,7 @@ def ceiling(
         least_spread: what the standard deviation of a value is at least: a share of n things is
             not known finer than 1 / n, though by chance all samples may agree.
         one: what one document adds to a value that counts documents.
+        df: degrees of freedom of the variance; None: one less than there are values.
 
     >>> found = ceiling([1.0, 3.0], drawn_share=0.0)
     >>> found.mean, round(found.error**2, 9)
@@ -76,9 +82,10 @@ def ceiling(
     least_spread = math.sqrt(one) / 2 if one else least_spread
     spread = spread if math.isnan(spread) else max(spread, least_spread)
     error = spread * math.sqrt(1 + drawn_share + (1 - drawn_share) / k)
-    reach = float(t.ppf(1 - LEVEL / 2, k - 1)) * error
+    df = k - 1 if df is None else df
+    reach = float(t.ppf(1 - LEVEL / 2, df)) * error
     low, high = (_unscaled(edge, one) for edge in (centre - reach, centre + reach))
-    return Ceiling(float(np.mean(values)), low, high, centre, error, k - 1, one)
+    return Ceiling(float(np.mean(values)), low, high, centre, error, df, one)
 
 
 def _scaled(value: float, one: float) -> float:
