@@ -16,7 +16,7 @@ from textmad.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from textmad import curation as filters
-    from textmad import evaluators, testing
+    from textmad import evaluators, plots, testing
     from textmad.analysis.comparing import compare
     from textmad.analysis.comparison import Comparison
     from textmad.auditing import audit
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from textmad.loop.run import Run
     from textmad.models.causal_lm.encoder import open_encoder
     from textmad.planning import make_plan
+    from textmad.progress import make_progress
     from textmad.recipe import Recipe, load_recipe
     from textmad.report import write_report
     from textmad.report.comparison.page import write_comparison
@@ -74,7 +75,9 @@ __all__ = [
     "load_recipe",
     "load_study",
     "make_plan",
+    "make_progress",
     "open_encoder",
+    "plots",
     "run",
     "stats",
     "study",
@@ -97,6 +100,7 @@ _HOMES = {
     "Study": "textmad.studies",
     "load_study": "textmad.studies",
     "make_plan": "textmad.planning",
+    "make_progress": "textmad.progress",
     "open_encoder": "textmad.models.causal_lm.encoder",
     "evaluate": "textmad.loop.measuring",
     "run": "textmad.loop.recursion",
@@ -110,6 +114,7 @@ _MODULES = {
     "filters": "textmad.curation",
     "evaluators": "textmad.evaluators",
     "learned_votes": "textmad.curation.learned_votes",
+    "plots": "textmad.plots",
     "stats": "textmad.statistics.inference",
     "testing": "textmad.testing",
     "thresholds": "textmad.statistics.critical_share",

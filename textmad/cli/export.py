@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
-from textmad.cli.options import Generation, RunPath
+from textmad.cli.options import Generation, RunPath, at_home
 
 
 def export(
     folder: RunPath,
     generation: Generation,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to; absent or empty.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", callback=at_home, help="New or empty folder.")
+    ],
     merge: Annotated[
         bool,
-        typer.Option("--merge", help="Whole weights that need no base, with a card; no adapter."),
+        typer.Option("--merge", help="Merge the adapter into whole weights, and write a card."),
     ] = False,
 ) -> None:
     """Write the model of a generation as a folder that transformers and peft open."""

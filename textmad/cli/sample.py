@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from textmad.cli.options import Generation, RunPath
+from textmad.cli.options import Generation, RunPath, at_home
 
 
 def sample(
     folder: RunPath,
     generation: Generation,
-    num: Annotated[int, typer.Option(metavar="N", min=1, help="Documents.")] = 10,
+    num: Annotated[int, typer.Option(metavar="N", min=1, help="Number of documents.")] = 10,
     prompt: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="What each begins with; else as the recipe says."),
+        typer.Option(metavar="TEXT", help="Beginning of each (default: as the recipe has it)."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Another seed, other texts.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="S", min=0, help="Another seed gives other texts.")
+    ] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write .jsonl or .parquet instead of printing."),
+        typer.Option(
+            metavar="FILE", callback=at_home, help="Write .jsonl or .parquet instead of printing."
+        ),
     ] = None,
 ) -> None:
     """Sample new documents from the model of a generation, with the recipe's settings.
@@ -30,8 +35,7 @@ def sample(
     """
     from textmad.errors import RunError
     from textmad.loop.run import Run
-    from textmad.store import writing
-    from textmad.text.documents import write_parquet
+    from textmad.store import write_atomically
 
     if out is not None and out.suffix not in (".jsonl", ".parquet"):
         raise RunError(f"--out {out}: expected a name that ends in .jsonl or .parquet")
@@ -41,9 +45,10 @@ def sample(
             end = "" if document["finished"] else " [...]"
             print(f"{index}: {document['prompt']}{document['text']}{end}\n")
         return
-    with writing(out):
-        if out.suffix == ".parquet":
-            write_parquet(documents, out)
-        else:
-            documents.to_json(out, force_ascii=False)
+    buffer = io.BytesIO()
+    if out.suffix == ".parquet":
+        documents.to_parquet(buffer)
+    else:
+        documents.to_json(buffer, force_ascii=False)
+    write_atomically(out, buffer.getvalue())
     print(f"sampled: {out}")

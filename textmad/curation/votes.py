@@ -152,7 +152,16 @@ def check_noise(noise: float) -> None:
 
 
 def _posted(candidates: Dataset, draw: Floats, hours: float) -> Floats:
-    """When each document was posted, in seconds: its own time, else evenly over some hours."""
+    """Return when each document was posted, in seconds.
+
+    Its own time where that is known. Where it is not, a time drawn evenly between the first and
+    the last known one; without any, evenly over some hours.
+    """
     times = np.array(candidates["time"][:], dtype=np.float64)  # NaN where unknown
-    posted: Floats = draw * hours * 3600 if np.isnan(times).any() else times
+    is_unknown = np.isnan(times)
+    if is_unknown.all():
+        first, seconds = 0.0, hours * 3600
+    else:
+        first, seconds = np.nanmin(times), np.nanmax(times) - np.nanmin(times)
+    posted: Floats = np.where(is_unknown, first + draw * seconds, times)
     return posted

@@ -27,17 +27,18 @@ import torch
 
 from textmad import mixture, store
 from textmad.corpus import Corpus, corpus_digest, open_corpus
-from textmad.curation.protocol import apply_filters
+from textmad.curation.protocol import Context, apply_filters
 from textmad.curation.score_mixture import own_scorer_sources
-from textmad.errors import RunError
+from textmad.errors import RecipeError
 from textmad.evaluators import measure
 from textmad.evaluators.held_out import held_out_losses
 from textmad.loop.contexts import ContextBuilder, Records, source_digests
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
-from textmad.loop.feasibility import check_corpus, check_kept_text
+from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
 from textmad.loop.run import Run
 from textmad.loop.stages import Stage, Stages
+from textmad.loop.tracking import tracking
 from textmad.models.distributed import processes
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model
@@ -78,8 +79,10 @@ def run(
         TextmadError: see `textmad.errors`. What was committed before stays and is used again.
     """
     check_kept_text(recipe)
+    check_tracker(recipe)
     progress = progress or SilentProgress()
-    with begun(recipe, Path(out), progress, num_processes, overrides, shared) as loop:
+    begin = begun(recipe, Path(out), progress, num_processes, overrides, shared)
+    with begin as loop, tracking(recipe, loop.run) as tracker:
         loop.corpus()
         loop.base_text()
         for generation in range(recipe.generations + 1):
@@ -90,6 +93,7 @@ def run(
             loop.sample(generation)
             loop.curate(generation)
             loop.evaluate(generation)
+            tracker.send(generation)
         loop.finish()
     return Run(out)
 
@@ -326,8 +330,13 @@ class Recursion:
         records: Records = {}
 
         def compute() -> Dataset:
-            context = partial(self._contexts.of_filter, generation, records)
-            return apply_filters(self.run.sampled(generation), self.filters, context)
+            def context(position: int, name: str) -> Context:
+                self.progress.advance(min(position, 1))  # the filter before this one is done
+                return self._contexts.of_filter(generation, records, position, name)
+
+            judged = apply_filters(self.run.sampled(generation), self.filters, context)
+            self.progress.advance(min(len(self.filters), 1))
+            return judged
 
         def write(candidates: Dataset, folder: Path) -> None:
             _write_judged(candidates, records, folder)
@@ -339,6 +348,8 @@ class Recursion:
                 inputs,
                 compute,
                 write,
+                total=len(self.filters),
+                unit="filters",
                 main_only=True,
                 own_code=_own_code(self.filters),
             )
@@ -388,11 +399,12 @@ class Recursion:
             rows, losses = [], None
             if named:  # else nobody asks for the snapshot
                 snapshot = self._contexts.of_evaluator(generation)
-                rows = [
-                    {"generation": generation, "evaluator": name, **vars(measurement)}
-                    for name, evaluator in named
-                    for measurement in measure(name, evaluator, snapshot)
-                ]
+                for name, evaluator in named:
+                    rows += [
+                        {"generation": generation, "evaluator": name, **vars(measurement)}
+                        for measurement in measure(name, evaluator, snapshot)
+                    ]
+                    self.progress.advance(1)
                 if held_out_tokens:
                     losses = held_out_losses(snapshot, max(held_out_tokens))
             return pa.Table.from_pylist(rows, store.METRICS_SCHEMA), losses
@@ -410,6 +422,8 @@ class Recursion:
                 inputs,
                 compute,
                 write,
+                total=len(named),
+                unit="evaluators",
                 main_only=True,
                 own_code=_own_code(named),
             )
@@ -460,8 +474,8 @@ def begun(
     """The loop over a run folder that this run's first process has locked."""
     running = processes.world_size()
     if num_processes is not None and num_processes != running:
-        raise RunError(
-            f"{num_processes} processes were asked for, {running} run: on CPU `accelerate launch` "
+        raise RecipeError(
+            f"--processes {num_processes}: this run has {running}: on CPU `accelerate launch` "
             "starts one whatever it is told; use `torchrun --nproc-per-node N -m textmad run ...`"
         )
     with store.begin(out, recipe) if processes.is_main() else nullcontext():

@@ -31,7 +31,8 @@ class Stage(Generic[T]):
     inputs: Mapping[str, Any]
     compute: Callable[[], T]
     write: Callable[[T, Path], None]
-    total: int | None = None  # tokens, for the progress display
+    total: int | None = None  # for the progress display
+    unit: str = "tokens"  # of the total
     main_only: bool = False  # computed by the first process; the others score for it
     own_code: Mapping[str, str] = field(default_factory=dict)  # digests of the user's source files
     accept: Callable[[Path], None] = lambda folder: None  # raises if another run's result is unfit
@@ -116,7 +117,7 @@ class Stages:
         """Compute the stage in all processes, or in the first one; the first one writes it."""
         is_main = processes.is_main()
         folder, title = self._place(stage)
-        with self.progress.stage(stage.generation, stage.name, stage.total, "tokens"):
+        with self.progress.stage(stage.generation, stage.name, stage.total, stage.unit):
             with self.scorer.at_work() if stage.main_only else nullcontext():
                 if is_main or not stage.main_only:
                     result = stage.compute()

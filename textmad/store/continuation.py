@@ -45,6 +45,7 @@ def refusals(before: Recipe, now: Recipe, manifests: Iterable[Manifest]) -> list
         update={
             "generations": same.generations,
             "evaluate": before.evaluate,
+            "track": before.track,  # what is displayed elsewhere changes nothing here
             "sample": now.sample.model_copy(update={"oversample": same.oversample}),
         }
     )
