@@ -1,4 +1,4 @@
-"""Is it human? Three ways to tell, as pure functions of texts and of what models say of them.
+"""Three methods that detect model text, as functions of texts and of models' scores.
 
 Whatever the method, a higher value means more like a human's. `detector` drops or resamples by
 it, `detection` measures how well it tells.
@@ -87,7 +87,7 @@ def human_likeness(
 def curvature(
     nll: Sequence[Floats], entropy: Sequence[Floats], variance: Sequence[Floats]
 ) -> Floats:
-    """Conditional probability curvature of each text: how much likelier it is than expected.
+    """Compute the conditional probability curvature of each text.
 
     (log p(x) - sum_t E[log p]) / sqrt(sum_t Var[log p]), the moments over the model's whole
     distribution of each token, so the sampler is the scorer. About a standard normal variable
@@ -103,7 +103,7 @@ def curvature(
 
 
 def cross_perplexity(nll: Sequence[Floats], cross_entropy: Sequence[Floats]) -> Floats:
-    """Log perplexity of each text by the log cross-perplexity of two models, above 0.
+    """Compute log perplexity / log cross-perplexity of two models for each text, above 0.
 
     How surprising the text is to the performer, by how surprising to it is what the observer
     would have written there. Source: Hans et al., "Spotting LLMs with Binoculars" (2401.12070);
@@ -117,7 +117,7 @@ def cross_perplexity(nll: Sequence[Floats], cross_entropy: Sequence[Floats]) -> 
 
 
 def learned_log_odds(texts: Sequence[str], known: Known) -> Floats:
-    """Log odds that each text is human, by a classifier that has not learned from this text.
+    """Compute the log odds that each text is human, by classifiers that have not learned from it.
 
     Logistic regression on hashed words and word pairs and 2 to 4 characters. Of five
     classifiers each has learned from the known texts outside its fold, and judges those in it; a
@@ -149,7 +149,7 @@ def learned_log_odds(texts: Sequence[str], known: Known) -> Floats:
 
 
 def model_log_odds(likeness: Floats, human: Floats, model: Floats) -> Floats:
-    """Calibrated log odds that texts are a model's, where either origin is as likely beforehand.
+    """Compute calibrated log odds that texts are a model's, at even prior odds.
 
     Platt's logistic fit ("Probabilistic outputs for support vector machines", 1999) of origin on
     likeness, over texts of known origin.
@@ -171,7 +171,7 @@ def model_log_odds(likeness: Floats, human: Floats, model: Floats) -> Floats:
 
 
 def auc(human: Floats, model: Floats) -> float:
-    """The chance that of a human and a model text the human one has the higher value.
+    """Compute the probability that a human text has a higher value than a model text.
 
     1: told apart, 0.5: not at all; equal values count one half. That is the area under the ROC
     curve (Hanley and McNeil, Radiology 143, 1982).
@@ -188,14 +188,14 @@ def auc(human: Floats, model: Floats) -> float:
 def first_by_hash(
     corpus: Dataset, num_documents: int, without: frozenset[str] = frozenset()
 ) -> list[str]:
-    """Texts of `num_documents` documents, or all, in an order that their ids alone decide.
+    """Return texts of at most `num_documents` documents, in an order fixed by their ids.
 
     Of a corpus on disk only they are read. `without` are ids that are passed over.
     """
     keys = np.fromiter((int(content_id(name), 16) for name in ids_of(corpus)), np.uint64)
     rows = np.argsort(keys, kind="stable")[: num_documents + len(without)]
-    found = take(corpus.select_columns(["id", "text"]), rows)
-    named = zip(found["id"][:], found["text"][:], strict=True)
+    chosen = take(corpus.select_columns(["id", "text"]), rows)
+    named = zip(chosen["id"][:], chosen["text"][:], strict=True)
     return [text for name, text in named if name not in without][:num_documents]
 
 

@@ -1,4 +1,4 @@
-"""How far learning has moved a generation's model: too little, and no collapse can show."""
+"""How far training has changed a model: after too small a change no collapse can show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EDGE = 0.1  # of the steps: what is first, and what is last
 
 @dataclass(frozen=True)
 class Adapter:
-    """The norm of what was learned, and how far it moved the losses on training and held-out text.
+    """Measure the norm of the learned change, and the change of training and held-out losses.
 
     A model whose predictions of held-out tokens are on average less than `least_move` nats from
     the base's cannot be far from it in perplexity either, whatever it was fed: the difference of

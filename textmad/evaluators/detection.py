@@ -21,7 +21,7 @@ _NUM_SAMPLES = {"trained": 8}  # of a reference, where a classifier is trained o
 
 @dataclass(frozen=True)
 class Detection:
-    """AUC of every compared split against as much human text, by method.
+    """Measure the AUC of every compared split against as much human text, by method.
 
     The human text is training text of the run that this generation's model has not learned,
     prompted and cut as drawn text is. The method `trained` learns from the very texts that it

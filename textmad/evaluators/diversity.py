@@ -27,7 +27,7 @@ def diversity(
     mattr_window: int = 50,
     num_documents: int | None = None,
 ) -> list[Measurement]:
-    """All diversity metrics of one corpus, which need nothing beside it.
+    """Measure the diversity of one corpus, by the metrics that need no reference.
 
     Corpus-level ones on exactly the first `num_words` words (all where None), NaN where there
     are fewer; the share of repeated documents on the first `num_documents`.
@@ -100,7 +100,7 @@ def _of_words(codes: np.ndarray, mattr_window: int) -> list[Measurement]:
 
 @dataclass(frozen=True)
 class Diversity:
-    """Lexical diversity of every compared split, and its overlap with the training text.
+    """Measure lexical diversity of every compared split, and its overlap with the training text.
 
     N-grams of words never cross the border of a document, so text of shorter documents has
     slightly fewer of them in the same number of words; `n` says how many. `overlap` is the share

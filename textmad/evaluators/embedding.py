@@ -30,7 +30,7 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Embedding:
-    """MAUVE, precision, recall, density, coverage and Vendi score of every compared split.
+    """Measure MAUVE, precision, recall, density, coverage and Vendi score of every compared split.
 
     A document is the mean of the last hidden states at its tokens, of the base model (which reads
     its prompt first) or of `encoder` (a folder or a Hub id; it reads no prompts). All but the
@@ -116,7 +116,7 @@ _SEED = 0  # of k-means alone: the same points have the same value in every run
 
 
 def mauve(one: Floats, other: Floats) -> float:
-    """MAUVE of two clouds, in (0, 1]: 1, they are quantised alike, near 0, they lie apart.
+    """Compute MAUVE of two clouds of points, in (0, 1]: 1 for equal ones, near 0 for distant ones.
 
     Pillutla et al. (NeurIPS 2021, 2102.01454): points of length 1 are clustered together, a
     bucket for every ten of the smaller cloud, and `frontier_area` compares the two histograms.
@@ -146,7 +146,7 @@ def _clusters(points: Floats, num: int) -> npt.NDArray[np.int64]:
 
 
 def frontier_area(p: Floats, q: Floats) -> float:
-    """Area under the divergence curve of two histograms, in (0, 1].
+    """Compute the area under the divergence curve of two histograms, in (0, 1].
 
     The curve runs through (exp(-c KL(q, r)), exp(-c KL(p, r))) for the mixtures r of p and q and
     the corners (1, 0) and (0, 1), with 25 mixtures and c = 5, as in the reference code.
@@ -166,7 +166,7 @@ def frontier_area(p: Floats, q: Floats) -> float:
 
 
 class Overlap(NamedTuple):
-    """How a cloud lies in another, its reference."""
+    """How much of a cloud of points lies in a reference, and the reverse."""
 
     precision: float  # share of the cloud inside the reference's neighbourhoods
     recall: float  # share of the reference inside the cloud's neighbourhoods
@@ -175,7 +175,7 @@ class Overlap(NamedTuple):
 
 
 def neighbourhood_overlap(points: Floats, reference: Floats, neighbours: int) -> Overlap:
-    """Precision, recall (Kynkäänniemi et al., 1904.06991), density and coverage of `points`.
+    """Compute precision, recall (Kynkäänniemi et al., 1904.06991), density and coverage.
 
     The last two are of Naeem et al. (2002.09797). The neighbourhood of a point is the ball that
     ends short of its `neighbours`-th nearest of its own cloud.
@@ -197,7 +197,7 @@ def neighbourhood_overlap(points: Floats, reference: Floats, neighbours: int) ->
 
 
 def vendi_score(points: Floats) -> float:
-    """How many different points there seem to be: 1, all alike, to their number, all orthogonal.
+    """Compute the effective number of different points: 1 if all are alike, up to their number.
 
     The exponential of the entropy of the eigenvalues of the cosines' matrix by its size
     (Friedman and Dieng, 2210.02410).

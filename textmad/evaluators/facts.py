@@ -29,7 +29,7 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """Share of questions that the generation's model answers rightly, and by how much.
+    """Measure the share of questions that the generation's model answers rightly, and the margin.
 
     The answer is the choice of highest log-likelihood behind the question, summed over its tokens
     (as `acc` of the lm-evaluation-harness). `facts_margin` is the mean of the log-likelihood of the

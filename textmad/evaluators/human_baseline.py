@@ -1,4 +1,4 @@
-"""How far human text is from itself: what a text is held against."""
+"""Sampling variation of human text: the range in which other human text is expected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ANSCOMBE = 3 / 8
 
 
 class Ceiling(NamedTuple):
-    """Where the value of one more human text of the same size is expected.
+    """The range in which the value of one more human text of the same size is expected.
 
     `low` to `high` is a prediction interval at 95 %, of Student's t with `df` degrees of freedom,
     `mean` that of the human values. `centre` and `error` are on the scale on which values are
@@ -30,14 +30,14 @@ class Ceiling(NamedTuple):
     one: float = 0.0
 
     def distance(self, value: float) -> float:
-        """From the centre, in standard deviations of a human value's; NaN where either is."""
+        """Return the distance from the centre, in standard deviations of a human value's distance."""
         away = abs(_scaled(value, self.one) - self.centre)
         if self.error == 0 and away != 0:
             return math.nan if math.isnan(away) else math.inf
         return away / (self.error or 1.0)
 
     def p(self, value: float) -> float:
-        """How probable a human value is that is as far from the centre, two-sided."""
+        """Return the two-sided probability of a human value at least as far from the centre."""
         from scipy.stats import t
 
         return float(2 * t.sf(self.distance(value), self.df))
@@ -51,7 +51,7 @@ def ceiling(
     one: float = 0.0,
     df: int | None = None,
 ) -> Ceiling:
-    """The ceiling from the values of several samples of one and the same human text.
+    """Compute the range from the values of several samples of the same human text.
 
     Samples of a finite text, each without replacement, overlap by `drawn_share` in the mean, so
     their values are alike by as much (Cochran, Sampling Techniques, 1977, chapter 2). Of k values
@@ -70,8 +70,8 @@ def ceiling(
         one: what one document adds to a value that counts documents.
         df: degrees of freedom of the variance; None: one less than there are values.
 
-    >>> found = ceiling([1.0, 3.0], drawn_share=0.0)
-    >>> found.mean, round(found.error**2, 9)
+    >>> expected = ceiling([1.0, 3.0], drawn_share=0.0)
+    >>> expected.mean, round(expected.error**2, 9)
     (2.0, 3.0)
     """
     from scipy.stats import t

@@ -17,7 +17,7 @@ from textmad.recipe import ModelSettings
 
 @dataclass(frozen=True)
 class Judge:
-    """Perplexity of every compared split under a model other than the base.
+    """Measure the perplexity of every compared split under a model other than the base.
 
     The base samples the first text, scores, votes and filters. A judge does none of that, so text
     that suits the base alone gains nothing with it. Prompts and ends count as in `base_perplexity`.

@@ -18,7 +18,7 @@ _AT_ONCE = 4096  # texts packed at once
 
 
 def distinct(ids: np.ndarray) -> float:
-    """Distinct n-grams / n-grams (Li et al. 2016, 1510.03055), in (0, 1].
+    """Compute distinct n-grams / n-grams (Li et al. 2016, 1510.03055), in (0, 1].
 
     It falls as a text grows, so it is compared at equal length only. `ids` are n-grams as
     `words.ngrams` numbers them.
@@ -30,7 +30,7 @@ def distinct(ids: np.ndarray) -> float:
 
 
 def entropy_bits(ids: np.ndarray) -> float:
-    """Shannon entropy of the n-grams' relative frequencies, in bits; the plug-in estimate.
+    """Compute the Shannon entropy of the n-grams' frequencies, in bits; the plug-in estimate.
 
     >>> entropy_bits(np.array([0, 1, 2, 3]))
     2.0
@@ -42,7 +42,7 @@ def entropy_bits(ids: np.ndarray) -> float:
 
 
 def previous(codes: np.ndarray) -> np.ndarray:
-    """The position where each word occurred last before, -1 where it is new.
+    """Return the position of each word's previous occurrence, -1 where it is new.
 
     >>> previous(np.array([0, 1, 0])).tolist()
     [-1, -1, 0]
@@ -55,7 +55,7 @@ def previous(codes: np.ndarray) -> np.ndarray:
 
 
 def mattr(codes: np.ndarray, window: int = 50, last: np.ndarray | None = None) -> float:
-    """Mean type-token ratio over all windows of `window` words (Covington and McFall 2010).
+    """Compute the mean type-token ratio of all windows of words (Covington and McFall 2010).
 
     Windows run across the borders of documents, since posts are shorter than windows. `last` is
     `previous(codes)` where it is known already.
@@ -74,7 +74,7 @@ def mattr(codes: np.ndarray, window: int = 50, last: np.ndarray | None = None) -
 
 
 def mtld(codes: np.ndarray, threshold: float = 0.72, last: np.ndarray | None = None) -> float:
-    """Mean length of stretches whose type-token ratio stays above `threshold`, in words.
+    """Compute the mean length in words of stretches with a type-token ratio above `threshold`.
 
     The mean of the forward and the backward reading, with the partial factor at the end
     (McCarthy and Jarvis 2010). NaN where no word is ever repeated. `last` as in `mattr`.
@@ -109,7 +109,7 @@ def _num_factors(last: np.ndarray, threshold: float) -> float:
 
 
 def hdd(codes: np.ndarray, sample: int = 42) -> float:
-    """Expected type-token ratio of `sample` words drawn without replacement, in (0, 1].
+    """Compute the expected type-token ratio of `sample` words drawn at random, in (0, 1].
 
     HD-D (McCarthy and Jarvis 2007): a type that occurs f times among N words is missed with
     probability C(N - f, sample) / C(N, sample).
@@ -126,7 +126,7 @@ def hdd(codes: np.ndarray, sample: int = 42) -> float:
 
 
 def zipf_exponent(codes: np.ndarray) -> float:
-    """The exponent s of frequency ~ rank^-s, by least squares on the logarithms.
+    """Fit the exponent s of frequency ~ rank^-s by least squares on the logarithms.
 
     Over the 5,000 most frequent words, as Holtzman et al. 2020 (1904.09751) fit it. The fit
     describes a text beside another of equal length; it does not test the law.
@@ -139,7 +139,7 @@ def zipf_exponent(codes: np.ndarray) -> float:
 
 
 def heaps_exponent(codes: np.ndarray, last: np.ndarray | None = None) -> float:
-    """The exponent b of vocabulary ~ words^b (Heaps 1978), by least squares on the logarithms.
+    """Fit the exponent b of vocabulary ~ words^b (Heaps 1978) by least squares on the logarithms.
 
     Fitted at 50 sizes, spaced evenly in the logarithm, from a hundredth of the text to all of it:
     the very first words are nearly all new in any text. In [0, 1]. `last` as in `mattr`.
@@ -155,7 +155,7 @@ def heaps_exponent(codes: np.ndarray, last: np.ndarray | None = None) -> float:
 
 
 def compression_ratio(texts: Sequence[str]) -> float:
-    """UTF-8 bytes / bytes after zlib (level 6); higher if repetitive (Shaib et al., 2403.00553).
+    """Compute UTF-8 bytes / bytes after zlib (level 6): high if repetitive (2403.00553).
 
     zlib looks back 32 kB, so repetition across a longer distance goes to other metrics.
 
@@ -172,7 +172,7 @@ def compression_ratio(texts: Sequence[str]) -> float:
 
 
 def repeated_share(texts: Sequence[str], words: Words | None = None) -> float:
-    """Share of documents whose words, in order, are those of an earlier document; in [0, 1).
+    """Compute the share of documents with the words of an earlier one, in order; in [0, 1).
 
     `words` is `code_words(texts)`, or of more texts behind them, where it is known already.
 
@@ -195,7 +195,7 @@ def repeated_share(texts: Sequence[str], words: Words | None = None) -> float:
 
 
 def overlap(texts: Sequence[str], reference: Sequence[str], n: int = 13) -> float:
-    """Share of the texts' word n-grams that stand verbatim in some reference text; in [0, 1].
+    """Compute the share of the texts' n-grams that stand in some reference text; in [0, 1].
 
     >>> overlap(["a b c d"], ["x a b c"], n=2) == 2 / 3
     True
@@ -253,10 +253,10 @@ class FoundNgrams:
             kept = np.minimum(kept, (num_words - (np.cumsum(kept) - kept)).clip(0))
         num = (kept - self._n + 1).clip(0)
         begin, total = self._begin[rows], int(num.sum())
-        found = (self._found[:, begin + num] - self._found[:, begin]).sum(axis=1)
+        counts = (self._found[:, begin + num] - self._found[:, begin]).sum(axis=1)
         return [
             float(count / total) if total and is_there else np.nan
-            for count, is_there in zip(found, self._is_there, strict=True)
+            for count, is_there in zip(counts, self._is_there, strict=True)
         ], total
 
 
@@ -265,7 +265,7 @@ def _known(codes: np.ndarray, last: np.ndarray | None) -> np.ndarray:
 
 
 def _counts(ids: np.ndarray) -> np.ndarray:
-    """How often each number occurs, by ascending number."""
+    """Count how often each number occurs, by ascending number."""
     if ids.max(initial=0) < 4 * len(ids):  # dense, so counted without sorting
         counts = np.bincount(ids)
         return counts[counts > 0]

@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Memorisation:
-    """Shares of n-grams and of whole documents that stand in the generation's training set.
+    """Measure the shares of n-grams and of whole documents that stand in the training set.
 
     In all of it, and (bins) in its human and in its model documents. Human text that no model has
     learned (split human) cannot be memorised: people repeat each other too, so its n-grams are the
@@ -93,8 +93,8 @@ class _Known:
 
     def ngrams(self, rows: Rows, num_words: int) -> Iterator[Measurement]:
         """Measure the n-grams in the first `num_words` words of the documents at `rows`."""
-        for n, found in self._ngrams.items():
-            shares, num = found.shares(rows, num_words)
+        for n, grams in self._ngrams.items():
+            shares, num = grams.shares(rows, num_words)
             for (name, part), value in zip(self._parts.items(), shares, strict=True):
                 note = _no_such_text(part, name) if num else f"no document of {n} words"
                 bin_ = f"{n} words {name}".strip()

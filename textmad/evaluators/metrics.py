@@ -1,4 +1,4 @@
-"""Every built-in metric: which way is better, in which unit, under which label, what is a move."""
+"""Every built-in metric: its direction, unit, label, and smallest notable change."""
 
 import math
 from itertools import product
@@ -145,19 +145,19 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "judge": _of(_TEXT, "judge_perplexity"),
 }
 
-NOTICEABLE = 0.02  # share; a smaller move of perplexity is called nothing
+NOTICEABLE = 0.02  # share; a smaller change of perplexity is not called one
 # Of drawn text. The rate of rare tokens rests on few counts, perplexity under the base on some very
 # unlikely tokens.
 _NOTICEABLE = {"rare_rate": 0.05, "base_perplexity": 0.05}
 
 
 def noticeable(metric: str) -> float:
-    """The share of its reference by which a metric has to move to be called moved."""
+    """Return the smallest notable change of a metric, as a share of its reference."""
     return _NOTICEABLE.get(metric, NOTICEABLE)
 
 
 def bounds(metric: str, tolerance: float) -> tuple[float, float]:
-    """Where harm begins, below and above: to be better than the control is none.
+    """Return the differences at which harm begins, below and above; an improvement is no harm.
 
     >>> bounds("perplexity", 1.5), bounds("distinct_2", 0.1)
     ((-inf, 1.5), (-0.1, 0.1))

@@ -21,7 +21,7 @@ LONGEST = 3
 
 
 def jensen_shannon_bits(one: Ints, other: Ints) -> float:
-    """Jensen-Shannon divergence of the relative frequencies of two lists of numbers, in bits.
+    """Compute the Jensen-Shannon divergence of two lists of numbers, by frequency, in bits.
 
     The mean of what each distribution costs, in bits an item, when it is coded as their mixture
     (Lin, IEEE Transactions on Information Theory 37, 1991): 0, they are the same, to 1, they
@@ -47,7 +47,7 @@ def jensen_shannon_bits(one: Ints, other: Ints) -> float:
 def ngram_gap(
     texts: Sequence[str], reference: Sequence[str], num_words: int | None = None
 ) -> list[Measurement]:
-    """The gap between two corpora's words, word pairs and triples, n-grams within documents.
+    """Measure the gap between two corpora's words, word pairs and word triples.
 
     The plug-in estimate is far above the truth while n-grams are seen once or twice, the more so
     the shorter the text: compare gaps at the same `num_words` of both (all where None), beside
@@ -84,22 +84,22 @@ def gaps_of(
 
 
 def gaps_within(words: Words, num_documents: int) -> list[Measurement]:
-    """The gap between the first `num_documents` of a corpus and all the others."""
-    found = []
+    """Measure the gap between the first `num_documents` of a corpus and all the others."""
+    gaps = []
     for n, (ids, documents) in islice(ngrams_up_to_4(words), LONGEST):
         parts = np.split(ids, [int(np.searchsorted(documents, num_documents))])
         note = "" if all(map(len, parts)) else f"no document of {n} words"
         value = jensen_shannon_bits(*parts)
-        found.append(Measurement(f"ngram_gap_{n}", value, n=len(parts[0]), note=note))
-    return found
+        gaps.append(Measurement(f"ngram_gap_{n}", value, n=len(parts[0]), note=note))
+    return gaps
 
 
 @dataclass(frozen=True)
 class NgramGap:
-    """The gap of every compared split to held-out human text, all of equally many words.
+    """Measure the gap of every compared split to held-out human text, on equally many words.
 
-    Where less text is held out, all are cut to what there is. The value of human text is the
-    least that a model's can be expected to reach: two human texts differ by as much.
+    Where less text is held out, all are cut to what there is. Two human texts differ
+    by the value of human text, so no lower value can be expected of a model's.
     """
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:

@@ -26,7 +26,7 @@ QUANTILES |= {"75%": 0.75, "95%": 0.95, "99%": 0.99}
 
 
 def corpus_loss(nll: Sequence[np.ndarray]) -> float:
-    """Nats per target token over a whole corpus.
+    """Compute nats per target token over a whole corpus.
 
     `nll` holds one array a document, each the negative log-likelihood in nats of its target
     tokens, end token included. The sum is exact, so the order of documents changes no bit of it.
@@ -38,7 +38,7 @@ def corpus_loss(nll: Sequence[np.ndarray]) -> float:
 
 
 def corpus_perplexity(nll: Sequence[np.ndarray]) -> float:
-    """The exponential of `corpus_loss`; 1 is certainty, the vocabulary's size is a uniform guess.
+    """Compute the exponential of `corpus_loss`: 1 is certainty, the vocabulary's size a guess.
 
     >>> round(corpus_perplexity([np.log([2.0, 8.0]), np.log([4.0])]), 9)
     4.0
@@ -47,7 +47,7 @@ def corpus_perplexity(nll: Sequence[np.ndarray]) -> float:
 
 
 def bits_per_byte(nll: Sequence[np.ndarray], texts: Sequence[str]) -> float:
-    """Bits per UTF-8 byte of the texts: comparable between tokenizers, as perplexity is not.
+    """Compute bits per UTF-8 byte: comparable between tokenizers, as perplexity is not.
 
     The bits of the end tokens are in it, though an end token has no bytes.
 
@@ -58,14 +58,14 @@ def bits_per_byte(nll: Sequence[np.ndarray], texts: Sequence[str]) -> float:
 
 
 def next_token_accuracy(correct: Sequence[np.ndarray]) -> float:
-    """Share of target tokens that the model held for the most likely one."""
+    """Compute the share of target tokens that the model held for the most likely one."""
     return sum(int(np.count_nonzero(hits)) for hits in correct) / _num_tokens(correct)
 
 
 def perplexity(
     nll: Sequence[np.ndarray], texts: Sequence[str], correct: Sequence[np.ndarray] | None = None
 ) -> list[Measurement]:
-    """Perplexity, loss and bits per byte of scored texts, and accuracy where `correct` is given.
+    """Measure perplexity, loss and bits per byte of scored texts; accuracy if `correct` is given.
 
     >>> [m.metric for m in perplexity([np.log([2.0])], ["a"])]
     ['perplexity', 'loss', 'bits_per_byte']
@@ -83,7 +83,7 @@ def perplexity(
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Held-out human text under the model; drawn, kept and reference text under the base model.
+    """Measure held-out text under the model, and every compared split under the base model.
 
     Held-out text is measured on a fixed subset of `held_out_tokens` tokens, whole documents:
     scoring is dear, and on the same documents each time a difference between generations is far
@@ -123,7 +123,7 @@ class Perplexity:
 
 @dataclass(frozen=True)
 class TextPerplexity:
-    """How the perplexity of single documents under the base is spread, in both tails.
+    """Measure quantiles of the perplexity of single documents under the base model.
 
     Shumailov et al. (Nature 631, 2024, figure 1) plot it: later generations' text gathers at low
     perplexity, and grows a tail of documents that no human would have written. The mean hides

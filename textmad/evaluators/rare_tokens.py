@@ -1,4 +1,4 @@
-"""What happens to the tokens that are rare in human text: the tail is where collapse begins."""
+"""Tokens that are rare in human text: collapse begins with them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TEXT_METRICS = ("rare_rate", "surviving_rare_types", "unseen_mass")
 
 
 def text_tokens(tokens: Sequence[np.ndarray]) -> np.ndarray:
-    """All tokens of the documents in order, without each document's last, its end token."""
+    """Return all tokens of the documents in order, without the end tokens."""
     return np.concatenate([np.empty(0, np.int32), *(ids[:-1] for ids in tokens)])
 
 
 def loss_by_bin(
     nll: Sequence[np.ndarray], tokens: Sequence[np.ndarray], human_counts: np.ndarray
 ) -> list[Measurement]:
-    """The loss by frequency bin, on rare and on common tokens, and the gap between these two.
+    """Measure the loss by frequency bin, on rare and on common tokens, and the gap of these two.
 
     The bins and `end` share out all target tokens, so their sums are the corpus's.
 
@@ -52,16 +52,16 @@ def loss_by_bin(
     bins[ends] = len(BINS)
     nats = np.bincount(bins, np.concatenate(nll), len(BINS) + 1)
     num = np.bincount(bins, minlength=len(BINS) + 1)
-    found = [_loss("loss", nats[i], num[i], name) for i, name in enumerate((*BINS, END))]
+    by_bin = [_loss("loss", nats[i], num[i], name) for i, name in enumerate((*BINS, END))]
     rare = _loss("rare_loss", nats[0], num[0])
     common = _loss("common_loss", nats[1 : len(BINS)].sum(), num[1 : len(BINS)].sum())
     gap = rare.value - common.value
     note = rare.note or common.note or ("both are infinite" if math.isnan(gap) else "")
-    return [*found, rare, common, Measurement("rare_gap", gap, n=rare.n + common.n, note=note)]
+    return [*by_bin, rare, common, Measurement("rare_gap", gap, n=rare.n + common.n, note=note)]
 
 
 def rare_tokens(ids: np.ndarray, human_counts: np.ndarray) -> list[Measurement]:
-    """The rare-token rate of a text, the rare types found in it, and the human mass not found.
+    """Measure the rate of rare tokens, the rare types that occur, and the human mass that does not.
 
     The second and third depend on the text's length: compare texts of equally many tokens.
 
@@ -85,7 +85,7 @@ def rare_tokens(ids: np.ndarray, human_counts: np.ndarray) -> list[Measurement]:
 
 @dataclass(frozen=True)
 class RareTokens:
-    """Held-out loss on rare against common tokens, and rare tokens in every compared split.
+    """Measure held-out loss on rare and common tokens, and rare tokens in every compared split.
 
     Rare is what is rare in the human training text, in bins fixed once a run; the human split is
     no part of that text. Held-out loss is measured on the subset that `Perplexity` uses. Texts are
@@ -140,7 +140,7 @@ def _of_text(
 
 
 def _human_counts(snapshot: Snapshot) -> np.ndarray:
-    """How often each type occurs in the human training text, by token id."""
+    """Count how often each type occurs in the human training text, by token id."""
 
     def count() -> np.ndarray:
         counts = np.zeros(0, np.int64)
@@ -156,7 +156,7 @@ def _human_counts(snapshot: Snapshot) -> np.ndarray:
 
 
 def _token_batches(model: LanguageModel, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """All tokens of the texts, without end tokens, some thousand texts at a time."""
+    """Yield the tokens of the texts, without end tokens, some thousand texts at a time."""
     for start in range(0, len(texts), _AT_ONCE):
         yield text_tokens(model.encode(list(texts[start : start + _AT_ONCE])))
 
@@ -167,5 +167,5 @@ def _loss(metric: str, nats: float, num: int, bin_name: str = "") -> Measurement
 
 
 def _padded(counts: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Counts that also cover those types of `ids` that human text never has: zero."""
+    """Extend counts by zeros for those types of `ids` that human text never has."""
     return np.pad(counts, (0, max(int(ids.max(initial=-1)) + 1 - len(counts), 0)))

@@ -209,7 +209,7 @@ class ContextBuilder:
 
     @cached_property
     def _compared_human(self) -> _ComparedHuman:
-        """The human text that every generation's is compared with; the same all through a run.
+        """Choose the human text that every generation's text is compared with.
 
         It is held-out text. Where too little is held out, documents of the training pool are added,
         those that the run learns last or never.

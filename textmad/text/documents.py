@@ -53,7 +53,7 @@ def content_id(text: str) -> str:
 
 
 def documents(columns: Mapping[str, Sequence[Any]]) -> Dataset:
-    """A corpus from columns; those of the schema that are missing get their default or null.
+    """Make a corpus of columns; those of the schema that are missing get their default or null.
 
     `id` defaults to the content hash, `origin` to human and `author` to "unknown".
 
@@ -92,7 +92,7 @@ def as_dataset(table: pa.Table) -> Dataset:
 
 
 def as_table(corpus: Dataset) -> pa.Table:
-    """The Arrow table of a corpus, any selection applied, without pandas or `datasets` metadata.
+    """Return the Arrow table of a corpus, any selection applied, without metadata.
 
     In one piece, unless it is so large that it may lie on the disk.
     """

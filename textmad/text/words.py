@@ -42,7 +42,7 @@ class Words(NamedTuple):
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in order.
+    """Split a text into its words, in order.
 
     >>> words_of("Don’t PANIC, don't!")
     ["don't", 'panic', "don't"]
@@ -92,7 +92,7 @@ def _segments(run: str) -> list[tuple[int, int]]:
 
 
 def cut_texts(texts: Sequence[str], num_words: int) -> list[str]:
-    """The texts in order until they hold exactly `num_words` words; the last may be cut short.
+    """Return the first texts that hold `num_words` words; the last may be cut short.
 
     Texts with fewer words come back whole.
 
@@ -180,7 +180,7 @@ def code_words(
     num_documents: int | None = None,
     vocabulary: Vocabulary | None = None,
 ) -> Words:
-    """The words of the texts as integers.
+    """Return the words of the texts as integers.
 
     With `num_words`, texts are read until they hold at least so many words and are at least
     `num_documents`; the rest may be left out. A `vocabulary` numbers the words of several corpora
@@ -191,21 +191,21 @@ def code_words(
     """
     vocabulary = Vocabulary() if vocabulary is None else vocabulary
     codes, documents = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-    read = found = 0
+    num_read = num_found = 0
     for batch in _batches(texts):
-        if num_words is not None and found >= num_words and read >= (num_documents or 0):
+        if num_words is not None and num_found >= num_words and num_read >= (num_documents or 0):
             break
         numbers = _numbered(batch, vocabulary)
         is_end = numbers == vocabulary[_END]
         codes.append(numbers[~is_end])
-        documents.append((np.cumsum(is_end) - is_end + read)[~is_end].astype(np.int32))
-        read += len(batch)
-        found += len(codes[-1])
+        documents.append((np.cumsum(is_end) - is_end + num_read)[~is_end].astype(np.int32))
+        num_read += len(batch)
+        num_found += len(codes[-1])
     return Words(np.concatenate(codes), np.concatenate(documents))
 
 
 def type_counts(texts: Iterable[str], vocabulary: Vocabulary) -> np.ndarray:
-    """How often each distinct word occurs, `(types,)`, by its number in `vocabulary`.
+    """Count how often each distinct word occurs, `(types,)`, by its number in `vocabulary`.
 
     Texts are read some thousand at a time, so that their number does not matter to the memory.
 
@@ -235,7 +235,7 @@ class Ngrams(NamedTuple):
 
 
 def ngrams(words: Words, n: int) -> Ngrams:
-    """All n-grams of words that lie within one document.
+    """Return all n-grams of words that lie within one document.
 
     >>> ngrams(code_words(["a b a b", "b a"]), 2).ids.tolist()
     [1, 7, 1, 7]
@@ -260,7 +260,7 @@ def _within_documents(words: Words, ids: np.ndarray, n: int) -> Ngrams:
 
 
 def _ngram_ids(codes: np.ndarray, n: int) -> np.ndarray:
-    """A number for each of the `len(codes) - n + 1` windows, equal where the windows are equal.
+    """Number the `len(codes) - n + 1` windows of n words, equal ones alike.
 
     A window is known by two halves, which overlap where n is odd, so log2(n) rounds do.
     """
