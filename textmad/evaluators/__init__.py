@@ -52,7 +52,7 @@ __all__ = [
 
 
 def metric_path(name: str) -> str:
-    """Return the path by which `evaluate.load` finds a family of metrics: perplexity, diversity or rare_tokens.
+    """Return the path by which `evaluate.load` finds perplexity, diversity or rare_tokens.
 
     >>> import evaluate  # doctest: +SKIP
     >>> evaluate.load(metric_path("diversity")).compute(predictions=texts)  # doctest: +SKIP

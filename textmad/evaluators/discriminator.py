@@ -17,7 +17,8 @@ class Discriminator:
     """Measure the agreement with the crowd on the documents of the check.
 
     The agreement may fall from generation to generation, since the classifier learns from a few
-    votes on text that changes. NaN where no filter `discriminator` judged, or its `check` is empty or of one kind.
+    votes on text that changes. NaN where no filter `discriminator` judged, or its `check` is empty
+    or of one kind.
     """
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:

@@ -30,7 +30,7 @@ class Ceiling(NamedTuple):
     one: float = 0.0
 
     def distance(self, value: float) -> float:
-        """Return the distance from the centre, in standard deviations of a human value's distance."""
+        """Return the distance from the centre, in standard deviations of a human value's."""
         away = abs(_scaled(value, self.one) - self.centre)
         if self.error == 0 and away != 0:
             return math.nan if math.isnan(away) else math.inf
