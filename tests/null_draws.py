@@ -1,6 +1,7 @@
 """Draws for the null test: human text and a toy model's, as the evaluators of a run see them."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -17,6 +18,7 @@ from textmad.text.passages import Passages, as_sampled
 PROMPT_TOKENS, MAX_NEW_TOKENS = 3, 6
 
 
+@cache
 def human_texts(num: int) -> list[str]:
     """Real human text: documents of 5 to 100 words, in a random order."""
     rows = read_chitchat("pool")
@@ -131,7 +133,7 @@ class Laboratory:
 
     def __init__(self, setting: Setting) -> None:
         num = setting.compared
-        texts = human_texts(setting.pool + 60 * num)
+        texts = human_texts(setting.pool + min(60 * num, 20_000))
         pool, self.held_out = texts[: setting.pool], texts[setting.pool :]
         self.setting, self.model = setting, Bigrams(pool)
         corpus = documents({"text": pool, "tokens": [len(t.split()) + 1 for t in pool]})

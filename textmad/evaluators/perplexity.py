@@ -134,20 +134,34 @@ class TextPerplexity:
         """Measure the quantiles of each split, equally many documents of each."""
 
         def measure(split: str, rows: Rows) -> list[Measurement]:
-            nll = base_nll(snapshot, split, compared_passages(snapshot, split))
-            nats = [float(np.mean(nll[row])) for row in rows[: snapshot.num_documents]]
-            return [_quantile(nats, name, share) for name, share in QUANTILES.items()]
+            nats = _mean_nats(snapshot, split)[rows[: snapshot.num_documents]]
+            return _quantiles(nats)
 
         return measure_compared(snapshot, measure, fixed="text_perplexity")
 
 
-def _quantile(nats: Sequence[float], name: str, share: float) -> Measurement:
-    """Measure one quantile of documents' mean nats, as perplexity."""
-    if not nats:
-        return Measurement("text_perplexity", math.nan, bin=name, note="no documents")
+def _mean_nats(snapshot: Snapshot, split: str) -> np.ndarray:
+    """Return each document's mean nats per target token under the base, `(documents,)`."""
+    passages = compared_passages(snapshot, split)
+
+    def average() -> np.ndarray:
+        return np.array([np.mean(row) for row in base_nll(snapshot, split, passages)])
+
+    return snapshot.once(("mean nats", split, passages), average)
+
+
+def _quantiles(nats: np.ndarray) -> list[Measurement]:
+    """Measure the quantiles of documents' mean nats, as perplexities."""
+    if not len(nats):
+        return [
+            Measurement("text_perplexity", math.nan, bin=name, note="no documents")
+            for name in QUANTILES
+        ]
     # Interpolated in nats: a perplexity may be infinite.
-    value = _exponential(float(np.quantile(nats, share)))
-    return Measurement("text_perplexity", value, bin=name, n=len(nats))
+    return [
+        Measurement("text_perplexity", _exponential(float(value)), bin=name, n=len(nats))
+        for name, value in zip(QUANTILES, np.quantile(nats, list(QUANTILES.values())), strict=True)
+    ]
 
 
 def base_nll(snapshot: Snapshot, split: str, passages: Passages) -> list[np.ndarray]:
