@@ -97,7 +97,8 @@ class ContextBuilder:
             earlier=labelled,
             as_posted=crawl.as_posted,
             record=partial(self._record, records),
-            **self._model_methods(generation - 1),
+            # What is crawled are whole documents: finished, and with their prompts in the text.
+            **{**self._model_methods(generation - 1), "as_sampled": Passages.whole},
         )
 
     def of_evaluator(self, generation: int) -> Snapshot:
