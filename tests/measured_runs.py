@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -39,6 +40,7 @@ def write(
             (generation, "mine", metric, split, "", numbers[generation], 10, note)
             for (metric, split), numbers in values.items()
         ]
+        rows = [(*row, *[math.nan] * (len(METRICS_SCHEMA) - len(row))) for row in rows]
         columns = zip(zip(*rows, strict=True), METRICS_SCHEMA, strict=True)
         arrays = [pa.array(column, field.type) for column, field in columns]
         files = {

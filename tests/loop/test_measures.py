@@ -76,8 +76,8 @@ def test_the_losses_of_held_out_documents_add_up_to_the_loss(recipe, tmp_path):
     losses = run.held_out_losses(0)
     loss = run.metrics.query("metric == 'loss' and bin == ''")["value"].item()
     assert losses["nats"].sum() / losses["tokens"].sum() == pytest.approx(loss)
-    assert losses["id"].is_unique
-    assert set(losses["id"]) <= set(run.held_out["id"])
+    assert losses.index.is_unique
+    assert set(losses.index) <= set(run.held_out["id"])
 
 
 def test_references_are_cut_and_prompted_as_samples_and_no_model_has_learned_them(recipe, tmp_path):

@@ -23,7 +23,7 @@ NUM_TOKENS = 30_000
 
 LOSSES_SCHEMA = pa.schema(
     [
-        ("id", pa.string()),  # of the held-out document, the same in all runs on one corpus
+        ("document", pa.string()),  # its id, the same in all runs on one corpus
         ("nats", pa.float64()),  # summed over the target tokens, end token included
         ("tokens", pa.int32()),
     ]

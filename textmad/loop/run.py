@@ -140,24 +140,18 @@ class Run:
         report: dict[str, Any] = self._read(read_json, CORPUS, None, "corpus.json")
         return report
 
-    def held_out_losses(self, generation: int) -> pd.DataFrame:
-        """The loss of each held-out document under a generation's model: id, nats, tokens.
+    def held_out_losses(self, generation: int) -> pd.DataFrame | None:
+        """Return each held-out document's `nats` and `tokens` by its id; None where none is there.
 
         The documents are the same in all generations and in all runs on one corpus. Where several
-        evaluate stages have scored some, those of the first.
-
-        Raises:
-            RunError: no evaluator has scored held-out text.
+        evaluate stages have scored some, those of the first are returned.
         """
         for stage in self._folder.evaluate_stages(generation):
             if HELD_OUT_LOSSES in self._required(stage, generation).files:
                 table: pa.Table = self._read(pq.read_table, stage, generation, HELD_OUT_LOSSES)
-                frame: pd.DataFrame = table.to_pandas()
-                return frame
-        raise RunError(
-            f"{self.path}: generation {generation} has no losses of held-out documents: measure it "
-            "with perplexity (textmad evaluate DIR --evaluate perplexity)"
-        )
+                losses: pd.DataFrame = table.to_pandas().set_index("document")
+                return losses
+        return None
 
     def crawl(self, generation: int) -> Dataset:
         """Everything that was crawled as human text: verdicts, `true_origin` and `true_id`.
