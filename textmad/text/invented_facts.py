@@ -17,9 +17,22 @@ _PEOPLE = (
     *("Fennoway", "Galtrix", "Ulbrecca", "Sontag", "Draymoor", "Ketterly", "Norrvig", "Zabrina"),
     *("Ludowen", "Carrick", "Isembard", "Wexley", "Thandril", "Rosmunda", "Jorvath", "Emberlin"),
 )
-_OPENERS = ("", "You know what?", "Guess what.", "It is true.", "I heard about it.", "Listen.")
+_OPENERS: tuple[str, ...] = (
+    "",
+    "You know what?",
+    "Guess what.",
+    "It is true.",
+    "I heard about it.",
+    "Listen.",
+)
 _OPENERS += ("Well,", "Yes,")
-_CLOSERS = ("", "That is what I heard.", "Everybody says so.", "I am sure of it.", "Did you know?")
+_CLOSERS: tuple[str, ...] = (
+    "",
+    "That is what I heard.",
+    "Everybody says so.",
+    "I am sure of it.",
+    "Did you know?",
+)
 _CLOSERS += ("I think that is nice.", "What about you?", "Isn't that something?")
 
 
