@@ -49,6 +49,7 @@ DEAR = {"embedding": Embedding(), "detection": Detection(("trained",))}
 TESTED = {name for name, of in MEASURED.items() if any(s in REFERENCES for _, s in of)} - {
     "facts"  # asks questions, and compares no text: its base split is the base model's answers
 }
+NUM = 60  # draws; the slow tests have 100
 LARGE = {
     f"{name} of a large pool": Setting(40_000, 1000, setting.prompt_tokens, setting.max_new_tokens)
     for name, setting in SETTINGS.items()
@@ -85,7 +86,7 @@ def check(setting, evaluators, reference, num):
 def test_every_metric_with_a_reference_is_tested():
     assert {*CHEAP, *DEAR} == TESTED
     dear = shares_inside("prompted and cut", tuple(DEAR.values()), "human", 1)
-    cheap = shares_inside("prompted and cut", tuple(CHEAP.values()), "human", 100)
+    cheap = shares_inside("prompted and cut", tuple(CHEAP.values()), "human", NUM)
     tested = {metric for metric, _ in (*cheap, *dear)} | {"reencoded_share"}  # of model text alone
     assert tested == {
         metric for name in TESTED for metric, split in MEASURED[name] if split == "drawn"
@@ -94,7 +95,7 @@ def test_every_metric_with_a_reference_is_tested():
 
 @pytest.mark.parametrize("name", CHEAP)
 def test_held_out_human_text_in_the_place_of_drawn_text_is_not_different(name):
-    everything = shares_inside("prompted and cut", tuple(CHEAP.values()), "human", 100)
+    everything = shares_inside("prompted and cut", tuple(CHEAP.values()), "human", NUM)
     metrics = {metric for metric, split in MEASURED[name] if split == "drawn"}
     found = {key: draws for key, draws in everything.items() if key[0] in metrics}
     assert found
@@ -107,7 +108,7 @@ def test_held_out_human_text_in_the_place_of_drawn_text_is_not_different(name):
 
 
 def test_two_draws_of_the_same_model_are_not_different():
-    check("cut", tuple(CHEAP.values()), "base", 30)
+    check("cut", tuple(CHEAP.values()), "base", NUM // 3)
 
 
 @pytest.mark.slow
