@@ -22,7 +22,7 @@ STAGES = {
     },
     "sample": {"candidates.parquet"},
     "curate": {"candidates.parquet"},
-    "evaluate": {"metrics.parquet"},
+    "evaluate": {"metrics.parquet", "held_out_losses.parquet"},
 }
 
 
