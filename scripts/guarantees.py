@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
+from textmad.evaluators.reference_range import reference_range
 from textmad.report.verdict import verdict
 from textmad.statistics import inference
 from textmad.statistics.critical_share import critical_share
 from textmad.statistics.early_warning import early_warning
-from textmad.statistics.reference_range import reference_range
 
 PAGE = Path(__file__).parents[1] / "docs" / "guarantees.md"
 SEEDS, GENERATIONS, SIGNALS = 5, 5, 5

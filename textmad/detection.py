@@ -1,4 +1,4 @@
-"""Is it human? Three ways to tell, as pure functions of texts and of what models say of them.
+"""Three methods that detect model text, as functions of texts and of models' scores.
 
 Whatever the method, a higher value means more like a human's. `detector` drops or resamples by
 it, `detection` measures how well it tells.
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from textmad.errors import CurationError
 from textmad.text.documents import content_id, ids_of, take
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,23 +36,28 @@ class Known(NamedTuple):
 
 
 class Models(NamedTuple):
-    """What the zero-shot methods ask of the run's models; see `curation.protocol.Context`."""
+    """The models' methods that the zero-shot methods call; see `curation.protocol.Context`.
 
-    base_token_moments: Callable[[Sequence[str]], TokenMoments]
-    token_nll: Callable[[Sequence[str]], list[Floats]]
-    cross_entropy: Callable[[Sequence[str]], list[Floats]]
+    Each takes texts, and where there are prompts, these behind them.
+    """
+
+    base_token_moments: Callable[..., TokenMoments]
+    token_nll: Callable[..., list[Floats]]
+    cross_entropy: Callable[..., list[Floats]]
 
 
 def human_likeness(
-    method: Method, texts: Sequence[str], models: Models, known: Known | None = None
+    method: Method, passages: Passages, models: Models, known: Known | None = None
 ) -> Floats:
-    """How much like a human's each text looks, `(texts,)`, in the method's own unit.
+    """Compute how much like a human's each text looks, `(passages,)`, in the method's own unit.
 
     Args:
         method: `curvature`: Fast-DetectGPT's, negated, under the run's base. `cross_perplexity`:
             Binoculars', with the base as observer and the latest fitted model as performer.
             `trained`: log odds by a classifier that has learned from `known` only.
-        texts: the same text gets the same value, whatever the others and their order.
+        passages: the same passage gets the same value, whatever the others and their order. The
+            zero-shot methods read its prompt first, and leave out the end token of a text that
+            was cut; `trained` reads the text alone.
         models: not asked by `trained`.
         known: asked for by `trained` alone.
 
@@ -59,22 +65,29 @@ def human_likeness(
         CurationError: too few known texts to learn from.
     """
     # In an order of their own: batches then hold the same texts, and round the same way.
-    distinct = sorted(set(texts))
+    distinct = sorted(set(passages.rows()))
+    one_of_each = Passages.of_rows(distinct)
+    texts, prompts = list(one_of_each.texts), one_of_each.prompt_arguments()
+    written = one_of_each.without_unwritten_ends
     values: Floats
     match method:
         case "curvature":
-            values = -curvature(*models.base_token_moments(distinct))
+            values = -curvature(*map(written, models.base_token_moments(texts, *prompts)))
         case "cross_perplexity":
-            values = cross_perplexity(models.token_nll(distinct), models.cross_entropy(distinct))
+            values = cross_perplexity(
+                written(models.token_nll(texts, *prompts)),
+                written(models.cross_entropy(texts, *prompts)),
+            )
         case "trained":
-            values = learned_log_odds(distinct, known or Known([], []))
-    return values[np.searchsorted(np.array(distinct, dtype=object), np.array(texts, dtype=object))]
+            values = learned_log_odds(texts, known or Known([], []))
+    index = {row: i for i, row in enumerate(distinct)}
+    return values[np.array([index[row] for row in passages.rows()], dtype=np.int64)]
 
 
 def curvature(
     nll: Sequence[Floats], entropy: Sequence[Floats], variance: Sequence[Floats]
 ) -> Floats:
-    """Conditional probability curvature of each text: how much likelier it is than expected.
+    """Compute the conditional probability curvature of each text.
 
     (log p(x) - sum_t E[log p]) / sqrt(sum_t Var[log p]), the moments over the model's whole
     distribution of each token, so the sampler is the scorer. About a standard normal variable
@@ -90,7 +103,7 @@ def curvature(
 
 
 def cross_perplexity(nll: Sequence[Floats], cross_entropy: Sequence[Floats]) -> Floats:
-    """Log perplexity of each text by the log cross-perplexity of two models, above 0.
+    """Compute log perplexity / log cross-perplexity of two models for each text, above 0.
 
     How surprising the text is to the performer, by how surprising to it is what the observer
     would have written there. Source: Hans et al., "Spotting LLMs with Binoculars" (2401.12070);
@@ -104,7 +117,7 @@ def cross_perplexity(nll: Sequence[Floats], cross_entropy: Sequence[Floats]) -> 
 
 
 def learned_log_odds(texts: Sequence[str], known: Known) -> Floats:
-    """Log odds that each text is human, by a classifier that has not learned from this text.
+    """Compute the log odds that each text is human, by classifiers that have not learned from it.
 
     Logistic regression on hashed words and word pairs and 2 to 4 characters. Of five
     classifiers each has learned from the known texts outside its fold, and judges those in it; a
@@ -136,7 +149,7 @@ def learned_log_odds(texts: Sequence[str], known: Known) -> Floats:
 
 
 def model_log_odds(likeness: Floats, human: Floats, model: Floats) -> Floats:
-    """Calibrated log odds that texts are a model's, where either origin is as likely beforehand.
+    """Compute calibrated log odds that texts are a model's, at even prior odds.
 
     Platt's logistic fit ("Probabilistic outputs for support vector machines", 1999) of origin on
     likeness, over texts of known origin.
@@ -158,7 +171,7 @@ def model_log_odds(likeness: Floats, human: Floats, model: Floats) -> Floats:
 
 
 def auc(human: Floats, model: Floats) -> float:
-    """The chance that of a human and a model text the human one has the higher value.
+    """Compute the probability that a human text has a higher value than a model text.
 
     1: told apart, 0.5: not at all; equal values count one half. That is the area under the ROC
     curve (Hanley and McNeil, Radiology 143, 1982).
@@ -175,14 +188,14 @@ def auc(human: Floats, model: Floats) -> float:
 def first_by_hash(
     corpus: Dataset, num_documents: int, without: frozenset[str] = frozenset()
 ) -> list[str]:
-    """Texts of `num_documents` documents, or all, in an order that their ids alone decide.
+    """Return texts of at most `num_documents` documents, in an order fixed by their ids.
 
     Of a corpus on disk only they are read. `without` are ids that are passed over.
     """
     keys = np.fromiter((int(content_id(name), 16) for name in ids_of(corpus)), np.uint64)
     rows = np.argsort(keys, kind="stable")[: num_documents + len(without)]
-    found = take(corpus.select_columns(["id", "text"]), rows)
-    named = zip(found["id"][:], found["text"][:], strict=True)
+    chosen = take(corpus.select_columns(["id", "text"]), rows)
+    named = zip(chosen["id"][:], chosen["text"][:], strict=True)
     return [text for name, text in named if name not in without][:num_documents]
 
 

@@ -181,6 +181,14 @@ def model_tokens_drawn(
     return max(sample.min_tokens, _oversampled(sample.oversample, needed))
 
 
+def base_tokens_drawn(mix: MixSettings, sample: SampleSettings) -> int:
+    """Tokens that are sampled from the base: twice what is compared, so that it can be resampled.
+
+    Two thirds of `compared_tokens` are compared.
+    """
+    return math.ceil(compared_tokens(mix, sample) * 4 / 3)
+
+
 def compared_tokens(mix: MixSettings, sample: SampleSettings) -> int:
     """Tokens of human text that sampled and kept text is compared with; the same in a whole run.
 
@@ -188,6 +196,11 @@ def compared_tokens(mix: MixSettings, sample: SampleSettings) -> int:
     20000
     """
     return min(sample.min_tokens, mix.model_tokens or sample.min_tokens)
+
+
+def order_of_pool(human: Dataset, seed: int) -> np.ndarray:
+    """The order in which a run takes human documents from the pool, as rows `(documents,)`."""
+    return stream(seed, "mix", "human").permutation(len(human))
 
 
 def stretch_of_pool(
@@ -202,7 +215,7 @@ def stretch_of_pool(
     Raises:
         CorpusError: too few of them.
     """
-    order = stream(seed, "mix", "human").permutation(len(human))
+    order = order_of_pool(human, seed)
     tokens = token_counts(human)[order]
     start = stop = 0
     for budget in _budgets_of_pool(settings, generation, crawl):

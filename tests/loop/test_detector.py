@@ -11,6 +11,7 @@ from textmad.curation import Detector
 from textmad.detection import Models, human_likeness
 from textmad.models.opening import open_model
 from textmad.models.protocol import expecting
+from textmad.text.passages import Passages
 
 METHODS = ("curvature", "cross_perplexity", "trained")
 
@@ -48,7 +49,7 @@ def test_the_first_filter_judged_by_curvature_under_the_base(run: tm.Run):
     base = open_model(run.recipe.model, run.recipe.sample)
     candidates = run.candidates(1).to_pandas()
     models = Models(expecting(base).token_moments, base.token_nll, lambda texts: [])
-    expected = human_likeness("curvature", list(candidates["text"]), models)
+    expected = human_likeness("curvature", Passages.whole(candidates["text"]), models)
     rejected = candidates["reason"].str.contains("curvature").to_numpy()
     assert candidates.loc[rejected, "score"].tolist() == expected[rejected].tolist()
     assert expected[rejected].max() <= expected[~rejected].min()
@@ -60,7 +61,9 @@ def test_every_generation_tells_how_well_its_text_is_told(run: tm.Run):
     told = metrics[metrics["split"] == "drawn"]
     assert list(told["bin"]) == [*METHODS, *METHODS]
     assert told["value"].between(0, 1).all()
-    assert (metrics.loc[metrics["split"] == "human", "value"] == 0.5).all()
+    human = metrics[metrics["split"] == "human"]
+    assert (human["low"] < human["value"]).all()
+    assert (human["value"] < human["high"]).all()
 
 
 def test_the_same_documents_are_kept_after_a_resume(run: tm.Run, tmp_path: Path):

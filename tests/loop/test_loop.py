@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import textmad as tm
+from textmad.evaluators import COMPARED
 from textmad.store import METRICS_SCHEMA
 
 STAGES = {
@@ -21,7 +22,7 @@ STAGES = {
     },
     "sample": {"candidates.parquet"},
     "curate": {"candidates.parquet"},
-    "evaluate": {"metrics.parquet"},
+    "evaluate": {"metrics.parquet", "held_out_losses.parquet"},
 }
 
 
@@ -46,7 +47,7 @@ def test_the_folder_of_a_run_holds_what_is_promised_and_nothing_else(finished_ru
     folder = finished_run.path
     generations = [f"gen-{g:02d}" for g in range(5)]
     assert names(folder) == {
-        *("corpus", "recipe.yaml", "provenance.json", "metrics.parquet"),
+        *("corpus", "base", "recipe.yaml", "provenance.json", "metrics.parquet"),
         *generations,
     }
     corpus = {"human.parquet", "held_out.parquet", "corpus.json", "manifest.json"}
@@ -74,7 +75,7 @@ def test_every_evaluator_measures_the_same_in_every_generation(finished_run):
     assert all(one == measured[0] for one in measured)
     assert not metrics.duplicated(["generation", *keys]).any()
     assert {key.evaluator for key in measured[0]} == {"perplexity", "diversity", "rare_tokens"}
-    assert {key.split for key in measured[0]} == {"held_out", "drawn", "kept", "human"}
+    assert {key.split for key in measured[0]} == {"held_out", *COMPARED}
 
 
 def test_only_what_has_no_counterpart_is_not_measured(finished_run):
@@ -117,7 +118,7 @@ def test_without_filters_everything_drawn_is_kept(finished_run):
         candidates = finished_run.candidates(generation)
         assert all(candidates["kept"])
         assert len(finished_run.kept(generation)) == len(candidates)
-    metrics = finished_run.metrics.fillna({"value": -1.0})
+    metrics = finished_run.metrics.fillna(-1.0)
     drawn, kept = (
         metrics[metrics["split"] == split].drop(columns=["split", "note"]).to_dict("records")
         for split in ("drawn", "kept")

@@ -20,8 +20,8 @@ from textmad.auditing import Audit
 from textmad.auditing import comparing as findings
 from textmad.auditing.reference_metrics import ReferenceMetrics
 from textmad.auditing.sources import read_source, reading, rows_by_group
+from textmad.evaluators.reference_range import reference_range
 from textmad.report import audit_page
-from textmad.statistics.reference_range import reference_range
 
 TYPES = 400
 ZIPF = (1 / np.arange(1, TYPES + 1)) / (1 / np.arange(1, TYPES + 1)).sum()

@@ -12,6 +12,7 @@ from textmad.models.protocol import TokenMoments, expecting
 from textmad.recipe.components import Component
 from textmad.testing.synthetic import ToyModel, human_documents, model_documents, written
 from textmad.text.documents import documents
+from textmad.text.passages import Passages
 
 HUMAN = human_documents(40, "human")
 
@@ -100,8 +101,8 @@ def test_the_probability_is_calibrated_on_as_much_human_as_model_text():
     models = Models(toy.token_moments, toy.token_nll, lambda t: [])
     odds = model_log_odds(
         found.score,
-        human_likeness("curvature", human, models),
-        human_likeness("curvature", candidates["text"][:], models),
+        human_likeness("curvature", Passages.whole(human), models),
+        human_likeness("curvature", Passages.of(candidates), models),
     )
     np.testing.assert_allclose(
         found.columns["model_probability"], 1 / (1 + np.exp(-odds)), rtol=1e-6

@@ -1,5 +1,7 @@
 """Scorers: values by hand, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,21 @@ def values(scorer, texts):
 def test_surprise_is_fluency_reversed():
     assert values("fluency", ["tea", "stupid tea"]) == [-3.0, -1.0]
     assert values("surprise", ["tea", "stupid tea"]) == [3.0, 1.0]
+
+
+def test_fluency_reads_the_prompt_and_leaves_out_an_end_that_was_never_written():
+    asked = []
+
+    def score(texts, prompts=None):
+        asked.append((list(texts), prompts))
+        return [np.array([2.0, 4.0, 9.0])] * len(texts)  # the end token last
+
+    candidates = documents(
+        {"text": [" tea", " tea"], "prompt": ["stupid", ""], "finished": [True, False]}
+    )
+    found = scored("residual(fluency)", candidates, replace(context(), base_token_nll=score))
+    assert asked == [([" tea", " tea"], ("stupid", ""))]
+    assert found[1] - found[0] == pytest.approx(-3.0 + 5.0)  # texts of one length: nothing taken
 
 
 def test_toxicity_is_the_share_of_listed_words_whatever_their_case_and_marks():

@@ -27,6 +27,7 @@ from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 from textmad.seeds import stream
 from textmad.testing.synthetic import ToyModel, synthetic_texts
 from textmad.text.documents import documents
+from textmad.text.passages import Passages
 
 TEXTS = ["the cat", "", "a much longer text than the others here " * 3, "é 漢字 🙂"]
 NOBODY = Models(*[lambda texts: pytest.fail("no model is to be asked")] * 3)
@@ -134,8 +135,8 @@ def test_curvature_is_higher_for_text_drawn_from_the_model_than_for_human_text(
     human = [str(row["text"]) for row in tiny_language.rows(40, dialect=1)]
     models = Models(writer.token_moments, writer.token_nll, lambda t: [])
     told = auc(
-        human_likeness("curvature", human, models),
-        human_likeness("curvature", [document.text for document in drawn], models),
+        human_likeness("curvature", Passages.whole(human), models),
+        human_likeness("curvature", Passages.whole(d.text for d in drawn), models),
     )
     assert told > 0.75
 
@@ -154,7 +155,7 @@ def test_cross_perplexity_asks_the_performer_for_the_loss_and_both_for_the_rest(
     )
     (nll,) = performer.token_nll(["lan bem tor"])
     (crossed,) = performer.cross_entropy(["lan bem tor"], observer)
-    found = human_likeness("cross_perplexity", ["lan bem tor"], models)
+    found = human_likeness("cross_perplexity", Passages.whole(["lan bem tor"]), models)
     assert found.tolist() == cross_perplexity([nll], [crossed]).tolist()
     assert found[0] == pytest.approx(nll.sum() / crossed.sum())
 
@@ -165,16 +166,16 @@ def test_a_text_has_the_same_value_in_any_order_and_beside_its_copies(method):
     models = Models(toy.token_moments, toy.token_nll, lambda t: toy.cross_entropy(t, ToyModel(7)))
     texts = synthetic_texts(30, "model")
     known = Known(synthetic_texts(40, "human"), synthetic_texts(40, "model"))
-    forward = human_likeness(method, texts, models, known)
+    forward = human_likeness(method, Passages.whole(texts), models, known)
     turned = Known(known.human[::-1], known.model[::-1])
-    backward = human_likeness(method, [*texts[::-1], texts[0]], models, turned)
+    backward = human_likeness(method, Passages.whole([*texts[::-1], texts[0]]), models, turned)
     assert backward.tolist() == [*forward[::-1], forward[0]]
 
 
 def test_the_classifier_tells_words_that_only_models_write():
     model = [f"{text} indeed" for text in synthetic_texts(100, "model")]
     human = synthetic_texts(100, "human")
-    found = human_likeness("trained", [*human, *model], NOBODY, Known(human, model))
+    found = human_likeness("trained", Passages.whole([*human, *model]), NOBODY, Known(human, model))
     assert auc(found[:100], found[100:]) > 0.95
 
 

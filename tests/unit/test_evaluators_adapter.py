@@ -67,7 +67,7 @@ def test_the_whole_norm_is_that_of_all_updates_by_that_of_all_weights(snapshot):
 
 def test_the_loss_moves_less_than_the_single_predictions_do(snapshot):
     found = measured(Adapter(), snapshot)
-    texts = held_out_subset(snapshot.held_out, 30_000)
+    texts = held_out_subset(snapshot.held_out, 30_000)["text"][:]
     lengths = [len(ids) for ids in snapshot.base.encode(texts)]
     up = sum(math.ceil(length / 2) for length in lengths)
     down = sum(lengths) - up

@@ -17,6 +17,7 @@ from textmad import testing
 from textmad.errors import ModelError
 from textmad.evaluators import Embedding
 from textmad.evaluators.embedding import frontier_area, mauve, neighbourhood_overlap, vendi_score
+from textmad.evaluators.held_out import reference_passages
 from textmad.models.causal_lm.encoder import open_encoder
 from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import ModelSettings
@@ -117,13 +118,14 @@ def test_the_evaluator_keeps_the_contract():
 
 
 def test_each_split_is_held_against_held_out_text_of_as_many_documents(snapshot):
-    found = measured(Embedding(documents=30), snapshot)
-    assert {m.n for m in found.values()} == {30}
-    assert {m.n for m in Embedding()(snapshot)} == {40}
-    embedded = {split: np.array(snapshot.base.embed(snapshot.compared(split)[:30])) for split in
+    found = measured(Embedding(documents=15), snapshot)
+    assert {m.n for m in found.values()} == {15}
+    assert {m.n for m in Embedding()(snapshot)} == {20}  # half of the held-out documents
+    embedded = {split: np.array(snapshot.base.embed(snapshot.compared(split)[:15])) for split in
                 ("drawn", "human")}  # fmt: skip
     assert found["vendi_score", "drawn"].value == vendi_score(embedded["drawn"])
-    copies = replace(snapshot, texts={"drawn": snapshot.held_out["text"][:]}, num_documents=40)
+    reference = list(reference_passages(snapshot, 40).texts)
+    copies = replace(snapshot, texts={"drawn": reference}, num_documents=20)
     same = measured(Embedding(), copies)
     assert same["mauve", "drawn"].value == pytest.approx(1.0)
     assert same["embedding_coverage", "drawn"].value == 1.0
@@ -140,8 +142,8 @@ def test_human_text_is_embedded_once_a_run(snapshot):
     cache, base = {}, Listening(7)
     for _ in range(2):
         Embedding()(replace(snapshot, base=base, run_cache=cache))
-    assert len(asked) == 6  # held out, human; drawn and kept, twice
-    assert asked.count(tuple(snapshot.compared("human")[:40])) == 1
+    assert len(asked) == 7  # held out, human, base; drawn and kept, twice
+    assert asked.count(tuple(snapshot.texts["human"])) == 1
 
 
 def test_what_cannot_be_computed_is_nan_with_a_note(snapshot):

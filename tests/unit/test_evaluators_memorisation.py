@@ -14,12 +14,11 @@ from textmad.text.documents import documents
 _whole = cache(testing.checks._snapshot)
 
 
-def snapshot_of(drawn, training, origins, held_out=("x y z",), num_words=100):
+def snapshot_of(drawn, training, origins, human=("x y z",), num_words=100):
     return replace(
         _whole(),
-        texts={"drawn": drawn},
+        texts={"drawn": drawn, "human": list(human)},
         training=documents({"text": training, "origin": origins}),
-        held_out=documents({"text": list(held_out), "tokens": [4] * len(held_out)}),
         num_documents=len(drawn),
         num_words=num_words,
     )
@@ -40,23 +39,23 @@ def test_ngrams_and_documents_count_for_whoever_wrote_what_they_stand_in():
             drawn=["a b c d", "e f"],  # pairs: ab bc cd | ef
             training=["a b x", "c d e f", " e f\n"],  # human: ab; model: cd de ef
             origins=["human", "model", "model"],
-            held_out=["a b y", "c d"],  # pairs: ab by | cd
+            human=["a b y", "c d"],  # pairs: ab by | cd
         ),
     )
-    shares = {key: m.value for key, m in found.items() if key[1] != "kept"}
+    shares = {key: m.value for key, m in found.items() if key[1] in ("drawn", "human")}
     assert shares == {
         ("ngrams", "drawn", "2 words"): 3 / 4,
         ("ngrams", "drawn", "2 words human"): 1 / 4,
         ("ngrams", "drawn", "2 words model"): 2 / 4,
-        ("ngrams", "held_out", "2 words"): 2 / 3,
-        ("ngrams", "held_out", "2 words human"): 1 / 3,
-        ("ngrams", "held_out", "2 words model"): 1 / 3,
+        ("ngrams", "human", "2 words"): 2 / 3,
+        ("ngrams", "human", "2 words human"): 1 / 3,
+        ("ngrams", "human", "2 words model"): 1 / 3,
         ("documents", "drawn", ""): 1 / 2,  # "e f" alone is a whole document, but for the spaces
-        ("documents", "held_out", ""): 0,
+        ("documents", "human", ""): 0,
         ("documents", "drawn", "human"): 0,
-        ("documents", "held_out", "human"): 0,
+        ("documents", "human", "human"): 0,
         ("documents", "drawn", "model"): 1 / 2,
-        ("documents", "held_out", "model"): 0,
+        ("documents", "human", "model"): 0,
     }
     assert found["ngrams", "drawn", "2 words"].n == 4
     assert found["documents", "drawn", ""].n == 2

@@ -9,6 +9,7 @@ from scipy.spatial.distance import jensenshannon
 
 from textmad import testing
 from textmad.evaluators import NgramGap
+from textmad.evaluators.held_out import reference_passages
 from textmad.evaluators.ngram_gap import jensen_shannon_bits, ngram_gap
 from textmad.testing import check_evaluator
 
@@ -73,11 +74,11 @@ def test_a_text_without_a_pair_has_no_gap_of_pairs():
 
 
 def test_text_is_held_against_as_many_words_of_held_out_text(snapshot):
-    # Its 40 held-out documents hold about 1,000 words, so 400 of them are read, and of 10 all.
+    # Half of its 40 held-out documents hold about 500 words, so 400 of them are read; of 10, all.
     whole = NgramGap()(snapshot)
     assert {m.n for m in whole if m.metric == "ngram_gap_1"} == {400}
     few = replace(snapshot, held_out=snapshot.held_out.select(range(10)))
-    num_words = sum(len(text.split()) for text in few.held_out["text"])
+    num_words = sum(len(text.split()) for text in reference_passages(few, 10).texts)
     assert {m.n for m in NgramGap()(few) if m.metric == "ngram_gap_1"} == {num_words} != {400}
 
 

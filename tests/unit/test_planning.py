@@ -117,23 +117,26 @@ def test_what_is_scored_is_counted_by_who_scores_it(recipe):
         return scored_tokens(changed, held_out_tokens=1_000, document_tokens=10.0)
 
     # Perplexity and rare_tokens share the held-out text: 1,000 a generation; drawn text as long
-    # as the mixture's 100 tokens; and once the base on held-out and human text.
-    assert scored() == 3 * (1_000 + 100) + 1_000 + 100
+    # as the mixture's 100 tokens; and once the base on held-out text and on both references.
+    references = 2 * 134  # two thirds of 100 tokens are compared, twice as much is resampled
+    assert scored() == 3 * (1_000 + 100) + 1_000 + references
     # Two sizes of held-out text are scored apart; without perplexity the base scores nothing.
     assert scored(evaluate=["perplexity", {"rare_tokens": {"held_out_tokens": 300}}]) == (
-        3 * (1_000 + 300 + 100) + 1_000 + 100
+        3 * (1_000 + 300 + 100) + 1_000 + references
     )
     assert scored(evaluate=["rare_tokens"]) == 3 * 1_000
     assert scored(evaluate=["diversity"]) == 0
     # A crowd that likes fluency has the base read all 400 candidates; kept text is less then.
     voted = [{"upvotes": {"scorer": "fluency"}}, {"upvotes": {"scorer": {"variety": 1.0}}}]
-    assert scored(curate=voted) == 3 * (1_000 + 2 * 100 + 400) + 1_000 + 100
-    # Cross-perplexity reads three times, curvature once: all candidates; drawn and human text.
+    assert scored(curate=voted) == 3 * (1_000 + 2 * 100 + 400) + 1_000 + references
+    # Cross-perplexity reads three times, curvature once: all candidates; drawn text, and once a
+    # run human text and the references.
     detected = {"curate": [{"detector": {"method": "cross_perplexity"}}], "evaluate": ["diversity"]}
     assert scored(**detected) == 3 * 3 * 400
-    assert scored(evaluate=["detection"]) == 3 * (100 + 100)
-    # The base embeds drawn text, and once human and held-out text; another encoder is not it.
-    assert scored(evaluate=["embedding"]) == 3 * 100 + 2 * 100
+    assert scored(evaluate=["detection"]) == 3 * 100 + 100 + references
+    # The base embeds drawn text, and once held-out text and the references; another encoder is
+    # not it.
+    assert scored(evaluate=["embedding"]) == 3 * 100 + 100 + references
     assert scored(evaluate=[{"embedding": {"encoder": "models/minilm"}}]) == 0
     # A discriminator's crowd reads 20 + 10 of the 40 candidates, and the whole of few.
     for asked, read in ((20, 300), (200, 400)):

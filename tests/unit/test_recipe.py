@@ -51,6 +51,7 @@ BAD = {
     "corpus.max_bad_lines": ("1.5", "1.5: expected at most 1"),
     "corpus.held_out": ("1", "1: expected less than 1"),
     "corpus.near_duplicate": ("0", "0: expected more than 0"),
+    "corpus.invented_facts": ("1", "1: expected less than 1"),
     "model": ("tiny-gpt2", f"tiny-gpt2: expected {SETTINGS}"),
     "model.base": ("null", "null: expected text"),
     "model.revision": ("5", "5: expected text"),
@@ -221,6 +222,10 @@ BAD = {
     "evaluate.0.embedding.encoder": ("3", "3: expected text"),
     "evaluate.0.adapter": ("0.05", f"0.05: expected {SETTINGS}"),
     "evaluate.0.adapter.least_move": ("-1", "-1: expected at least 0"),
+    "evaluate.0.facts": ("gpt2", f"gpt2: expected {SETTINGS}"),
+    "evaluate.0.facts.questions": ("3", "3: expected text"),
+    "evaluate.0.judge": ("gpt2", f"gpt2: expected {SETTINGS}"),
+    "evaluate.0.judge.model": ("3", "3: expected text"),
     "evaluate.0.adapter.held_out_tokens": ("0", "0: expected at least 1"),
 }
 BAD |= {  # its crowd is that of upvotes
@@ -231,7 +236,7 @@ BAD |= {  # its crowd is that of upvotes
 
 
 # What has no default has to stand beside a bad value.
-REQUIRED = {"curate.0.watermark": {"key": 1}}
+REQUIRED = {"curate.0.watermark": {"key": 1}, "evaluate.0.judge": {"model": "some/judge"}}
 
 
 def every_setting() -> set[str]:
@@ -859,7 +864,7 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
     filters = [{name: REQUIRED.get(f"curate.0.{name}", {})} for name in BUILT_IN["filter"]]
     recipe = Recipe(
         curate=filters,
-        evaluate=list(BUILT_IN["evaluator"]),
+        evaluate=[{name: REQUIRED.get(f"evaluate.0.{name}", {})} for name in BUILT_IN["evaluator"]],
         mix={"human_tokens": 9},
         crawl={"contamination": 0.3},
         sample={"watermark": {}},

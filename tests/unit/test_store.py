@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -520,6 +521,17 @@ def metrics_table(generation: int) -> pa.Table:
         "note": "",
     }
     return pa.Table.from_pylist([row], schema=store.METRICS_SCHEMA)
+
+
+def test_metrics_of_an_older_run_have_no_intervals():
+    from textmad.loop.run import _with_intervals
+
+    older = metrics_table(0).drop_columns(["low", "high"])
+    table = _with_intervals(older)
+    assert table.schema == store.METRICS_SCHEMA
+    assert table.drop_columns(["low", "high"]) == older
+    assert np.isnan(table["low"].to_numpy()).all()
+    assert np.isnan(table["high"].to_numpy()).all()
 
 
 def write_stage(stage: str, generation: int):

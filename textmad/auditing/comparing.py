@@ -15,8 +15,8 @@ from textmad.auditing.sources import Source
 from textmad.errors import CorpusError
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import Measurement, Metric
+from textmad.evaluators.reference_range import LEVEL, ReferenceRange, reference_range
 from textmad.seeds import stream
-from textmad.statistics.reference_range import LEVEL, ReferenceRange, reference_range
 from textmad.text.words import count_words
 
 if TYPE_CHECKING:

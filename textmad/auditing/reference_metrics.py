@@ -17,6 +17,7 @@ from textmad.evaluators.rare_tokens import rare_tokens
 from textmad.evaluators.self_bleu import self_bleu
 from textmad.text.hashes import Hashes, pair_hashes
 from textmad.text.near_duplicates import NearCopies, first_copies
+from textmad.text.passages import Passages
 from textmad.text.words import Vocabulary, Words, code_words, type_counts
 
 NEAR = 0.8  # Jaccard similarity of word pairs, as recipes have it
@@ -85,7 +86,9 @@ class ReferenceMetrics:
         num = min(len(texts), len(self._human), DETECTOR_DOCUMENTS)
         human, other = self._human[:num], list(texts[:num])
         try:
-            both = human_likeness("trained", [*human, *other], _NO_MODELS, Known(human, other))
+            both = human_likeness(
+                "trained", Passages.whole([*human, *other]), _NO_MODELS, Known(human, other)
+            )
         except CurationError:
             return Measurement("detection_auc", math.nan, n=2 * num, note="too few texts")
         return Measurement("detection_auc", auc(both[:num], both[num:]), n=2 * num)

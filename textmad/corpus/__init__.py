@@ -21,8 +21,16 @@ from textmad.corpus.rows import Row
 from textmad.corpus.split import held_out_mask
 from textmad.errors import CorpusError
 from textmad.recipe import CorpusSettings
-from textmad.text.documents import SCHEMA, as_table, content_id, on_disk, table_of
+from textmad.text.documents import (
+    SCHEMA,
+    as_table,
+    content_id,
+    on_disk,
+    table_of,
+    token_counts,
+)
 from textmad.text.hashes import HashSet, hashes_of
+from textmad.text.invented_facts import FACTS, stated_facts
 from textmad.text.near_duplicates import NearCopies
 from textmad.text.words import length_in_words
 
@@ -43,6 +51,7 @@ __all__ = [
 ]
 
 CountTokens = Callable[[Sequence[str]], np.ndarray]
+INVENTED = "invented facts"  # the author of what `corpus.invented_facts` adds
 _BATCH = 4096  # documents held in memory at once
 _LARGE_SHARE = 0.2  # of the tokens, held by a hundredth of the documents
 
@@ -88,6 +97,8 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
         part.filter(_not_copied(copies, part, dropped))
         for part in _filtered(everything, ~is_held_out)
     )
+    if settings.invented_facts:
+        pool = _with_invented_facts(pool, settings.invented_facts, count_tokens)
     _check_not_empty(settings, tally, dropped, len(pool), len(reference))
     report = {
         "source": settings.source,
@@ -99,6 +110,23 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
         "held_out": held_out.report(),
     }
     return Corpus(pool, reference, report)
+
+
+def _with_invented_facts(pool: Dataset, share: float, count_tokens: CountTokens) -> Dataset:
+    """Add documents that state invented facts, until they hold a share of all tokens."""
+    budget = share / (1 - share) * int(token_counts(pool).sum())
+    texts: list[str] = []
+    tokens: list[int] = []
+    facts, num_tokens = stated_facts(), 0
+    while num_tokens < budget:
+        batch = list(islice(facts, len(FACTS)))  # every fact equally often
+        counts = count_tokens(batch).tolist()
+        texts, tokens, num_tokens = texts + batch, tokens + counts, num_tokens + sum(counts)
+    # The same sentence may stand there more than once, and an id may not.
+    ids = [content_id(f"invented fact {index}") for index in range(len(texts))]
+    author = [INVENTED] * len(texts)
+    added = table_of({"id": ids, "text": texts, "tokens": tokens, "author": author})
+    return on_disk([as_table(pool).select(SCHEMA.names), added])
 
 
 def _clean(rows: Iterable[Row], settings: CorpusSettings, dropped: Counter[str]) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from textmad.curation.ranking import Choice, chosen
 from textmad.detection import Known, Method, Models, first_by_hash, human_likeness, model_log_odds
 from textmad.errors import CurationError
 from textmad.text.documents import MODEL, content_id, take
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,13 +64,16 @@ class Detector:
 
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
         """Judge all candidates."""
-        texts, ids = candidates["text"][:], candidates["id"][:]
+        passages, ids = Passages.of(candidates), candidates["id"][:]
+        known_human = known_model = Passages()
         informed = self.use == "resample" or self.method == "trained"
-        known = _known(candidates, context) if informed else Known([], [])
+        if informed:
+            known_human, known_model = _known(candidates, context)
+        known = Known(known_human.texts, known_model.texts)
         models = Models(context.base_token_moments, context.token_nll, context.cross_entropy)
-        everything = [*texts, *known.human, *known.model]
+        everything = passages + known_human + known_model
         likeness = human_likeness(self.method, everything, models, known)
-        score, human, model = np.split(likeness, [len(texts), len(texts) + len(known.human)])
+        score, human, model = np.split(likeness, [len(passages), len(passages) + len(known_human)])
         columns, weight, draws = {}, score, []
         if informed:
             odds = model_log_odds(score, human, model)
@@ -88,8 +92,8 @@ class Detector:
         return f"not among the {self.keep:.4g} drawn for looking human by {self.method}"
 
 
-def _known(candidates: Dataset, context: Context) -> Known:
-    """Human training texts and as many model texts, chosen by content hash.
+def _known(candidates: Dataset, context: Context) -> tuple[Passages, Passages]:
+    """Return human training texts, cut as samples are, and as many model texts, by content hash.
 
     Raises:
         CurationError: no model text is labelled so, and none is earlier.
@@ -98,12 +102,14 @@ def _known(candidates: Dataset, context: Context) -> Known:
     pools = [take(candidates, labelled)]
     if context.generation > 0:
         pools.append(context.earlier(context.generation - 1))
-    texts = {text for pool in pools for text in pool["text"][:]}
-    if not texts:
+    written = {row[0]: row for pool in pools for row in Passages.of(pool).rows()}
+    if not written:
         raise CurationError(
             "no model text is known to learn from: no candidate is labelled as a model's, and "
             "there is none of the generation before; choose what needs none (method: curvature or "
             "cross_perplexity, use: drop)"
         )
-    model = sorted(texts, key=content_id)[: min(_MOST_KNOWN, len(context.human))]
-    return Known(first_by_hash(context.human, len(model)), model)
+    texts = sorted(written, key=content_id)[: min(_MOST_KNOWN, len(context.human))]
+    # Some of the human texts may be too short for a prompt.
+    human = context.as_sampled(first_by_hash(context.human, 4 * len(texts))).first(len(texts))
+    return human, Passages.of_rows(written[text] for text in texts[: len(human)])

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from textmad.errors import CurationError, raised
 from textmad.text.documents import SCHEMA, SCORE_OF, as_dataset, as_table
+from textmad.text.passages import AsSampled, Passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -65,7 +66,7 @@ def _as_shown(candidates: Dataset) -> Dataset:
     return candidates
 
 
-def _not_told(texts: Sequence[str]) -> Any:
+def _not_told(*_: Sequence[str]) -> Any:
     raise CurationError(
         "this context tells no token moments and no cross-entropy: it was made by hand without "
         "them; give it base_token_moments and cross_entropy"
@@ -127,7 +128,9 @@ class Context:
         rng: the filter's own random stream, the only randomness it may use.
         human: the human training text.
         earlier: an earlier generation's candidates with all verdicts on them.
-        token_nll: nats for each token of each text under the model that drew the candidates.
+        token_nll: nats for each token of each text under the model that drew the candidates; a
+            second argument gives the texts' prompts, which are context and not scored. Likewise
+            the three below.
         base_token_nll: the same under the run's base model.
         encode: token ids of each text by the base's tokenizer, end token last.
         vocabulary_size: of the base: ids are below it.
@@ -140,6 +143,8 @@ class Context:
             write at each token; an error in the same case.
         fit_classifier: trains a classifier of texts on the run's base model, which stays as it is.
         open_encoder: opens the encoder of a folder or Hub id, once a run.
+        as_sampled: prompts and cuts human texts as the run's samples are.
+        scored: for a scorer, the candidates that it scores, with their prompts; else None.
         record: takes facts (JSON values) about the judgement under a name, for the run folder;
             a text under "warning" among them is shown to the user.
     """
@@ -148,15 +153,17 @@ class Context:
     rng: np.random.Generator
     human: Dataset
     earlier: Callable[[int], Dataset]
-    token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
-    base_token_nll: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]]
+    token_nll: Callable[..., list[npt.NDArray[np.float64]]]
+    base_token_nll: Callable[..., list[npt.NDArray[np.float64]]]
     encode: Callable[[Sequence[str]], list[npt.NDArray[np.int32]]] = _no_tokenizer
     vocabulary_size: int = 0
     as_posted: Callable[[Dataset], Dataset] = _as_shown
-    base_token_moments: Callable[[Sequence[str]], TokenMoments] = _not_told
-    cross_entropy: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]] = _not_told
+    base_token_moments: Callable[..., TokenMoments] = _not_told
+    cross_entropy: Callable[..., list[npt.NDArray[np.float64]]] = _not_told
     fit_classifier: FitClassifier = no_classifier
     open_encoder: Callable[[str], Encoder] = _no_encoder
+    as_sampled: AsSampled = Passages.whole
+    scored: Passages | None = None
     record: Callable[[str, Mapping[str, Any]], None] = forget
 
 

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from textmad.curation.vote_targets import length_regressed_out
 from textmad.errors import CurationError, RecipeError, raised
 from textmad.recipe.components import component_name, import_name
 from textmad.store import file_digest, source_digest
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,8 +47,13 @@ COARSE = frozenset(
 
 
 def fluency(texts: list[str], context: Context) -> list[float]:
-    """Mean log-likelihood of a text's tokens under the base model, nats per token, below 0."""
-    return [-float(np.mean(nll)) for nll in context.base_token_nll(texts)]
+    """Mean log-likelihood of a text's tokens under the base model, nats per token, below 0.
+
+    A candidate's prompt is context and is not scored; nor is the end token of one that was cut.
+    """
+    passages = context.scored or Passages.whole(texts)
+    nll = context.base_token_nll(texts, *passages.prompt_arguments())
+    return [-float(np.mean(row)) for row in passages.without_unwritten_ends(nll)]
 
 
 def surprise(texts: list[str], context: Context) -> list[float]:
@@ -164,15 +171,18 @@ def scored(scorer: str | Scorer, candidates: Dataset, context: Context) -> npt.N
     """
     texts: list[str] = candidates["text"][:]
     name = scorer_name(scorer)
-    function = resolved(scorer)
+    function, passages = resolved(scorer), Passages.of(candidates)
+
+    def values_of(start: int, stop: int) -> Sequence[float]:
+        some = passages.take(range(start, stop))
+        return function(list(some.texts), replace(context, scored=some))
+
     try:
-        values = function(list(texts), context)
+        values = values_of(0, len(texts))
     except CurationError:
         raise
     except (Exception, SystemExit) as error:
-        index = first_failing(
-            lambda start, stop: function(texts[start:stop], context), len(texts), type(error)
-        )
+        index = first_failing(values_of, len(texts), type(error))
         blame = "" if index is None else f"; so it does on {document(candidates, index)} alone"
         raise CurationError(f"scorer {name} raised {raised(error)}{blame}") from error
     found = checked(name, values, len(texts))

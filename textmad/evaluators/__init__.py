@@ -11,6 +11,8 @@ from textmad.evaluators.detection import Detection
 from textmad.evaluators.discriminator import Discriminator
 from textmad.evaluators.diversity import Diversity
 from textmad.evaluators.embedding import Embedding
+from textmad.evaluators.facts import Facts
+from textmad.evaluators.judge import Judge
 from textmad.evaluators.memorisation import Memorisation
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.ngram_gap import NgramGap
@@ -31,6 +33,8 @@ __all__ = [
     "Diversity",
     "Embedding",
     "Evaluator",
+    "Facts",
+    "Judge",
     "Measurement",
     "Memorisation",
     "Metric",
@@ -48,7 +52,7 @@ __all__ = [
 
 
 def metric_path(name: str) -> str:
-    """Where `evaluate.load` finds a family of metrics: perplexity, diversity or rare_tokens.
+    """Return the path by which `evaluate.load` finds perplexity, diversity or rare_tokens.
 
     >>> import evaluate  # doctest: +SKIP
     >>> evaluate.load(metric_path("diversity")).compute(predictions=texts)  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""How far learning has moved a generation's model: too little, and no collapse can show."""
+"""How far training has changed a model: after too small a change no collapse can show."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import numpy as np
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
 from textmad.evaluators.perplexity import base_nll, corpus_loss
 from textmad.evaluators.protocol import Measurement, Snapshot, at_least
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from textmad.models.protocol import SupportsWeightChanges
-
-    pass
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ _EDGE = 0.1  # of the steps: what is first, and what is last
 
 @dataclass(frozen=True)
 class Adapter:
-    """The norm of what was learned, and how far it moved the losses on training and held-out text.
+    """Measure the norm of the learned change, and the change of training and held-out losses.
 
     A model whose predictions of held-out tokens are on average less than `least_move` nats from
     the base's cannot be far from it in perplexity either, whatever it was fed: the difference of
@@ -48,12 +47,11 @@ class Adapter:
         return [*_norms(snapshot), *_training(snapshot.curve), *self._held_out(snapshot)]
 
     def _held_out(self, snapshot: Snapshot) -> Iterator[Measurement]:
-        texts, scores = held_out_scores(snapshot, self.held_out_tokens)
-        before = base_nll(snapshot, "held_out", texts)
-        learned = corpus_loss(before) - corpus_loss(scores.nll)
-        moved = corpus_loss(
-            [np.abs(own - base) for own, base in zip(scores.nll, before, strict=True)]
-        )
+        held_out = held_out_scores(snapshot, self.held_out_tokens)
+        after = held_out.scores.nll
+        before = base_nll(snapshot, "held_out", Passages.whole(held_out.texts))
+        learned = corpus_loss(before) - corpus_loss(after)
+        moved = corpus_loss([np.abs(own - base) for own, base in zip(after, before, strict=True)])
         num = sum(map(len, before))
         # Generation 0 has learned human text alone, of which nothing collapses.
         warning = self._warning(moved) if snapshot.generation else ""

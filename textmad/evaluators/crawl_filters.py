@@ -1,4 +1,4 @@
-"""How well a crawl's guards told human text from model text, which they could not see."""
+"""How well crawl filters told human text from model text; they do not see the origin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CrawlFilterAccuracy:
-    """The verdicts on a crawl held against the truth.
+    """Compare the crawl filters' verdicts with the true origin of what was crawled.
 
     In a generation that crawls nothing every value is NaN.
     """
@@ -48,7 +48,7 @@ class CrawlFilterAccuracy:
 
 
 def _aucs(scores: dict[str, Floats], kept: Bools, is_human: Bools) -> Iterator[Measurement]:
-    """Of each guard, on the documents that the guards before it had kept."""
+    """Measure each crawl filter on the documents that the filters before it had kept."""
     seen = [~np.isnan(score) for score in scores.values()]
     for index, (name, score) in enumerate(scores.items()):
         passed = seen[index + 1] if index + 1 < len(seen) else kept
@@ -69,7 +69,7 @@ def _aucs(scores: dict[str, Floats], kept: Bools, is_human: Bools) -> Iterator[M
 def _share(
     metric: str, split: str, which: Bools, among: Bools, weights: npt.NDArray[Any]
 ) -> Measurement:
-    """The share of `which` among those documents, by weight."""
+    """Measure the share of `which` in the weight of the documents `among`."""
     of = float(weights[among].sum())
     if not of:
         return _missing(metric, split)

@@ -14,10 +14,11 @@ from textmad.text.documents import as_table
 
 @dataclass(frozen=True)
 class Discriminator:
-    """Agreement with the crowd on the documents of the check, by generation.
+    """Measure the agreement with the crowd on the documents of the check.
 
-    Its decay is a result: the classifier learns from a few votes on ever other text. NaN where no
-    filter `discriminator` judged, or its `check` is empty or of one kind.
+    The agreement may fall from generation to generation, since the classifier learns from a few
+    votes on text that changes. NaN where no filter `discriminator` judged, or its `check` is empty
+    or of one kind.
     """
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from textmad.evaluators.held_out import reference_texts
-from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+from textmad.evaluators.held_out import reference_passages
+from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_least
+from textmad.evaluators.references import Rows, measure_compared
+from textmad.models.base_files import base_digest, whole_encoder
+from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from textmad.models.protocol import SupportsEmbedding
 
-    pass
+NUM_SAMPLES = 10  # of a reference: clustering takes seconds
 
 NAMES = (
     "mauve",
@@ -28,12 +30,13 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Embedding:
-    """MAUVE, precision, recall, density, coverage and Vendi score of drawn, kept and human text.
+    """Measure MAUVE, precision, recall, density, coverage and Vendi score of every compared split.
 
-    A document is the mean of the last hidden states at its tokens, of the base model or of
-    `encoder` (a folder or a Hub id). All but the Vendi score are held against held-out human
-    text, of equally many documents: as many as are compared, at most `documents` and what is
-    held out. The human text's own values are the ceiling: no two samples of it are the same.
+    A document is the mean of the last hidden states at its tokens, of the base model (which reads
+    its prompt first) or of `encoder` (a folder or a Hub id; it reads no prompts). All but the
+    Vendi score are compared with held-out human text, of equally many documents: as many as are
+    compared, at most `documents` and what is held out. The human text's own values are the
+    ceiling: no two samples of it are the same.
     """
 
     documents: int = 1000
@@ -44,49 +47,60 @@ class Embedding:
         at_least("documents", self.documents, 2)
         at_least("neighbours", self.neighbours, 1)
 
+    def sources(self) -> dict[str, str]:
+        """Digest of the encoder's files."""
+        if self.encoder is None:
+            return {}
+        return {f"encoder {self.encoder}": base_digest(whole_encoder(self.encoder))}
+
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """The six metrics of each split."""
-        reference = reference_texts(snapshot, min(self.documents, snapshot.num_documents))
-        return [m for split in COMPARED for m in self._measured(snapshot, split, reference)]
+        """Measure the six metrics of each split."""
+        most = min(self.documents, snapshot.num_documents)
+        reference = reference_passages(snapshot, most)
+        num = len(reference)
 
-    def _measured(
-        self, snapshot: Snapshot, split: str, reference: Sequence[str]
-    ) -> Iterator[Measurement]:
-        texts = snapshot.compared(split)[: len(reference)]
-        note = self._why_not(snapshot, split, len(texts))
-        if note:
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            note = self._why_not(snapshot, len(rows[:num]))
             values = dict.fromkeys(NAMES, math.nan)
-        else:
-            once = snapshot.once_a_run if split == "human" else snapshot.once
-            key = ("embedding", self, tuple(reference), tuple(texts))
-            values = once(key, lambda: self._compare(snapshot, texts, reference))
-        for name, value in values.items():
-            yield Measurement(name, value, split, n=len(texts), note=note)
+            if not note:
+                is_reference = split in REFERENCES
+                passages = snapshot.passages(split)
+                passages = passages if is_reference else passages.first(num)
+                points = self._points(snapshot, passages, is_reference)[rows[:num]]
+                values = self._compare(points, self._points(snapshot, reference, True))
+            return [
+                Measurement(name, v, n=len(rows[:num]), note=note) for name, v in values.items()
+            ]
 
-    def _why_not(self, snapshot: Snapshot, split: str, num_texts: int) -> str:
+        return measure_compared(
+            snapshot, measure, num_documents=num, num_samples=NUM_SAMPLES, fixed=self
+        )
+
+    def _why_not(self, snapshot: Snapshot, num_texts: int) -> str:
         if self.encoder is None and not hasattr(snapshot.base, "embed"):
             return f"the model {snapshot.base.name} has no embed"
-        if not snapshot.compared(split):
-            return f"too few {split} documents"
         if num_texts <= self.neighbours:
             return f"{num_texts} documents: too few for {self.neighbours} neighbours each"
         return ""
 
-    def _compare(
-        self, snapshot: Snapshot, texts: Sequence[str], reference: Sequence[str]
-    ) -> dict[str, float]:
-        if self.encoder is None:
-            model = cast("SupportsEmbedding", snapshot.base)
-        else:
-            model = snapshot.open_encoder(self.encoder)
+    def _points(self, snapshot: Snapshot, passages: Passages, is_same_all_run: bool) -> Floats:
+        """Return the documents' vectors, `(documents, dimensions)`."""
 
-        def points(some: Sequence[str]) -> Floats:
-            return np.array(model.embed(list(some)), dtype=np.float64)
+        def embed() -> Floats:
+            texts = list(passages.texts)
+            if self.encoder is not None:
+                vectors = snapshot.open_encoder(self.encoder).embed(texts)
+            else:
+                model = cast("SupportsEmbedding", snapshot.base)
+                vectors = model.embed(texts, *passages.prompt_arguments())
+            return np.array(vectors, dtype=np.float64)
 
-        key = ("embedded", self.encoder, tuple(reference))
-        human, own = snapshot.once_a_run(key, lambda: points(reference)), points(texts)
-        overlap = neighbourhood_overlap(own, human, self.neighbours)
-        values = (mauve(own, human), *overlap, vendi_score(own))
+        once = snapshot.once_a_run if is_same_all_run else snapshot.once
+        return once(("embedded", self.encoder, passages), embed)
+
+    def _compare(self, points: Floats, reference: Floats) -> dict[str, float]:
+        overlap = neighbourhood_overlap(points, reference, self.neighbours)
+        values = (mauve(points, reference), *overlap, vendi_score(points))
         return dict(zip(NAMES, values, strict=True))
 
 
@@ -102,7 +116,7 @@ _SEED = 0  # of k-means alone: the same points have the same value in every run
 
 
 def mauve(one: Floats, other: Floats) -> float:
-    """MAUVE of two clouds, in (0, 1]: 1, they are quantised alike, near 0, they lie apart.
+    """Compute MAUVE of two clouds of points, in (0, 1]: 1 for equal ones, near 0 for distant ones.
 
     Pillutla et al. (NeurIPS 2021, 2102.01454): points of length 1 are clustered together, a
     bucket for every ten of the smaller cloud, and `frontier_area` compares the two histograms.
@@ -132,7 +146,7 @@ def _clusters(points: Floats, num: int) -> npt.NDArray[np.int64]:
 
 
 def frontier_area(p: Floats, q: Floats) -> float:
-    """Area under the divergence curve of two histograms, in (0, 1].
+    """Compute the area under the divergence curve of two histograms, in (0, 1].
 
     The curve runs through (exp(-c KL(q, r)), exp(-c KL(p, r))) for the mixtures r of p and q and
     the corners (1, 0) and (0, 1), with 25 mixtures and c = 5, as in the reference code.
@@ -152,7 +166,7 @@ def frontier_area(p: Floats, q: Floats) -> float:
 
 
 class Overlap(NamedTuple):
-    """How a cloud lies in another, its reference."""
+    """How much of a cloud of points lies in a reference, and the reverse."""
 
     precision: float  # share of the cloud inside the reference's neighbourhoods
     recall: float  # share of the reference inside the cloud's neighbourhoods
@@ -161,7 +175,7 @@ class Overlap(NamedTuple):
 
 
 def neighbourhood_overlap(points: Floats, reference: Floats, neighbours: int) -> Overlap:
-    """Precision, recall (Kynkäänniemi et al., 1904.06991), density and coverage of `points`.
+    """Compute precision, recall (Kynkäänniemi et al., 1904.06991), density and coverage.
 
     The last two are of Naeem et al. (2002.09797). The neighbourhood of a point is the ball that
     ends short of its `neighbours`-th nearest of its own cloud.
@@ -183,7 +197,7 @@ def neighbourhood_overlap(points: Floats, reference: Floats, neighbours: int) ->
 
 
 def vendi_score(points: Floats) -> float:
-    """How many different points there seem to be: 1, all alike, to their number, all orthogonal.
+    """Compute the effective number of different points: 1 if all are alike, up to their number.
 
     The exponential of the entropy of the eigenvalues of the cosines' matrix by its size
     (Friedman and Dieng, 2210.02410).

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textmad.text.words import Ngrams, Words, code_words, ngrams
+from textmad.text.words import Words, code_words, ngrams
 
 ZIPF_RANKS = 5000
 _AT_ONCE = 4096  # texts packed at once
 
 
 def distinct(ids: np.ndarray) -> float:
-    """Distinct n-grams / n-grams (Li et al. 2016, 1510.03055), in (0, 1].
+    """Compute distinct n-grams / n-grams (Li et al. 2016, 1510.03055), in (0, 1].
 
     It falls as a text grows, so it is compared at equal length only. `ids` are n-grams as
     `words.ngrams` numbers them.
@@ -30,7 +30,7 @@ def distinct(ids: np.ndarray) -> float:
 
 
 def entropy_bits(ids: np.ndarray) -> float:
-    """Shannon entropy of the n-grams' relative frequencies, in bits; the plug-in estimate.
+    """Compute the Shannon entropy of the n-grams' frequencies, in bits; the plug-in estimate.
 
     >>> entropy_bits(np.array([0, 1, 2, 3]))
     2.0
@@ -42,7 +42,7 @@ def entropy_bits(ids: np.ndarray) -> float:
 
 
 def previous(codes: np.ndarray) -> np.ndarray:
-    """The position where each word occurred last before, -1 where it is new.
+    """Return the position of each word's previous occurrence, -1 where it is new.
 
     >>> previous(np.array([0, 1, 0])).tolist()
     [-1, -1, 0]
@@ -55,7 +55,7 @@ def previous(codes: np.ndarray) -> np.ndarray:
 
 
 def mattr(codes: np.ndarray, window: int = 50, last: np.ndarray | None = None) -> float:
-    """Mean type-token ratio over all windows of `window` words (Covington and McFall 2010).
+    """Compute the mean type-token ratio of all windows of words (Covington and McFall 2010).
 
     Windows run across the borders of documents, since posts are shorter than windows. `last` is
     `previous(codes)` where it is known already.
@@ -74,7 +74,7 @@ def mattr(codes: np.ndarray, window: int = 50, last: np.ndarray | None = None) -
 
 
 def mtld(codes: np.ndarray, threshold: float = 0.72, last: np.ndarray | None = None) -> float:
-    """Mean length of stretches whose type-token ratio stays above `threshold`, in words.
+    """Compute the mean length in words of stretches with a type-token ratio above `threshold`.
 
     The mean of the forward and the backward reading, with the partial factor at the end
     (McCarthy and Jarvis 2010). NaN where no word is ever repeated. `last` as in `mattr`.
@@ -109,7 +109,7 @@ def _num_factors(last: np.ndarray, threshold: float) -> float:
 
 
 def hdd(codes: np.ndarray, sample: int = 42) -> float:
-    """Expected type-token ratio of `sample` words drawn without replacement, in (0, 1].
+    """Compute the expected type-token ratio of `sample` words drawn at random, in (0, 1].
 
     HD-D (McCarthy and Jarvis 2007): a type that occurs f times among N words is missed with
     probability C(N - f, sample) / C(N, sample).
@@ -126,7 +126,7 @@ def hdd(codes: np.ndarray, sample: int = 42) -> float:
 
 
 def zipf_exponent(codes: np.ndarray) -> float:
-    """The exponent s of frequency ~ rank^-s, by least squares on the logarithms.
+    """Fit the exponent s of frequency ~ rank^-s by least squares on the logarithms.
 
     Over the 5,000 most frequent words, as Holtzman et al. 2020 (1904.09751) fit it. The fit
     describes a text beside another of equal length; it does not test the law.
@@ -139,7 +139,7 @@ def zipf_exponent(codes: np.ndarray) -> float:
 
 
 def heaps_exponent(codes: np.ndarray, last: np.ndarray | None = None) -> float:
-    """The exponent b of vocabulary ~ words^b (Heaps 1978), by least squares on the logarithms.
+    """Fit the exponent b of vocabulary ~ words^b (Heaps 1978) by least squares on the logarithms.
 
     Fitted at 50 sizes, spaced evenly in the logarithm, from a hundredth of the text to all of it:
     the very first words are nearly all new in any text. In [0, 1]. `last` as in `mattr`.
@@ -155,7 +155,7 @@ def heaps_exponent(codes: np.ndarray, last: np.ndarray | None = None) -> float:
 
 
 def compression_ratio(texts: Sequence[str]) -> float:
-    """UTF-8 bytes / bytes after zlib (level 6); higher if repetitive (Shaib et al., 2403.00553).
+    """Compute UTF-8 bytes / bytes after zlib (level 6): high if repetitive (2403.00553).
 
     zlib looks back 32 kB, so repetition across a longer distance goes to other metrics.
 
@@ -172,7 +172,7 @@ def compression_ratio(texts: Sequence[str]) -> float:
 
 
 def repeated_share(texts: Sequence[str], words: Words | None = None) -> float:
-    """Share of documents whose words, in order, are those of an earlier document; in [0, 1).
+    """Compute the share of documents with the words of an earlier one, in order; in [0, 1).
 
     `words` is `code_words(texts)`, or of more texts behind them, where it is known already.
 
@@ -195,7 +195,7 @@ def repeated_share(texts: Sequence[str], words: Words | None = None) -> float:
 
 
 def overlap(texts: Sequence[str], reference: Sequence[str], n: int = 13) -> float:
-    """Share of the texts' word n-grams that stand verbatim in some reference text; in [0, 1].
+    """Compute the share of the texts' n-grams that stand in some reference text; in [0, 1].
 
     >>> overlap(["a b c d"], ["x a b c"], n=2) == 2 / 3
     True
@@ -207,19 +207,57 @@ def overlaps(
     texts: Sequence[str], reference: Sequence[str], parts: Sequence[np.ndarray], n: int
 ) -> list[float]:
     """`overlap` with each part of the reference: masks `(reference texts,)` of what is in it."""
-    grams = ngrams(code_words([*texts, *reference]), n)
-    asked = np.arange(len(texts) + len(reference)) < len(texts)
-    none = np.zeros(len(texts), dtype=bool)
-    return [share_found(grams, asked, np.concatenate([none, part])) for part in parts]
+    words = code_words([*texts, *reference])
+    shares, _ = FoundNgrams(words, len(texts), parts, n).shares(np.arange(len(texts)))
+    return shares
 
 
-def share_found(grams: Ngrams, asked: np.ndarray, part: np.ndarray) -> float:
-    """Share of the n-grams of the documents `asked` that stand in a document of `part`, in [0, 1].
+class FoundNgrams:
+    """Which n-grams of a corpus's first documents stand verbatim in its other ones.
 
-    Both are masks `(documents,)`. NaN where no document asked has an n-gram, or `part` is empty.
+    Args:
+        words: of all documents.
+        num_documents: how many are asked about; those behind them are the reference.
+        parts: masks `(reference documents,)`: of what is in each part of the reference.
+        n: words in an n-gram.
     """
-    own, others = (grams.ids[chosen[grams.documents]] for chosen in (asked, part))
-    return float(np.mean(np.isin(own, others))) if len(own) and part.any() else np.nan
+
+    def __init__(
+        self, words: Words, num_documents: int, parts: Sequence[np.ndarray], n: int
+    ) -> None:
+        ids, documents = ngrams(words, n)
+        num_own = int(np.searchsorted(documents, num_documents))
+        own, reference = ids[:num_own], ids[num_own:]
+        owners = documents[num_own:] - num_documents
+        self._n = n
+        self._lengths = np.bincount(words.documents, minlength=num_documents)[:num_documents]
+        self._begin = np.searchsorted(documents, np.arange(num_documents))
+        self._is_there = [bool(part.any()) for part in parts]
+        # (parts, n-grams + 1): how many of the n-grams before each one are found.
+        self._found = np.zeros((len(parts), num_own + 1), np.int64)
+        for row, part in zip(self._found, parts, strict=True):
+            np.cumsum(np.isin(own, reference[part[owners]]), out=row[1:])
+
+    def shares(self, rows: np.ndarray, num_words: int | None = None) -> tuple[list[float], int]:
+        """Return the share found in each part of the reference, and the number of n-grams.
+
+        Args:
+            rows: indices of the documents asked about.
+            num_words: of them in this order; the last document is cut short. None: all.
+
+        Returns:
+            NaN for an empty part, and where no document has an n-gram.
+        """
+        kept = self._lengths[rows]
+        if num_words is not None:
+            kept = np.minimum(kept, (num_words - (np.cumsum(kept) - kept)).clip(0))
+        num = (kept - self._n + 1).clip(0)
+        begin, total = self._begin[rows], int(num.sum())
+        counts = (self._found[:, begin + num] - self._found[:, begin]).sum(axis=1)
+        return [
+            float(count / total) if total and is_there else np.nan
+            for count, is_there in zip(counts, self._is_there, strict=True)
+        ], total
 
 
 def _known(codes: np.ndarray, last: np.ndarray | None) -> np.ndarray:
@@ -227,7 +265,7 @@ def _known(codes: np.ndarray, last: np.ndarray | None) -> np.ndarray:
 
 
 def _counts(ids: np.ndarray) -> np.ndarray:
-    """How often each number occurs, by ascending number."""
+    """Count how often each number occurs, by ascending number."""
     if ids.max(initial=0) < 4 * len(ids):  # dense, so counted without sorting
         counts = np.bincount(ids)
         return counts[counts > 0]

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.evaluators.held_out import reference_texts
-from textmad.evaluators.lexical import share_found
+from textmad.evaluators.lexical import FoundNgrams
 from textmad.evaluators.protocol import Measurement, Snapshot, at_least
+from textmad.evaluators.references import Rows, measure_compared
 from textmad.text.documents import HUMAN, MODEL, as_table
-from textmad.text.words import code_words, cut_texts, ngrams
+from textmad.text.passages import Passages
+from textmad.text.words import code_words
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Bools = npt.NDArray[np.bool_]
-
-SPLITS = ("drawn", "kept", "held_out")
 
 
 @dataclass(frozen=True)
 class Memorisation:
-    """Shares of n-grams and of whole documents that stand in the generation's training set.
+    """Measure the shares of n-grams and of whole documents that stand in the training set.
 
-    In all of it, and (bins) in its human and in its model documents. Beside drawn and kept text
-    the same of held-out human text, which cannot be memorised: people repeat each other too, so
-    its n-grams are the floor. No more words of a split are read than are compared.
+    In all of it, and (bins) in its human and in its model documents. Human text that no model has
+    learned (split human) cannot be memorised: people repeat each other too, so its n-grams are the
+    floor. No more words of a split are read than are compared.
     """
 
     ngram_words: tuple[int, ...] = (8, 13)
@@ -43,59 +45,72 @@ class Memorisation:
                 raise ValueError(f"ngram_words: {n}: is given twice; delete one")
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """N-grams of each length, then documents."""
-        held_out = reference_texts(snapshot, snapshot.num_documents)
-        texts = {**snapshot.texts, "held_out": held_out}
-        asked = {name: texts.get(name, ()) for name in SPLITS}
-        table = as_table(snapshot.training)
+        """Measure n-grams of each length, then documents."""
+        learned = _Learned(snapshot.training)
+
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            passages = snapshot.passages(split)
+            known = snapshot.once(
+                ("memorised", self, passages), lambda: _Known(passages, learned, self.ngram_words)
+            )
+            return [
+                *known.ngrams(rows, snapshot.num_words),
+                *known.documents(rows[: snapshot.num_documents]),
+            ]
+
+        return measure_compared(snapshot, measure)
+
+
+class _Learned:
+    """The training set, and its parts by origin."""
+
+    def __init__(self, training: Dataset) -> None:
+        table = as_table(training)
         origin = np.array(table["origin"].to_pylist())
-        parts = {"": np.ones(len(origin), dtype=bool)}
-        parts |= {name: origin == name for name in (HUMAN, MODEL)}
-        cut = {name: cut_texts(some, snapshot.num_words) for name, some in asked.items()}
-        whole = {name: some[: snapshot.num_documents] for name, some in asked.items()}
-        learned = table["text"]
-        return [
-            *_of_ngrams(self.ngram_words, cut, learned.to_pylist(), parts),
-            *_of_documents(whole, learned, parts),
-        ]
+        self.texts: list[str] = table["text"].to_pylist()
+        whole = pc.binary_join_element_wise(table["prompt"], table["text"], "")
+        self.whole = _trimmed(whole)
+        self.parts: dict[str, Bools] = {"": np.ones(len(origin), dtype=bool)}
+        self.parts |= {name: origin == name for name in (HUMAN, MODEL)}
 
 
-def _of_ngrams(
-    lengths: Sequence[int],
-    asked: Mapping[str, Sequence[str]],
-    learned: Sequence[str],
-    parts: Mapping[str, Bools],
-) -> Iterator[Measurement]:
-    words = code_words([text for some in (*asked.values(), learned) for text in some])
-    ends = np.cumsum([0, *map(len, asked.values())])
-    places = np.arange(ends[-1] + len(learned))
-    before = np.zeros(ends[-1], dtype=bool)
-    within = [np.concatenate([before, part]) for part in parts.values()]
-    for n in lengths:
-        grams = ngrams(words, n)
-        for split, (begin, end) in zip(asked, pairwise(ends), strict=True):
-            own = (places >= begin) & (places < end)
-            num = int(own[grams.documents].sum())
-            for name, part in zip(parts, within, strict=True):
-                note = f"no document of {n} words" if num == 0 else _no_such_text(part, name)
-                note = note if asked[split] else f"too few {split} documents"
-                value = share_found(grams, own, part)
+class _Known:
+    """Which n-grams and which documents of some passages stand in the training set."""
+
+    def __init__(self, passages: Passages, learned: _Learned, lengths: Sequence[int]) -> None:
+        self._parts = learned.parts
+        words = code_words([*passages.texts, *learned.texts])
+        masks = list(learned.parts.values())
+        self._ngrams = {n: FoundNgrams(words, len(passages), masks, n) for n in lengths}
+        whole = map("".join, zip(passages.prompts, passages.texts, strict=True))
+        own = _trimmed(pa.array(whole, pa.large_string()))
+        self._is_known = {
+            name: pc.is_in(own, value_set=learned.whole.filter(pa.array(part))).to_numpy(
+                zero_copy_only=False
+            )
+            for name, part in learned.parts.items()
+        }
+
+    def ngrams(self, rows: Rows, num_words: int) -> Iterator[Measurement]:
+        """Measure the n-grams in the first `num_words` words of the documents at `rows`."""
+        for n, grams in self._ngrams.items():
+            shares, num = grams.shares(rows, num_words)
+            for (name, part), value in zip(self._parts.items(), shares, strict=True):
+                note = _no_such_text(part, name) if num else f"no document of {n} words"
                 bin_ = f"{n} words {name}".strip()
-                yield Measurement("memorised_ngrams", value, split, bin_, num, note)
+                yield Measurement("memorised_ngrams", value, bin=bin_, n=num, note=note)
+
+    def documents(self, rows: Rows) -> Iterator[Measurement]:
+        """Measure the documents at `rows`, prompts included."""
+        for name, part in self._parts.items():
+            note = _no_such_text(part, name) if len(rows) else "no documents"
+            value = math.nan if note else float(np.mean(self._is_known[name][rows]))
+            yield Measurement("memorised_documents", value, bin=name, n=len(rows), note=note)
 
 
-def _of_documents(
-    asked: Mapping[str, Sequence[str]], learned: pa.ChunkedArray, parts: Mapping[str, Bools]
-) -> Iterator[Measurement]:
-    trimmed = pc.utf8_trim_whitespace(learned.cast(pa.large_string()))
-    for name, part in parts.items():
-        known = trimmed.filter(pa.array(part))
-        for split, texts in asked.items():
-            note = _no_such_text(part, name) if len(texts) else f"too few {split} documents"
-            own = pc.utf8_trim_whitespace(pa.array(texts, pa.large_string()))
-            found = pc.is_in(own, value_set=known)
-            value = math.nan if note else float(np.mean(found.to_numpy(zero_copy_only=False)))
-            yield Measurement("memorised_documents", value, split, name, len(texts), note)
+def _trimmed(texts: Any) -> Any:
+    """Return an Arrow array of texts without white space at their ends."""
+    return pc.utf8_trim_whitespace(texts.cast(pa.large_string()))
 
 
 def _no_such_text(part: Bools, name: str) -> str:

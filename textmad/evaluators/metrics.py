@@ -1,9 +1,9 @@
-"""Every built-in metric: which way is better, in which unit, under which label, what is a move."""
+"""Every built-in metric: its direction, unit, label, and smallest notable change."""
 
 import math
 from itertools import product
 
-from textmad.evaluators.protocol import Metric
+from textmad.evaluators.protocol import COMPARED, Metric
 
 # Diversity has no good direction of its own: distinct-n rises while unselected text drifts into
 # noise and falls while selected text narrows. So those metrics point at the human reference.
@@ -17,6 +17,7 @@ METRICS: dict[str, Metric] = {
         Metric("accuracy", "higher", "share", "Next-token accuracy"),
         # perplexity: text under the base model
         Metric("base_perplexity", "human", "", "Perplexity under the base model"),
+        Metric("reencoded_share", "human", "share", "Documents that encode to other tokens"),
         # diversity
         Metric("distinct_1", "human", "share", "Distinct-1"),
         Metric("distinct_2", "human", "share", "Distinct-2"),
@@ -30,8 +31,8 @@ METRICS: dict[str, Metric] = {
         Metric("compression_ratio", "human", "byte/byte", "Compression ratio"),
         Metric("zipf_exponent", "human", "", "Zipf exponent"),
         Metric("heaps_exponent", "human", "", "Heaps exponent"),
-        Metric("repeated_share", "human", "share", "Repeated documents"),
-        Metric("overlap", "human", "share", "Verbatim overlap with training text"),
+        Metric("repeated_share", "human", "share", "Repeated documents", True),
+        Metric("overlap", "human", "share", "Verbatim overlap with training text", True),
         # rare_tokens
         Metric("rare_loss", "lower", "nats/token", "Loss on rare tokens"),
         Metric("common_loss", "lower", "nats/token", "Loss on common tokens"),
@@ -70,8 +71,16 @@ METRICS: dict[str, Metric] = {
         Metric("self_bleu_3", "human", "", "Self-BLEU-3"),
         Metric("self_bleu_4", "human", "", "Self-BLEU-4"),
         # memorisation
-        Metric("memorised_ngrams", "lower", "share", "N-grams that stand in the training set"),
-        Metric("memorised_documents", "lower", "share", "Documents that stand in the training set"),
+        Metric(
+            "memorised_ngrams", "lower", "share", "N-grams that stand in the training set", True
+        ),
+        Metric(
+            "memorised_documents",
+            "lower",
+            "share",
+            "Documents that stand in the training set",
+            True,
+        ),
         # embedding
         Metric("mauve", "human", "", "MAUVE"),
         Metric("embedding_precision", "human", "share", "Precision in the embedding space"),
@@ -87,6 +96,11 @@ METRICS: dict[str, Metric] = {
             "held_out_loss_moved", "higher", "nats/token", "Held-out loss moved from the base's"
         ),
         Metric("prediction_moved", "human", "nats/token", "Predictions moved from the base's"),
+        # facts
+        Metric("facts_accuracy", "higher", "share", "Questions answered rightly"),
+        Metric("facts_margin", "higher", "nats", "Right choice above the best wrong one"),
+        # judge
+        Metric("judge_perplexity", "human", "", "Perplexity under the judge"),
     )
 }
 
@@ -95,11 +109,12 @@ def _of(splits: str, metrics: str) -> set[tuple[str, str]]:
     return set(product(metrics.split(), splits.split()))
 
 
-_TEXT = "drawn kept human"
+_TEXT = " ".join(COMPARED)
 # What each built-in evaluator measures, as (metric, split).
 MEASURED: dict[str, set[tuple[str, str]]] = {
     "perplexity": _of("held_out", "perplexity loss bits_per_byte accuracy")
-    | _of(f"held_out {_TEXT}", "base_perplexity"),
+    | _of(f"held_out {_TEXT}", "base_perplexity")
+    | _of("drawn kept base", "reencoded_share"),
     "diversity": _of(
         _TEXT,
         "distinct_1 distinct_2 distinct_3 distinct_4 entropy_1 entropy_2 mattr mtld hdd "
@@ -117,7 +132,7 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "text_perplexity": _of(_TEXT, "text_perplexity"),
     "ngram_gap": _of(_TEXT, "ngram_gap_1 ngram_gap_2 ngram_gap_3"),
     "self_bleu": _of(_TEXT, "self_bleu_2 self_bleu_3 self_bleu_4"),
-    "memorisation": _of("drawn kept held_out", "memorised_ngrams memorised_documents"),
+    "memorisation": _of(_TEXT, "memorised_ngrams memorised_documents"),
     "embedding": _of(
         _TEXT,
         "mauve embedding_precision embedding_recall embedding_density embedding_coverage "
@@ -126,16 +141,18 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "adapter": _of("all", "adapter_norm")
     | _of("training", "training_loss training_loss_moved")
     | _of("held_out", "held_out_loss_moved prediction_moved"),
+    "facts": _of("all base", "facts_accuracy facts_margin"),
+    "judge": _of(_TEXT, "judge_perplexity"),
 }
 
-NOTICEABLE = 0.02  # share; a smaller move of perplexity is called nothing
+NOTICEABLE = 0.02  # share; a smaller change of perplexity is not called one
 # Of drawn text. The rate of rare tokens rests on few counts, perplexity under the base on some very
 # unlikely tokens.
 _NOTICEABLE = {"rare_rate": 0.05, "base_perplexity": 0.05}
 
 
 def noticeable(metric: str) -> float:
-    """The share of its reference by which a metric has to move to be called moved."""
+    """Return the smallest notable change of a metric, as a share of its reference."""
     return _NOTICEABLE.get(metric, NOTICEABLE)
 
 
@@ -156,7 +173,7 @@ def value_range(metric: Metric) -> tuple[float, float]:
 
 
 def bounds(metric: str, tolerance: float) -> tuple[float, float]:
-    """Where harm begins, below and above: to be better than the control is none.
+    """Return the differences at which harm begins, below and above; an improvement is no harm.
 
     >>> bounds("perplexity", 1.5), bounds("distinct_2", 0.1)
     ((-inf, 1.5), (-0.1, 0.1))

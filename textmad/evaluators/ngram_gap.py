@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
-from textmad.evaluators.held_out import reference_texts
-from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot
-from textmad.text.words import Words, code_words, cut_texts, ngrams_up_to_4
+from textmad.evaluators.held_out import reference_passages
+from textmad.evaluators.protocol import Measurement, Snapshot
+from textmad.evaluators.references import Rows, measure_compared
+from textmad.text.words import Words, code_words, join_words, ngrams_up_to_4, take_words
 
 Ints = npt.NDArray[np.int64]
 
@@ -20,7 +21,7 @@ LONGEST = 3
 
 
 def jensen_shannon_bits(one: Ints, other: Ints) -> float:
-    """Jensen-Shannon divergence of the relative frequencies of two lists of numbers, in bits.
+    """Compute the Jensen-Shannon divergence of two lists of numbers, by frequency, in bits.
 
     The mean of what each distribution costs, in bits an item, when it is coded as their mixture
     (Lin, IEEE Transactions on Information Theory 37, 1991): 0, they are the same, to 1, they
@@ -46,7 +47,7 @@ def jensen_shannon_bits(one: Ints, other: Ints) -> float:
 def ngram_gap(
     texts: Sequence[str], reference: Sequence[str], num_words: int | None = None
 ) -> list[Measurement]:
-    """The gap between two corpora's words, word pairs and triples, n-grams within documents.
+    """Measure the gap between two corpora's words, word pairs and word triples.
 
     The plug-in estimate is far above the truth while n-grams are seen once or twice, the more so
     the shorter the text: compare gaps at the same `num_words` of both (all where None), beside
@@ -55,48 +56,63 @@ def ngram_gap(
     >>> [(m.metric, m.value) for m in ngram_gap(["a b"], ["b a"])][:2]
     [('ngram_gap_1', 0.0), ('ngram_gap_2', 1.0)]
     """
-    if num_words is not None:
-        texts, reference = cut_texts(texts, num_words), cut_texts(reference, num_words)
     words = code_words([*texts, *reference])
-    own = int(np.searchsorted(words.documents, len(texts)))
-    lengths = own, len(words.codes) - own
+    own = np.arange(len(texts))
+    return gaps_of(words, own, len(texts) + np.arange(len(reference)), num_words)
+
+
+def gaps_of(
+    words: Words, own: Rows, reference: Rows, num_words: int | None = None
+) -> list[Measurement]:
+    """Measure the gap between some documents of a corpus and some others.
+
+    Args:
+        words: of both.
+        own: indices of the documents, in the order in which they are cut.
+        reference: indices of those that they are compared with.
+        num_words: as in `ngram_gap`.
+    """
+    parts = [take_words(words, rows, num_words, densely=False) for rows in (own, reference)]
+    lengths = [len(part.codes) for part in parts]
     if num_words is not None and min(lengths) < num_words:
         note = f"{min(lengths)} words, {num_words} needed"
         return [
             Measurement(f"ngram_gap_{n}", math.nan, n=min(lengths), note=note)
             for n in range(1, LONGEST + 1)
         ]
-    return gaps_within(words, len(texts))
+    return gaps_within(join_words(*parts), int(parts[0].documents.max(initial=-1)) + 1)
 
 
 def gaps_within(words: Words, num_documents: int) -> list[Measurement]:
-    """The gap between the first `num_documents` of a corpus and all the others."""
-    found = []
+    """Measure the gap between the first `num_documents` of a corpus and all the others."""
+    gaps = []
     for n, (ids, documents) in islice(ngrams_up_to_4(words), LONGEST):
         parts = np.split(ids, [int(np.searchsorted(documents, num_documents))])
         note = "" if all(map(len, parts)) else f"no document of {n} words"
         value = jensen_shannon_bits(*parts)
-        found.append(Measurement(f"ngram_gap_{n}", value, n=len(parts[0]), note=note))
-    return found
+        gaps.append(Measurement(f"ngram_gap_{n}", value, n=len(parts[0]), note=note))
+    return gaps
 
 
 @dataclass(frozen=True)
 class NgramGap:
-    """The gap of drawn, kept and human text to held-out human text, all of equally many words.
+    """Measure the gap of every compared split to held-out human text, on equally many words.
 
-    Where less text is held out, all are cut to what there is. The value of human text is the
-    least that a model's can be expected to reach: two human texts differ by as much.
+    Where less text is held out, all are cut to what there is. Two human texts differ
+    by the value of human text, so no lower value can be expected of a model's.
     """
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """Words, word pairs and triples of each split."""
+        """Measure words, word pairs and triples of each split."""
         # As many documents may hold fewer words, twice as many hardly.
-        reference = reference_texts(snapshot, 2 * snapshot.num_documents)
+        reference = reference_passages(snapshot, 2 * snapshot.num_documents).texts
         num_words = min(snapshot.num_words, len(code_words(reference).codes))
-        found: list[Measurement] = []
-        for split in COMPARED:
-            gaps = ngram_gap(snapshot.texts.get(split, ()), reference, num_words)
-            if split not in snapshot.texts:
-                gaps = [replace(gap, note=f"too few {split} documents") for gap in gaps]
-            found += [replace(gap, split=split) for gap in gaps]
-        return found
+
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            texts = tuple(snapshot.texts.get(split, ()))
+            words = snapshot.once(
+                ("words with reference", texts), lambda: code_words([*texts, *reference])
+            )
+            return gaps_of(words, rows, len(texts) + np.arange(len(reference)), num_words)
+
+        return measure_compared(snapshot, measure, fixed="ngram_gap")

@@ -7,22 +7,26 @@ per-document perplexities is another and useless number: one odd document decide
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
 
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
-from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_least
+from textmad.evaluators.references import Rows, compared_passages, measure_compared
+from textmad.text.passages import Passages
 
+SAMPLED = ("drawn", "kept", "base")  # the splits that a model has written
 # Both tails, as bins are named.
 QUANTILES = {"1%": 0.01, "5%": 0.05, "25%": 0.25, "median": 0.5}
 QUANTILES |= {"75%": 0.75, "95%": 0.95, "99%": 0.99}
 
 
 def corpus_loss(nll: Sequence[np.ndarray]) -> float:
-    """Nats per target token over a whole corpus.
+    """Compute nats per target token over a whole corpus.
 
     `nll` holds one array a document, each the negative log-likelihood in nats of its target
     tokens, end token included. The sum is exact, so the order of documents changes no bit of it.
@@ -34,7 +38,7 @@ def corpus_loss(nll: Sequence[np.ndarray]) -> float:
 
 
 def corpus_perplexity(nll: Sequence[np.ndarray]) -> float:
-    """The exponential of `corpus_loss`; 1 is certainty, the vocabulary's size is a uniform guess.
+    """Compute the exponential of `corpus_loss`: 1 is certainty, the vocabulary's size a guess.
 
     >>> round(corpus_perplexity([np.log([2.0, 8.0]), np.log([4.0])]), 9)
     4.0
@@ -43,7 +47,7 @@ def corpus_perplexity(nll: Sequence[np.ndarray]) -> float:
 
 
 def bits_per_byte(nll: Sequence[np.ndarray], texts: Sequence[str]) -> float:
-    """Bits per UTF-8 byte of the texts: comparable between tokenizers, as perplexity is not.
+    """Compute bits per UTF-8 byte: comparable between tokenizers, as perplexity is not.
 
     The bits of the end tokens are in it, though an end token has no bytes.
 
@@ -54,14 +58,14 @@ def bits_per_byte(nll: Sequence[np.ndarray], texts: Sequence[str]) -> float:
 
 
 def next_token_accuracy(correct: Sequence[np.ndarray]) -> float:
-    """Share of target tokens that the model held for the most likely one."""
+    """Compute the share of target tokens that the model held for the most likely one."""
     return sum(int(np.count_nonzero(hits)) for hits in correct) / _num_tokens(correct)
 
 
 def perplexity(
     nll: Sequence[np.ndarray], texts: Sequence[str], correct: Sequence[np.ndarray] | None = None
 ) -> list[Measurement]:
-    """Perplexity, loss and bits per byte of scored texts, and accuracy where `correct` is given.
+    """Measure perplexity, loss and bits per byte of scored texts; accuracy if `correct` is given.
 
     >>> [m.metric for m in perplexity([np.log([2.0])], ["a"])]
     ['perplexity', 'loss', 'bits_per_byte']
@@ -79,15 +83,18 @@ def perplexity(
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Held-out human text under the model; drawn, kept and human text under the base model.
+    """Measure held-out text under the model, and every compared split under the base model.
 
     Held-out text is measured on a fixed subset of `held_out_tokens` tokens, whole documents:
     scoring is dear, and on the same documents each time a difference between generations is far
     more exact than either value. Raise it for the values themselves.
 
     The base model never changes, so its perplexity of drawn text tells whether the text became
-    likelier (narrowing) or stranger (noise) than human text. A text is scored with its end token,
-    without its prompt, also where it was cut at `max_new_tokens`.
+    likelier (narrowing) or stranger (noise) than human text. A prompt is context and is not scored.
+    The end token is scored where the text has reached its end, and not where it was cut.
+
+    Text is scored by the tokens that it encodes to. `reencoded_share` is the share of sampled
+    documents that were sampled as other tokens: their perplexity is higher than the sampler's.
     """
 
     held_out_tokens: int = NUM_TOKENS
@@ -96,19 +103,27 @@ class Perplexity:
         at_least("held_out_tokens", self.held_out_tokens, 1)
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """Four measurements of held-out text, and the base model's perplexity of each split."""
-        texts, scores = held_out_scores(snapshot, self.held_out_tokens)
-        found = [
-            replace(m, split="held_out") for m in perplexity(scores.nll, texts, scores.correct)
+        """Measure held-out text by four metrics, and every compared split under the base model."""
+        held_out = held_out_scores(snapshot, self.held_out_tokens)
+        measured = perplexity(held_out.scores.nll, held_out.texts, held_out.scores.correct)
+        passages = Passages.whole(held_out.texts)
+        nll = base_nll(snapshot, "held_out", passages)
+        measured.append(_base_perplexity(nll))
+
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            nll = base_nll(snapshot, split, compared_passages(snapshot, split))
+            return [_base_perplexity([nll[row] for row in rows[: snapshot.num_documents]])]
+
+        return [
+            *(replace(m, split="held_out") for m in measured),
+            *measure_compared(snapshot, measure, fixed="base_perplexity"),
+            *measure_compared(snapshot, partial(_reencoded, snapshot), splits=SAMPLED),
         ]
-        found.append(_base_perplexity(snapshot, "held_out", texts))
-        found += [_base_perplexity(snapshot, s, snapshot.compared(s)) for s in COMPARED]
-        return found
 
 
 @dataclass(frozen=True)
 class TextPerplexity:
-    """How the perplexity of single documents under the base is spread, in both tails.
+    """Measure quantiles of the perplexity of single documents under the base model.
 
     Shumailov et al. (Nature 631, 2024, figure 1) plot it: later generations' text gathers at low
     perplexity, and grows a tail of documents that no human would have written. The mean hides
@@ -116,38 +131,68 @@ class TextPerplexity:
     """
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """The quantiles of drawn, kept and human text, equally many documents of each."""
-        return [m for split in COMPARED for m in _spread(snapshot, split)]
+        """Measure the quantiles of each split, equally many documents of each."""
+
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            nats = _mean_nats(snapshot, split)[rows[: snapshot.num_documents]]
+            return _quantiles(nats)
+
+        return measure_compared(snapshot, measure, fixed="text_perplexity")
 
 
-def _spread(snapshot: Snapshot, split: str) -> Iterator[Measurement]:
-    texts = snapshot.compared(split)
-    nats = [float(np.mean(nll)) for nll in base_nll(snapshot, split, texts)]
-    for name, share in QUANTILES.items():
-        if nats:  # interpolated in nats: a perplexity may be infinite
-            value, note = _exponential(float(np.quantile(nats, share))), ""
-        else:
-            value, note = math.nan, f"too few {split} documents"
-        yield Measurement("text_perplexity", value, split, name, len(nats), note)
+def _mean_nats(snapshot: Snapshot, split: str) -> np.ndarray:
+    """Return each document's mean nats per target token under the base, `(documents,)`."""
+    passages = compared_passages(snapshot, split)
+
+    def average() -> np.ndarray:
+        return np.array([np.mean(row) for row in base_nll(snapshot, split, passages)])
+
+    return snapshot.once(("mean nats", split, passages), average)
 
 
-def base_nll(snapshot: Snapshot, split: str, texts: Sequence[str]) -> list[np.ndarray]:
-    """Nats of each target token of each text under the base model, scored no more than once."""
+def _quantiles(nats: np.ndarray) -> list[Measurement]:
+    """Measure the quantiles of documents' mean nats, as perplexities."""
+    if not len(nats):
+        return [
+            Measurement("text_perplexity", math.nan, bin=name, note="no documents")
+            for name in QUANTILES
+        ]
+    # Interpolated in nats: a perplexity may be infinite.
+    return [
+        Measurement("text_perplexity", _exponential(float(value)), bin=name, n=len(nats))
+        for name, value in zip(QUANTILES, np.quantile(nats, list(QUANTILES.values())), strict=True)
+    ]
+
+
+def base_nll(snapshot: Snapshot, split: str, passages: Passages) -> list[np.ndarray]:
+    """Return the nats of each target token of each text under the base, scored at most once."""
 
     def score() -> list[np.ndarray]:
-        return snapshot.base.token_nll(list(texts)) if texts else []
+        nll = snapshot.base.token_nll(list(passages.texts), *passages.prompt_arguments())
+        return passages.without_unwritten_ends(nll)
 
-    # Human texts are the same in every generation; and where nothing was rejected the kept texts
-    # are the drawn ones.
-    once = snapshot.once_a_run if split in ("held_out", "human") else snapshot.once
-    return once(("base_nll", tuple(texts)), score)
+    # Reference texts are the same in every generation; and where nothing was rejected the kept
+    # texts are the drawn ones.
+    is_same_all_run = split in ("held_out", *REFERENCES)
+    once = snapshot.once_a_run if is_same_all_run else snapshot.once
+    return once(("base_nll", passages), score) if passages else []
 
 
-def _base_perplexity(snapshot: Snapshot, split: str, texts: Sequence[str]) -> Measurement:
-    if not texts:
-        return Measurement("base_perplexity", math.nan, split, note=f"too few {split} documents")
-    nll = base_nll(snapshot, split, texts)
-    return Measurement("base_perplexity", corpus_perplexity(nll), split, n=_num_tokens(nll))
+def _base_perplexity(nll: Sequence[np.ndarray]) -> Measurement:
+    if not nll:
+        return Measurement("base_perplexity", math.nan, note="no documents")
+    return Measurement("base_perplexity", corpus_perplexity(nll), n=_num_tokens(nll))
+
+
+def _reencoded(snapshot: Snapshot, split: str, rows: Rows) -> list[Measurement]:
+    """Measure how many of the sampled documents encode to other tokens than were sampled."""
+    known = snapshot.reencoded.get(split)
+    compared = rows[: snapshot.num_documents]
+    if not known or not len(compared):
+        note = "the sampled tokens are not known"
+        return [Measurement("reencoded_share", math.nan, note=note)]
+    value = float(np.mean([known[row] for row in compared]))
+    return [Measurement("reencoded_share", value, n=len(compared))]
 
 
 def _total(nll: Sequence[np.ndarray]) -> float:

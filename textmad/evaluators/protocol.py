@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from textmad.errors import EvaluationError, raised
 from textmad.text.documents import empty
+from textmad.text.passages import AsSampled, Passages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The splits of a snapshot's texts: drawn before any filter, kept after all, human beside them.
-COMPARED = ("drawn", "kept", "human")
+# The splits of a snapshot's texts: sampled text before any filter and after all of them, and beside
+# it the two references, held-out human text and text of the base model.
+REFERENCES = ("human", "base")
+COMPARED = ("drawn", "kept", *REFERENCES)
 
 
 @dataclass(frozen=True)
@@ -29,21 +32,26 @@ class Metric:
 
     `direction` "human" means that the value nearest to the human reference is best: text goes
     wrong by narrowing and by drifting into noise, and most metrics move oppositely in the two.
+    `counts_documents`: the value is made up of a few documents, such as copies, so that it is
+    compared like a count (`textmad.evaluators.reference_range`).
     """
 
     name: str
     direction: Literal["lower", "higher", "human"]
     unit: str
     label: str
+    counts_documents: bool = False
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One number of one generation.
 
-    `split` says of which text (held_out, drawn, kept, human, or all), `bin` of which part of it,
-    and `n` how many tokens, words, n-grams or documents are behind it. A value that cannot be
-    computed is NaN, with a note that says why.
+    `split` says of which text (held_out, drawn, kept, human, base, or all), `bin` of which part of
+    it, and `n` how many tokens, words, n-grams or documents are behind it. A value that cannot be
+    computed is NaN, with a note that says why. `low` and `high` are set for a reference (split
+    human or base) alone: one more text of the same kind and size has its value between them with
+    probability 0.95; NaN where they are not known.
 
     >>> Measurement("accuracy", 0.25, split="held_out", n=8).value
     0.25
@@ -55,6 +63,8 @@ class Measurement:
     bin: str = ""
     n: int = 0
     note: str = ""
+    low: float = math.nan
+    high: float = math.nan
 
     def __post_init__(self) -> None:
         metric: object = self.metric  # whatever a user's evaluator came up with, as the value
@@ -68,6 +78,11 @@ class Measurement:
             raise ValueError(f"{self.metric}: NaN: expected a number, or a note that says why not")
 
 
+def no_judge(name: str) -> LanguageModel:
+    """Where none can be opened."""
+    raise ValueError(f"model: {name}: no judge can be opened here")
+
+
 def no_encoder(name: str) -> SupportsEmbedding:
     """Where none can be opened."""
     raise ValueError(f"encoder: {name}: no encoder can be opened here: expected null")
@@ -77,10 +92,14 @@ def no_encoder(name: str) -> SupportsEmbedding:
 class Snapshot:
     """One generation as the evaluators see it.
 
-    `texts` holds documents in a random order under each of drawn, kept and human, at least
+    `texts` holds documents in a random order under each of drawn, kept, human and base, at least
     `num_documents` of them; a split with fewer is missing. What is measured by document is
     compared on exactly that many (`compared`), what is measured by word on exactly the first
     `num_words` words, in however many documents they are. Both numbers are fixed once a run.
+
+    The references are prompted and cut as drawn text is: `human` is text that no model of the run
+    has learned and that is not in `human` below, `base` is sampled from the base model. Where
+    text continues prompts, or was cut, `prompts` and `finished` say so (`passages`).
 
     `run_cache` is where evaluators leave what stays the same for the whole run, such as the base
     model's loss on human text. Give every snapshot of a run the same mapping; without one, each
@@ -91,7 +110,7 @@ class Snapshot:
     model: LanguageModel
     base: LanguageModel
     held_out: Dataset
-    human: Dataset  # human training text
+    human: Dataset  # human training text, without that of the split human
     training: Dataset  # what this generation's model learned from
     texts: Mapping[str, Sequence[str]]
     num_documents: int
@@ -99,10 +118,16 @@ class Snapshot:
     rng: np.random.Generator
     candidates: Dataset = field(default_factory=empty)  # all drawn, with every filter's verdict
     crawled: Dataset = field(default_factory=empty)  # all crawled: guards' verdicts, the truth
+    prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # missing: there are none
+    finished: Mapping[str, Sequence[bool]] = field(default_factory=dict)  # missing: all are
+    # Whether each sampled text encodes to other tokens than were sampled; missing: not known.
+    reencoded: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    as_sampled: AsSampled = Passages.whole
     curve: Sequence[Mapping[str, float]] = ()  # of training, as `FitResult.curve` has it
     open_encoder: Callable[[str], SupportsEmbedding] = (
         no_encoder  # a folder's or Hub id's, opened once a run
     )
+    open_judge: Callable[[str], LanguageModel] = no_judge  # likewise, a causal language model's
     run_cache: MutableMapping[Hashable, tuple[Any, Any]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -114,6 +139,15 @@ class Snapshot:
     def compared(self, split: str) -> Sequence[str]:
         """The equal number of documents of a split; none where it has too few."""
         return self.texts.get(split, ())[: self.num_documents]
+
+    def passages(self, split: str) -> Passages:
+        """All documents of a split with their prompts; none where it has too few."""
+        whole = Passages.whole(self.texts.get(split, ()))
+        return Passages(
+            whole.texts,
+            tuple(self.prompts.get(split, whole.prompts)) if whole else (),
+            tuple(self.finished.get(split, whole.finished)) if whole else (),
+        )
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed by the first evaluator of this snapshot that asks."""

@@ -1,4 +1,4 @@
-"""What happens to the tokens that are rare in human text: the tail is where collapse begins."""
+"""Tokens that are rare in human text: collapse begins with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
-from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
+from textmad.evaluators.protocol import Measurement, Snapshot, at_least
+from textmad.evaluators.references import Rows, measure_compared
 from textmad.text.documents import ids_of
 from textmad.text.rarity import BINS, frequency_bins
 
@@ -25,14 +26,14 @@ TEXT_METRICS = ("rare_rate", "surviving_rare_types", "unseen_mass")
 
 
 def text_tokens(tokens: Sequence[np.ndarray]) -> np.ndarray:
-    """All tokens of the documents in order, without each document's last, its end token."""
+    """Return all tokens of the documents in order, without the end tokens."""
     return np.concatenate([np.empty(0, np.int32), *(ids[:-1] for ids in tokens)])
 
 
 def loss_by_bin(
     nll: Sequence[np.ndarray], tokens: Sequence[np.ndarray], human_counts: np.ndarray
 ) -> list[Measurement]:
-    """The loss by frequency bin, on rare and on common tokens, and the gap between these two.
+    """Measure the loss by frequency bin, on rare and on common tokens, and the gap of these two.
 
     The bins and `end` share out all target tokens, so their sums are the corpus's.
 
@@ -51,16 +52,16 @@ def loss_by_bin(
     bins[ends] = len(BINS)
     nats = np.bincount(bins, np.concatenate(nll), len(BINS) + 1)
     num = np.bincount(bins, minlength=len(BINS) + 1)
-    found = [_loss("loss", nats[i], num[i], name) for i, name in enumerate((*BINS, END))]
+    by_bin = [_loss("loss", nats[i], num[i], name) for i, name in enumerate((*BINS, END))]
     rare = _loss("rare_loss", nats[0], num[0])
     common = _loss("common_loss", nats[1 : len(BINS)].sum(), num[1 : len(BINS)].sum())
     gap = rare.value - common.value
     note = rare.note or common.note or ("both are infinite" if math.isnan(gap) else "")
-    return [*found, rare, common, Measurement("rare_gap", gap, n=rare.n + common.n, note=note)]
+    return [*by_bin, rare, common, Measurement("rare_gap", gap, n=rare.n + common.n, note=note)]
 
 
 def rare_tokens(ids: np.ndarray, human_counts: np.ndarray) -> list[Measurement]:
-    """The rare-token rate of a text, the rare types found in it, and the human mass not found.
+    """Measure the rate of rare tokens, the rare types that occur, and the human mass that does not.
 
     The second and third depend on the text's length: compare texts of equally many tokens.
 
@@ -84,13 +85,13 @@ def rare_tokens(ids: np.ndarray, human_counts: np.ndarray) -> list[Measurement]:
 
 @dataclass(frozen=True)
 class RareTokens:
-    """Held-out loss on rare against common tokens, and rare tokens in drawn, kept and human text.
+    """Measure held-out loss on rare and common tokens, and rare tokens in every compared split.
 
-    Rare is what is rare in the human training text, in bins fixed once a run. Held-out loss is
-    measured on the subset that `Perplexity` uses. Texts are compared on exactly as many tokens
-    as the snapshot's `num_words`, end tokens left out: the first of the split's documents in
-    order, so that finding few rare types is not merely having less text. The human split is part
-    of the text that defined the bins, which favours it slightly.
+    Rare is what is rare in the human training text, in bins fixed once a run; the human split is
+    no part of that text. Held-out loss is measured on the subset that `Perplexity` uses. Texts are
+    compared on exactly as many tokens as the snapshot's `num_words`, end tokens left out: the first
+    of the split's documents in order, so that finding few rare types is not merely having less
+    text.
     """
 
     held_out_tokens: int = NUM_TOKENS
@@ -99,33 +100,47 @@ class RareTokens:
         at_least("held_out_tokens", self.held_out_tokens, 1)
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """Loss by bin on held-out text; rate, surviving types and unseen mass of each split."""
+        """Measure the loss by bin on held-out text, and the rare tokens of each split."""
         counts = _human_counts(snapshot)
-        texts, scores = held_out_scores(snapshot, self.held_out_tokens)
-        losses = loss_by_bin(scores.nll, snapshot.model.encode(texts), counts)
-        found = [replace(m, split="held_out") for m in losses]
-        for split in COMPARED:
-            found += _in_split(snapshot, split, counts)
-        return found
+        held_out = held_out_scores(snapshot, self.held_out_tokens)
+        targets = snapshot.model.encode(held_out.texts)
+        losses = loss_by_bin(held_out.scores.nll, targets, counts)
+
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            return _of_text(_document_tokens(snapshot, split), rows, snapshot.num_words, counts)
+
+        return [
+            *(replace(m, split="held_out") for m in losses),
+            *measure_compared(snapshot, measure, fixed="rare_tokens"),
+        ]
 
 
-def _in_split(snapshot: Snapshot, split: str, counts: np.ndarray) -> list[Measurement]:
-    texts, needed = snapshot.texts.get(split), snapshot.num_words
-    found, num_found = [np.empty(0, int)], 0
-    for batch in _token_batches(snapshot.model, texts or ()):
-        found.append(batch)
-        num_found += len(batch)
-        if num_found >= needed:
-            break
-    ids = np.concatenate(found)[:needed]
-    if texts and 0 < needed <= len(ids):
-        return [replace(m, split=split) for m in rare_tokens(ids, counts)]
-    note = f"{len(ids)} tokens, {needed} needed" if texts else f"too few {split} documents"
-    return [Measurement(name, math.nan, split, n=len(ids), note=note) for name in TEXT_METRICS]
+def _document_tokens(snapshot: Snapshot, split: str) -> list[np.ndarray]:
+    """Return the tokens of a split's documents, without end tokens."""
+    texts = list(snapshot.texts.get(split, ()))
+
+    def encode() -> list[np.ndarray]:
+        return [ids[:-1] for ids in snapshot.model.encode(texts)]
+
+    return snapshot.once(("document_tokens", tuple(texts)), encode) if texts else []
+
+
+def _of_text(
+    tokens: Sequence[np.ndarray], rows: Rows, num_tokens: int, counts: np.ndarray
+) -> list[Measurement]:
+    """Measure the first `num_tokens` tokens of the documents at `rows`, in that order."""
+    ends = np.cumsum([len(tokens[row]) for row in rows])
+    used = int(np.searchsorted(ends, num_tokens)) + 1
+    ids = np.concatenate([np.empty(0, np.int32), *(tokens[row] for row in rows[:used])])
+    ids = ids[:num_tokens]
+    if 0 < num_tokens <= len(ids):
+        return rare_tokens(ids, counts)
+    note = f"{len(ids)} tokens, {num_tokens} needed"
+    return [Measurement(name, math.nan, n=len(ids), note=note) for name in TEXT_METRICS]
 
 
 def _human_counts(snapshot: Snapshot) -> np.ndarray:
-    """How often each type occurs in the human training text, by token id."""
+    """Count how often each type occurs in the human training text, by token id."""
 
     def count() -> np.ndarray:
         counts = np.zeros(0, np.int64)
@@ -141,7 +156,7 @@ def _human_counts(snapshot: Snapshot) -> np.ndarray:
 
 
 def _token_batches(model: LanguageModel, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """All tokens of the texts, without end tokens, some thousand texts at a time."""
+    """Yield the tokens of the texts, without end tokens, some thousand texts at a time."""
     for start in range(0, len(texts), _AT_ONCE):
         yield text_tokens(model.encode(list(texts[start : start + _AT_ONCE])))
 
@@ -152,5 +167,5 @@ def _loss(metric: str, nats: float, num: int, bin_name: str = "") -> Measurement
 
 
 def _padded(counts: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Counts that also cover those types of `ids` that human text never has: zero."""
+    """Extend counts by zeros for those types of `ids` that human text never has."""
     return np.pad(counts, (0, max(int(ids.max(initial=-1)) + 1 - len(counts), 0)))

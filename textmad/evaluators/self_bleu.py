@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from textmad.evaluators.protocol import COMPARED, Measurement, Snapshot, at_least
-from textmad.text.words import Ngrams, code_words, ngrams_up_to_4
+from textmad.evaluators.protocol import Measurement, Snapshot, at_least
+from textmad.evaluators.references import Rows, measure_compared, split_words
+from textmad.text.words import Ngrams, Words, code_words, ngrams_up_to_4, take_words
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -20,7 +21,7 @@ _NO_MATCH = 0.1  # what an order without a match counts
 
 
 def self_bleu(texts: Sequence[str]) -> list[Measurement]:
-    """Mean BLEU of each document with all others as its references, by the longest n-grams.
+    """Measure the mean BLEU of each document with all others as its references.
 
     Zhu et al. (Texygen, 1802.01886), in [0, 1]: at 0 documents share no word, at 1 each is made
     of what another one says. BLEU is that of Papineni et al. (2002) with equal weights and the
@@ -29,13 +30,16 @@ def self_bleu(texts: Sequence[str]) -> list[Measurement]:
     >>> [round(m.value, 9) for m in self_bleu(["a b c d", "a b c d"])]
     [1.0, 1.0, 1.0]
     """
-    num = len(texts)
+    return self_bleu_of(code_words(texts), len(texts))
+
+
+def self_bleu_of(words: Words, num: int) -> list[Measurement]:
+    """Measure the same of the words of `num` documents."""
     if num < 2:
         note = "fewer than two documents"
         return [Measurement(f"self_bleu_{n}", math.nan, n=num, note=note) for n in ORDERS]
-    words = code_words(texts)
     log_penalty = _log_brevity(np.bincount(words.documents, minlength=num))
-    found, sums, shared = [], np.zeros(num), np.ones(num, dtype=bool)
+    measured, sums, shared = [], np.zeros(num), np.ones(num, dtype=bool)
     for n, grams in ngrams_up_to_4(words):
         matches = _matches(grams, num)
         if n == 1:
@@ -44,12 +48,12 @@ def self_bleu(texts: Sequence[str]) -> list[Measurement]:
         sums += np.log(np.where(matches > 0, matches, _NO_MATCH) / np.maximum(totals, 1))
         if n in ORDERS:
             bleu = np.where(shared, np.exp(sums / n + log_penalty), 0.0)
-            found.append(Measurement(f"self_bleu_{n}", float(bleu.mean()), n=num))
-    return found
+            measured.append(Measurement(f"self_bleu_{n}", float(bleu.mean()), n=num))
+    return measured
 
 
 def _matches(grams: Ngrams, num_documents: int) -> Ints:
-    """How many of each document's n-grams, `(documents,)`, some other document has as often."""
+    """Count the n-grams of each document that some other has as often, `(documents,)`."""
     if not len(grams.ids):
         return np.zeros(num_documents, np.int64)
     _, ids = np.unique(grams.ids, return_inverse=True)
@@ -67,7 +71,7 @@ def _matches(grams: Ngrams, num_documents: int) -> Ints:
 
 
 def _log_brevity(lengths: Ints) -> Floats:
-    """The logarithm of each document's brevity penalty, `(documents,)`, at most 0.
+    """Compute the logarithm of each document's brevity penalty, `(documents,)`, at most 0.
 
     Its reference is the other document whose length is nearest, of two the shorter.
     """
@@ -84,7 +88,7 @@ def _log_brevity(lengths: Ints) -> Floats:
 
 @dataclass(frozen=True)
 class SelfBleu:
-    """Self-BLEU of drawn, kept and human text, of at most `documents` documents of each.
+    """Measure self-BLEU of every compared split, on at most `documents` documents of each.
 
     It rises with the number of documents, so values are comparable at equally many alone. The
     documents are in a random order that the run's seed fixes, so the first are a sample.
@@ -96,11 +100,11 @@ class SelfBleu:
         at_least("documents", self.documents, 2)
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """The three orders of each split."""
-        found: list[Measurement] = []
-        for split in COMPARED:
-            measured = self_bleu(snapshot.compared(split)[: self.documents])
-            if split not in snapshot.texts:
-                measured = [replace(m, note=f"too few {split} documents") for m in measured]
-            found += [replace(m, split=split) for m in measured]
-        return found
+        """Measure the three orders of each split."""
+        num = min(self.documents, snapshot.num_documents)
+
+        def measure(split: str, rows: Rows) -> list[Measurement]:
+            words = take_words(split_words(snapshot, split), rows[:num])
+            return self_bleu_of(words, len(rows[:num]))
+
+        return measure_compared(snapshot, measure, num_documents=num, fixed=self)

@@ -1,4 +1,4 @@
-"""What the crowd did to a generation: how votes are spread, whose they are, what they follow."""
+"""The distribution of votes, whose text got them, and what they correlate with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUANTILES = {"lowest": 0.0, "25%": 0.25, "median": 0.5, "75%": 0.75, "highest": 
 
 @dataclass(frozen=True)
 class Votes:
-    """Votes and rewards of a generation's candidates, drawn and kept; the last crowd's.
+    """Measure the votes of the last crowd on a generation's candidates, and their rewards.
 
     Where human text is crawled, also whose text was voted up by a crowd among the guards. Without
     a filter that votes or scores there is nothing to measure, and every value is NaN.
@@ -50,15 +50,15 @@ class _Table:
         self.splits = {"drawn": np.ones(len(kept), dtype=bool), "kept": kept}
 
     def numbers(self, name: str) -> Floats:
-        """The column `name`; where several filters have given it, the last one's."""
+        """Return the column `name`; where several filters have written it, the last one's."""
         again = re.compile(rf"{re.escape(name)}(_\d+)?")
-        found = [column for title, column in self.columns.items() if again.fullmatch(title)]
-        if not found:
+        columns = [column for title, column in self.columns.items() if again.fullmatch(title)]
+        if not columns:
             return np.full(len(self.origin), np.nan)
-        return np.array(found[-1].cast("double").to_numpy(), dtype=np.float64)
+        return np.array(columns[-1].cast("double").to_numpy(), dtype=np.float64)
 
     def rewards(self) -> Iterator[tuple[str, Floats]]:
-        """Each scorer's name and values; a scorer that was asked twice is there once."""
+        """Yield each scorer's name and values, once for a scorer that was asked twice."""
         for title, column in self.columns.items():
             again = re.fullmatch(r"(.*)_\d+", title)
             if title.startswith("reward_") and not (again and again[1] in self.columns):
@@ -66,7 +66,7 @@ class _Table:
 
 
 def gini(values: Floats) -> float:
-    """Gini coefficient of amounts of at least 0: 0 if all are equal, near 1 if one has all.
+    """Compute the Gini coefficient of amounts: 0 if all are equal, near 1 if one has all.
 
     The mean absolute difference of two of them by twice their mean (Gini 1912).
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,18 +22,20 @@ import numpy as np
 
 from textmad import mixture
 from textmad.curation.protocol import Context, no_classifier
-from textmad.errors import CurationError
-from textmad.evaluators import Embedding, Snapshot, count_words
+from textmad.errors import CurationError, ModelError
+from textmad.evaluators import Snapshot, count_words
+from textmad.evaluators.held_out import half_of_held_out
 from textmad.loop.crawl import Crawl, with_label
 from textmad.loop.run import Run
-from textmad.models.base_files import base_digest, whole_encoder
 from textmad.models.causal_lm.encoder import Encoder, open_encoder
 from textmad.models.distributed.distributed_scoring import DistributedScorer
+from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel, expecting
-from textmad.recipe import Recipe
+from textmad.recipe import ModelSettings, Recipe
 from textmad.recipe.components import TWIN
 from textmad.seeds import stream
 from textmad.text import documents
+from textmad.text.passages import Passages, as_sampled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,11 +44,16 @@ if TYPE_CHECKING:
 Records = dict[str, Mapping[str, Any]]
 """What filters report beside their verdicts, by name."""
 
+_AT_ONCE = 4096  # documents prompted and cut at once
+
 _log = logging.getLogger(__name__)
 
 # Of the human documents that fill the evaluators' sample this much is compared, by document and by
 # word, so that text in longer documents, or with fewer words to as many tokens, still fills it.
 _COMPARED_SHARE = 2 / 3
+# Of the human documents to be resampled at most this much is compared: samples of nearly all of
+# them would be alike.
+_MAX_OF_RESAMPLED = 2 / 3
 
 
 class ContextBuilder:
@@ -58,6 +65,7 @@ class ContextBuilder:
         self._recipe, self._run, self._base, self._scorer = recipe, run, base, scorer
         self._shared_base = scorer.shared(None)
         self._encoders: dict[str, Encoder] = {}
+        self._judges: dict[str, LanguageModel] = {}
         self._run_cache: dict[Any, Any] = {}
         self._warned: set[str] = set()
 
@@ -89,7 +97,8 @@ class ContextBuilder:
             earlier=labelled,
             as_posted=crawl.as_posted,
             record=partial(self._record, records),
-            **self._model_methods(generation - 1),
+            # What is crawled are whole documents: finished, and with their prompts in the text.
+            **{**self._model_methods(generation - 1), "as_sampled": Passages.whole},
         )
 
     def of_evaluator(self, generation: int) -> Snapshot:
@@ -99,25 +108,41 @@ class ContextBuilder:
         drawn = documents.take(candidates, self._random_order(candidates, "drawn", generation))
         # Kept text in the order of drawn text: where nothing is rejected the two are the same.
         kept = documents.take(drawn, np.flatnonzero(drawn["kept"][:]))
-        # A list of its own: what an evaluator does to it must not reach the next generation.
-        splits = {"human": list(human.texts), "drawn": drawn["text"][:], "kept": kept["text"][:]}
+        splits = {
+            "human": human.passages,
+            "base": Passages.of(run.base_text),
+            "drawn": Passages.of(drawn),
+            "kept": Passages.of(kept),
+        }
+        splits = {
+            name: passages
+            for name, passages in splits.items()
+            if len(passages) >= human.num_documents
+        }
         return Snapshot(
             generation=generation,
             model=self._scorer.shared(generation),
             base=self._shared_base,
             held_out=run.held_out,
-            human=run.human,
+            human=human.pool,
             training=run.training(generation),
-            texts={
-                name: texts for name, texts in splits.items() if len(texts) >= human.num_documents
-            },
+            # Lists of their own: what an evaluator does to them must not reach the next generation.
+            texts={name: list(passages.texts) for name, passages in splits.items()},
+            prompts={name: list(passages.prompts) for name, passages in splits.items()},
+            finished={name: list(passages.finished) for name, passages in splits.items()},
             num_documents=human.num_documents,
             num_words=human.num_words,
             rng=stream(recipe.seed, "evaluate", generation),
             candidates=candidates,
+            reencoded={
+                name: corpus[documents.REENCODED][:]
+                for name, corpus in {"drawn": drawn, "kept": kept, "base": run.base_text}.items()
+            },
+            as_sampled=self._as_sampled,
             crawled=run.crawl(generation) if recipe.crawls(generation) else documents.empty(),
             curve=_rows(run.curve(generation)),
             open_encoder=self._open_encoder,
+            open_judge=self._open_judge,
             run_cache=self._run_cache,
         )
 
@@ -132,8 +157,11 @@ class ContextBuilder:
             "token_nll": model.token_nll,
             "base_token_nll": base.token_nll,
             "fit_classifier": getattr(self._base, "fit_classifier", no_classifier),
-            "base_token_moments": lambda texts: expecting(base).token_moments(texts),
-            "cross_entropy": lambda texts: expecting(model).cross_entropy(texts, base),
+            "base_token_moments": lambda *texts: expecting(base).token_moments(*texts),
+            "cross_entropy": lambda texts, *prompts: expecting(model).cross_entropy(
+                texts, base, *prompts
+            ),
+            "as_sampled": self._as_sampled,
             "encode": self._base.encode,
             "vocabulary_size": self._base.vocabulary_size,
             "open_encoder": self._open_encoder,
@@ -152,31 +180,94 @@ class ContextBuilder:
             self._warned.add(warning)
             _log.warning("%s", warning)
 
+    def _open_judge(self, name: str) -> LanguageModel:
+        """Open a model that scores text for the evaluators and does nothing else.
+
+        Raises:
+            ModelError: it is not there, or is the base itself.
+        """
+        if name not in self._judges:
+            settings = ModelSettings(base=name, lora=None)
+            judge = open_model(settings, self._recipe.sample)
+            if judge.digest == self._base.digest:
+                raise ModelError(
+                    f"judge.model: {name}: is the base of this run: expected another model, which "
+                    "has no part in it"
+                )
+            self._judges[name] = judge
+        return self._judges[name]
+
     def _open_encoder(self, name: str) -> Encoder:
         if name not in self._encoders:
             self._encoders[name] = open_encoder(name)
         return self._encoders[name]
 
+    def _as_sampled(self, texts: Sequence[str]) -> Passages:
+        """Prompt and cut human texts as the run's samples are."""
+        sample = self._recipe.sample
+        prompt_tokens = None if sample.prompt == "none" else sample.prompt_tokens
+        return as_sampled(self._base, texts, prompt_tokens, sample.max_new_tokens)
+
     @cached_property
     def _compared_human(self) -> _ComparedHuman:
-        """The human text that every generation's is compared with; the same all through a run."""
-        human = self._run.human
-        order = self._random_order(human, "human")
-        tokens = np.cumsum(documents.token_counts(human)[order])
-        compared_tokens = mixture.compared_tokens(self._recipe.mix, self._recipe.sample)
-        filling = int(np.searchsorted(tokens, compared_tokens)) + 1
-        num_documents = max(1, int(filling * _COMPARED_SHARE))
-        texts = documents.take(human, order[:filling])["text"][:]
-        return _ComparedHuman(texts, num_documents, count_words(texts[:num_documents]))
+        """Choose the human text that every generation's text is compared with.
 
-    def _random_order(self, corpus: Dataset, *names: str | int) -> np.ndarray:
+        It is held-out text. Where too little is held out, documents of the training pool are added,
+        those that the run learns last or never.
+        """
+        human, held_out = self._run.human, self._run.held_out
+        compared_tokens = mixture.compared_tokens(self._recipe.mix, self._recipe.sample)
+        rows = half_of_held_out(held_out, 1)
+        rows = rows[self._random_order(rows, "human")]
+        wanted = mixture.base_tokens_drawn(self._recipe.mix, self._recipe.sample)
+        passages, _ = self._up_to(held_out, rows, wanted)
+        missing = wanted - self._num_tokens(passages)
+        if missing > 0:
+            # The other half of the pool still says which words are rare.
+            order = mixture.order_of_pool(human, self._recipe.seed)[len(human) // 2 :]
+            added, added_rows = self._up_to(human, order[::-1], missing)
+            human = documents.take(human, np.setdiff1d(np.arange(len(human)), added_rows))
+            passages = passages + added
+        tokens = np.cumsum(self._token_counts(passages))
+        filling = int(np.searchsorted(tokens, compared_tokens)) + 1
+        num_documents = int(min(filling * _COMPARED_SHARE, len(passages) * _MAX_OF_RESAMPLED))
+        num_documents = max(1, num_documents)
+        num_words = count_words(passages.texts[:num_documents])
+        return _ComparedHuman(passages, human, num_documents, num_words)
+
+    def _up_to(
+        self, corpus: Dataset, rows: np.ndarray, num_tokens: int
+    ) -> tuple[Passages, np.ndarray]:
+        """Return the first documents at `rows` that hold `num_tokens` tokens once cut, or all.
+
+        And the rows that were read for them.
+        """
+        passages, num_read = Passages(), 0
+        while num_read < len(rows) and self._num_tokens(passages) < num_tokens:
+            chosen = rows[num_read : num_read + _AT_ONCE]
+            texts = documents.take(corpus.select_columns(["text"]), chosen)["text"][:]
+            passages, num_read = passages + self._as_sampled(texts), num_read + len(chosen)
+        ends = np.cumsum(self._token_counts(passages))
+        return passages.first(int(np.searchsorted(ends, num_tokens)) + 1), rows[:num_read]
+
+    def _token_counts(self, passages: Passages) -> np.ndarray:
+        """Target tokens of each text, as a sampled text's are counted."""
+        ids = self._base.encode(list(passages.texts))
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        return lengths - ~np.array(passages.finished, dtype=bool)
+
+    def _num_tokens(self, passages: Passages) -> int:
+        return int(self._token_counts(passages).sum())
+
+    def _random_order(self, corpus: Sized, *names: str | int) -> np.ndarray:
         return stream(self._recipe.seed, "compare", *names).permutation(len(corpus))
 
 
 class _ComparedHuman(NamedTuple):
-    """Human training text as large as the evaluators' sample, and how much of it is compared."""
+    """Human text that is resampled, and how much of it is compared."""
 
-    texts: Sequence[str]
+    passages: Passages
+    pool: Dataset  # the training pool without any of it
     num_documents: int
     num_words: int
 
@@ -185,16 +276,14 @@ def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def encoder_names(evaluators: Sequence[Any]) -> list[str]:
-    """The names of the encoders that evaluators ask for, each once."""
-    encoders = [part.encoder for part in evaluators if isinstance(part, Embedding)]
-    return list(dict.fromkeys(name for name in encoders if name is not None))
-
-
-def encoder_digests(evaluators: Sequence[Any]) -> dict[str, str]:
-    """The digest of each encoder's files, by name.
+def source_digests(evaluators: Sequence[Any]) -> dict[str, str]:
+    """Compute the digests of the files that evaluators read: encoders, judges, questions.
 
     Raises:
-        ModelError: an encoder is not there.
+        ModelError: an encoder or a judge is not there.
     """
-    return {name: base_digest(whole_encoder(name)) for name in encoder_names(evaluators)}
+    digests: dict[str, str] = {}
+    for evaluator in evaluators:
+        if hasattr(evaluator, "sources"):
+            digests |= evaluator.sources()
+    return digests

@@ -92,7 +92,7 @@ def sample_more(
 
 def as_samples(candidates: Dataset) -> list[Sample]:
     """Turn candidates back into what the model has sampled."""
-    rows = candidates.select_columns(["text", "finished", "tokens"]).to_list()
+    rows = candidates.select_columns(["text", "finished", "tokens", documents.REENCODED]).to_list()
     return [Sample(**row) for row in rows]
 
 
@@ -115,5 +115,6 @@ def as_documents(
             "author": [author] * num,
             "finished": [sample.finished for sample in samples],
             "tokens": [sample.tokens for sample in samples],
+            documents.REENCODED: [sample.reencoded for sample in samples],
         }
     )

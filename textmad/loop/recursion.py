@@ -32,7 +32,8 @@ from textmad.curation.protocol import Context, apply_filters
 from textmad.curation.score_mixture import own_scorer_sources
 from textmad.errors import RecipeError
 from textmad.evaluators import measure
-from textmad.loop.contexts import ContextBuilder, Records, encoder_digests, encoder_names
+from textmad.evaluators.held_out import held_out_losses
+from textmad.loop.contexts import ContextBuilder, Records, source_digests
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
 from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
@@ -42,7 +43,7 @@ from textmad.loop.tracking import tracking
 from textmad.models.distributed import processes
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model
-from textmad.models.protocol import FitResult, LanguageModel
+from textmad.models.protocol import FitResult, LanguageModel, Sample
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
 from textmad.recipe.components import Component, component_name
@@ -84,6 +85,7 @@ def run(
     begin = begun(recipe, Path(out), progress, num_processes, overrides, shared)
     with begin as loop, tracking(recipe, loop.run) as tracker:
         loop.corpus()
+        loop.base_text()
         for generation in range(recipe.generations + 1):
             if recipe.crawls(generation):
                 loop.crawl(generation)
@@ -113,7 +115,7 @@ class Recursion:
         self.filters = _named(recipe.curate, recipe.filters())
         crawl_filters = recipe.crawl.guard if recipe.crawl else ()
         self.crawl_filters = _named(crawl_filters, recipe.guards())
-        self._encoder_digests = encoder_digests(self.evaluators)
+        source_digests(self.evaluators)  # which says now what is missing
         self.run = Run(folder.path)  # what is committed so far
         # Of what the base consists of and, where it is the user's own, of its code.
         self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
@@ -154,6 +156,37 @@ class Recursion:
 
         self._stages.keep(Stage(store.CORPUS, None, inputs, compute, write, accept=accept))
         check(self.run.human)  # which was enough for the generations that were asked for before
+
+    def base_text(self) -> None:
+        """Sample text from the base model: what a generation's text is compared with.
+
+        A base that cannot write (a toy that has learned nothing) gives none.
+        """
+        settings, prompts = self.recipe.sample, self._prompts()
+        num_tokens = mixture.base_tokens_drawn(self.recipe.mix, settings)
+        inputs = {
+            "sample": settings.model_dump(exclude={"oversample", "min_tokens"}),
+            "base_tokens": num_tokens,  # not `num_tokens`, which a run may later ask more of
+            "author": self.base.name,
+            "corpus": self._stages.digest("corpus") if prompts else None,
+        }
+
+        def compute() -> Dataset:
+            samples: list[Sample] = []
+            if getattr(self.base, "can_write", True):
+                samples = self.base.sample(
+                    settings,
+                    num_tokens=num_tokens,
+                    stream=lambda i: stream(self.recipe.seed, "sample", "base", i),
+                    prompt=prompts,
+                    advance=self.progress.advance,
+                )
+            return as_documents(samples, -1, self.base.name, prompts, ids="base-")
+
+        def write(candidates: Dataset, folder: Path) -> None:
+            documents.write_parquet(candidates, folder / "candidates.parquet")
+
+        self._stages.keep(Stage(store.BASE, None, inputs, compute, write, total=num_tokens))
 
     def crawl(self, generation: int) -> None:
         """Find human text after models have begun to write: some is theirs; crawl filters judge."""
@@ -353,15 +386,20 @@ class Recursion:
             "evaluate": [component.dump() for component, _ in evaluators],
             "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
             "corpus": self._stages.digest("corpus"),
+            "base text": self._stages.digest(store.BASE),
             **{name: self._stages.digest(name, generation) for name in ("mix", "model", "curate")},
         }
-        if encoders := encoder_names([evaluator for _, evaluator in named]):
-            inputs["encoders"] = {name: self._encoder_digests[name] for name in encoders}
+        if sources := source_digests([evaluator for _, evaluator in named]):
+            inputs["sources"] = sources
         if self.recipe.crawls(generation):
             inputs["crawl"] = self._stages.digest("crawl", generation)
 
-        def compute() -> pa.Table:
-            rows = []
+        held_out_tokens = [
+            part.held_out_tokens for _, part in named if hasattr(part, "held_out_tokens")
+        ]
+
+        def compute() -> tuple[pa.Table, pa.Table | None]:
+            rows, losses = [], None
             if named:  # else nobody asks for the snapshot
                 snapshot = self._contexts.of_evaluator(generation)
                 for name, evaluator in named:
@@ -370,10 +408,15 @@ class Recursion:
                         for measurement in measure(name, evaluator, snapshot)
                     ]
                     self.progress.advance(1)
-            return pa.Table.from_pylist(rows, store.METRICS_SCHEMA)
+                if held_out_tokens:
+                    losses = held_out_losses(snapshot, max(held_out_tokens))
+            return pa.Table.from_pylist(rows, store.METRICS_SCHEMA), losses
 
-        def write(table: pa.Table, folder: Path) -> None:
-            pq.write_table(table, folder / "metrics.parquet")
+        def write(measured: tuple[pa.Table, pa.Table | None], folder: Path) -> None:
+            metrics, losses = measured
+            pq.write_table(metrics, folder / "metrics.parquet")
+            if losses is not None:
+                pq.write_table(losses, folder / store.HELD_OUT_LOSSES)
 
         self._stages.keep(
             Stage(

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,8 +22,10 @@ from textmad.seeds import stream
 from textmad.store.commit import check_content, damaged
 from textmad.store.files import make_folder, writing
 from textmad.store.folder import (
+    BASE,
     CORPUS,
     CRAWL,
+    HELD_OUT_LOSSES,
     METRICS_SCHEMA,
     ORIGINS,
     PROVENANCE,
@@ -102,7 +105,7 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """The metrics, a row a value: generation, evaluator, metric, split, bin, value, n, note."""
+        """The metrics, a row a value, in the columns of `store.METRICS_SCHEMA`."""
         frame: pd.DataFrame = self.metrics_table.to_pandas()
         return frame
 
@@ -110,7 +113,7 @@ class Run:
     def metrics_table(self) -> pa.Table:
         """The same as an Arrow table, of the complete generations in order."""
         tables = [
-            self._read(pq.read_table, stage, generation, "metrics.parquet").cast(METRICS_SCHEMA)
+            _with_intervals(self._read(pq.read_table, stage, generation, "metrics.parquet"))
             for generation in self.generations
             for stage in self._folder.evaluate_stages(generation)
         ]
@@ -126,11 +129,29 @@ class Run:
         """The human text that is only measured on."""
         return self._documents(CORPUS, None, "held_out.parquet")
 
+    @cached_property
+    def base_text(self) -> Dataset:
+        """What was sampled from the base model, with the run's settings; a reference."""
+        return self._documents(BASE, None, "candidates.parquet")
+
     @property
     def corpus_report(self) -> dict[str, Any]:
         """How the human text was read, cleaned and split."""
         report: dict[str, Any] = self._read(read_json, CORPUS, None, "corpus.json")
         return report
+
+    def held_out_losses(self, generation: int) -> pd.DataFrame | None:
+        """Return each held-out document's `nats` and `tokens` by its id; None where none is there.
+
+        The documents are the same in all generations and in all runs on one corpus. Where several
+        evaluate stages have scored some, those of the first are returned.
+        """
+        for stage in self._folder.evaluate_stages(generation):
+            if HELD_OUT_LOSSES in self._required(stage, generation).files:
+                table: pa.Table = self._read(pq.read_table, stage, generation, HELD_OUT_LOSSES)
+                losses: pd.DataFrame = table.to_pandas().set_index("document")
+                return losses
+        return None
 
     def crawl(self, generation: int) -> Dataset:
         """Everything that was crawled as human text: verdicts, `true_origin` and `true_id`.
@@ -144,14 +165,6 @@ class Run:
                 "group crawl, and a generation from 1 on"
             )
         return self._documents(CRAWL, generation, "candidates.parquet")
-
-    def held_out_losses(self, generation: int) -> pd.DataFrame | None:
-        """Each held-out document's `nats` and `tokens` by its id; None where none were kept."""
-        if "held_out.parquet" not in self._required("evaluate", generation).files:
-            return None
-        table: pa.Table = self._read(pq.read_table, "evaluate", generation, "held_out.parquet")
-        losses: pd.DataFrame = table.to_pandas().set_index("document")
-        return losses
 
     def training(self, generation: int) -> Dataset:
         """The training set of the generation."""
@@ -348,6 +361,14 @@ class Run:
         if manifest is None and folder.is_dir():
             raise damaged(folder, MANIFEST, "is missing")
         return manifest
+
+
+def _with_intervals(table: pa.Table) -> pa.Table:
+    """Bring a table of metrics to the schema; one of an older textmad has no intervals."""
+    for name in ("low", "high"):
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array(np.full(table.num_rows, math.nan)))
+    return table.cast(METRICS_SCHEMA)
 
 
 def _always(prompt: str, index: int) -> str:

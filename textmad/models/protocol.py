@@ -33,6 +33,7 @@ class Sample(NamedTuple):
     text: str
     finished: bool  # False: cut at max_new_tokens
     tokens: int  # target tokens of the text as it will be read again, end token if finished
+    reencoded: bool = False  # the text encodes to other tokens than were sampled
 
 
 class TokenScores(NamedTuple):
@@ -130,13 +131,20 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class SupportsTokenMoments(Protocol):
-    """An optional capability: exact statistics of each token's prediction, for some detectors."""
+    """An optional capability: exact statistics of each token's prediction, for some detectors.
 
-    def token_moments(self, texts: Sequence[str]) -> TokenMoments:
+    Prompts are given only where there are any.
+    """
+
+    def token_moments(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> TokenMoments:
         """Return mean and variance of nats over the whole vocabulary, beside each token's nats."""
         ...
 
-    def cross_entropy(self, texts: Sequence[str], observer: Any) -> list[np.ndarray]:
+    def cross_entropy(
+        self, texts: Sequence[str], observer: Any, prompts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
         """Return the mean nats under this model of the observer's prediction of each token.
 
         -sum_v p_observer(v) log p(v), float64; `observer` is a model of the same tokenizer.
@@ -146,9 +154,12 @@ class SupportsTokenMoments(Protocol):
 
 @runtime_checkable
 class SupportsEmbedding(Protocol):
-    """An optional capability: a vector for each text, for evaluators that compare texts so."""
+    """An optional capability: a vector for each text, for evaluators that compare texts so.
 
-    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+    Prompts are given only where there are any.
+    """
+
+    def embed(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[np.ndarray]:
         """Return a vector for each text, all of one length."""
         ...
 

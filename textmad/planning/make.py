@@ -79,9 +79,9 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
 
     Arms that share these may measure with other encoders, so it looks for them here.
     """
-    from textmad.loop.contexts import encoder_digests  # which loads torch
+    from textmad.loop.contexts import source_digests  # which loads torch
 
-    encoder_digests(recipe.evaluators())
+    source_digests(recipe.evaluators())
     check_corpus(recipe, [*recipe.filters(), *recipe.guards()], opened.corpus.human)
     return _plan_at(recipe, opened, opened.speed)
 

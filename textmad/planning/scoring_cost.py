@@ -24,20 +24,25 @@ def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) 
     each = sum(min(tokens, held_out_tokens) for tokens in {*perplexity, *rare})
     once = 0
     compared = mixture.compared_tokens(recipe.mix, recipe.sample)
+    references = 2 * mixture.base_tokens_drawn(recipe.mix, recipe.sample)  # human, and the base's
     own_text = compared * (2 if recipe.curate else 1)  # sampled, and kept if it is less
     if perplexity:
         each += own_text
-        once = min(perplexity[0], held_out_tokens) + compared
+        once = min(perplexity[0], held_out_tokens) + references
     sampled = mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
     each += _read_by(recipe.filters(), sampled, document_tokens)
     if recipe.crawl is not None:
         crawled = mixture.crawl_budget(recipe.mix, recipe.crawl).total
         once += _read_by(recipe.guards(), crawled, document_tokens) * recipe.generations
     detections = [m for e in evaluators if isinstance(e, Detection) for m in e.methods]
-    each += sum(_PASSES[m] for m in detections) * (own_text + compared)
+    each += sum(_PASSES[m] for m in detections) * own_text
+    # Under the base alone human and base text is read once a run.
+    once += _PASSES["curvature"] * detections.count("curvature") * (compared + references)
+    by_both = _PASSES["cross_perplexity"] * detections.count("cross_perplexity")
+    each += by_both * (compared + references)
     by_base = sum(isinstance(e, Embedding) and e.encoder is None for e in evaluators)
     each += by_base * own_text
-    once += by_base * 2 * compared  # human text, and held-out text beside it
+    once += by_base * (compared + references)  # the references, and held-out text
     return once + each * (recipe.generations + 1)
 
 

@@ -52,6 +52,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "memorisation": "textmad.evaluators.memorisation:Memorisation",
         "embedding": "textmad.evaluators.embedding:Embedding",
         "adapter": "textmad.evaluators.adapter:Adapter",
+        "facts": "textmad.evaluators.facts:Facts",
+        "judge": "textmad.evaluators.judge:Judge",
     },
 }
 TWIN = "twin "  # before a filter's name

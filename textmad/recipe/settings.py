@@ -110,6 +110,8 @@ class CorpusSettings(Settings):
     max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is rejected
     held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
     near_duplicate: Annotated[Number, Field(gt=0, le=1)] = 0.8  # Jaccard; across the split
+    # Share of the training pool's tokens that state invented facts, for the evaluator `facts`.
+    invented_facts: Annotated[Number, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:

@@ -16,7 +16,9 @@ from textmad.store.commit import commit, committed, confirm, discard, replace
 from textmad.store.continuation import Extent, refusals
 from textmad.store.files import append, opened_to_write, write_atomically, writing
 from textmad.store.folder import (
+    BASE,
     CORPUS,
+    HELD_OUT_LOSSES,
     METRICS_SCHEMA,
     RECORDS,
     RunFolder,
@@ -30,7 +32,9 @@ from textmad.store.records import read_json, read_recipe, read_sealed_json
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
 __all__ = [
+    "BASE",
     "CORPUS",
+    "HELD_OUT_LOSSES",
     "METRICS_SCHEMA",
     "RECORDS",
     "Extent",

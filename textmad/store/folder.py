@@ -32,21 +32,26 @@ from textmad.store.provenance import code_version, session, versions
 from textmad.store.records import read_recipe, read_sealed_json, recipe_bytes, sealed_json
 
 CORPUS = "corpus"
+BASE = "base"  # text of the base model, sampled as the generations' is: a reference
+OF_RUN = (CORPUS, BASE)  # the stages that belong to no generation
 STAGES = ("mix", "model", "sample", "curate", "evaluate")
 CRAWL = "crawl"  # before mix, where the recipe has one
 RECIPE, PROVENANCE, METRICS = "recipe.yaml", "provenance.json", "metrics.parquet"
 ORIGINS = ("code", "versions", "digests")  # of provenance.json: the same in every session
 RECORDS = "records.json"  # of what filters and scorers report beside their verdicts
+HELD_OUT_LOSSES = "held_out_losses.parquet"  # in an evaluate stage that scored held-out text
 METRICS_SCHEMA = pa.schema(
     [
         ("generation", pa.int32()),
         ("evaluator", pa.string()),
         ("metric", pa.string()),
-        ("split", pa.string()),  # held_out, drawn, kept, human, crawled or all
+        ("split", pa.string()),  # held_out, drawn, kept, human, base, crawled or all
         ("bin", pa.string()),  # "" where there are none
         ("value", pa.float64()),  # NaN where it cannot be computed; then `note` says why
         ("n", pa.int64()),  # tokens, words or documents behind the value
         ("note", pa.string()),
+        ("low", pa.float64()),  # of a reference (human, base): one more text of its kind and size
+        ("high", pa.float64()),  # has its value between these in 95 of 100 cases; else NaN
     ]
 )
 _LOCK = ".lock"
@@ -68,7 +73,7 @@ class RunFolder:
     path: Path
 
     def stage(self, stage: str, generation: int | None = None) -> Path:
-        """The folder of a stage; `generation` is None for the corpus.
+        """The folder of a stage; `generation` is None for the corpus and the base's text.
 
         >>> RunFolder(Path("runs/upvotes")).stage("mix", 3).as_posix()
         'runs/upvotes/gen-03/mix'
@@ -77,7 +82,7 @@ class RunFolder:
 
     def name(self, stage: str, generation: int | None = None) -> str:
         """The stage's name in messages and manifests, as in gen-03/mix."""
-        assert (stage == CORPUS) == (generation is None), f"{stage} of generation {generation}"
+        assert (stage in OF_RUN) == (generation is None), f"{stage} of generation {generation}"
         if generation is None:
             return stage
         kind = "evaluate" if stage.startswith("evaluate-") else stage
@@ -104,7 +109,7 @@ class RunFolder:
 
     def committed_stages(self) -> list[Path]:
         """The stage folders that hold a manifest, damaged or not."""
-        patterns = (f"{CORPUS}/{MANIFEST}", f"gen-*/*/{MANIFEST}")
+        patterns = (*(f"{stage}/{MANIFEST}" for stage in OF_RUN), f"gen-*/*/{MANIFEST}")
         manifests = [path for pattern in patterns for path in self.path.glob(pattern)]
         return sorted(manifest.parent for manifest in manifests)
 

@@ -311,18 +311,19 @@ def _rows(corpus: Dataset, indices: npt.NDArray[np.int64]) -> Dataset:
 def _snapshot() -> Snapshot:
     from textmad.evaluators.protocol import Snapshot
 
-    human = human_documents(120, "human")
     return Snapshot(
         generation=_GENERATION,
         model=cast("LanguageModel", ToyModel(3)),
         base=cast("LanguageModel", ToyModel(7)),
         held_out=human_documents(40, "held_out"),
-        human=human,
+        human=human_documents(120, "human"),
         training=written(_GENERATION - 1, 60),
         texts={
             "drawn": synthetic_texts(60, "model", "drawn"),
             "kept": synthetic_texts(60, "model", "kept"),
-            "human": human["text"][:60],
+            # References have more documents than are compared, to be resampled.
+            "human": synthetic_texts(100, "human", "held out too"),
+            "base": synthetic_texts(100, "model", "base"),
         },
         num_documents=60,
         num_words=400,

@@ -103,7 +103,7 @@ class ToyModel:
         nll = self.token_nll(texts, prompts)
         return TokenScores(nll=nll, correct=[losses < 2.0 for losses in nll])
 
-    def token_moments(self, texts: Sequence[str]) -> Any:
+    def token_moments(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> Any:
         """Nats per word beside the mean and variance that they would have if 1 to 5 were even."""
         from textmad.models.protocol import TokenMoments
 
@@ -114,7 +114,9 @@ class ToyModel:
             variance=[np.full(len(losses), 4.0 / 3.0) for losses in nll],
         )
 
-    def embed(self, texts: Sequence[str]) -> list[npt.NDArray[np.float64]]:
+    def embed(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> list[npt.NDArray[np.float64]]:
         """Shares of the words by their number's remainder, and of the end."""
         counts = [np.bincount(ids % 7, minlength=7) for ids in self.encode(texts)]
         return [count / count.sum() for count in counts]
@@ -126,7 +128,7 @@ class ToyModel:
         return [WeightChange("one", 0.1, 1.0, 4), WeightChange("two", 0.4, 2.0, 9)]
 
     def cross_entropy(
-        self, texts: Sequence[str], observer: ToyModel
+        self, texts: Sequence[str], observer: ToyModel, prompts: Sequence[str] | None = None
     ) -> list[npt.NDArray[np.float64]]:
         """The mean of both models' nats per word."""
         pairs = zip(self.token_nll(texts), observer.token_nll(texts), strict=True)

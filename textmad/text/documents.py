@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
     ]
 )
 HUMAN, MODEL = "human", "model"
+REENCODED = "reencoded"  # of candidates: whether the text encodes to other tokens than were sampled
 SCORE_OF = "score of "  # before a filter's name: its own scores, where every filter's are wanted
 ROWS_AT_ONCE = 2**16  # what is larger is streamed in pieces of so many documents
 _DEFAULTS: dict[str, Any] = {"prompt": "", "generation": -1, "finished": True, "tokens": 0}
@@ -52,7 +53,7 @@ def content_id(text: str) -> str:
 
 
 def documents(columns: Mapping[str, Sequence[Any]]) -> Dataset:
-    """A corpus from columns; those of the schema that are missing get their default or null.
+    """Make a corpus of columns; those of the schema that are missing get their default or null.
 
     `id` defaults to the content hash, `origin` to human and `author` to "unknown".
 
@@ -91,7 +92,7 @@ def as_dataset(table: pa.Table) -> Dataset:
 
 
 def as_table(corpus: Dataset) -> pa.Table:
-    """The Arrow table of a corpus, any selection applied, without pandas or `datasets` metadata.
+    """Return the Arrow table of a corpus, any selection applied, without metadata.
 
     In one piece, unless it is so large that it may lie on the disk.
     """

@@ -12,7 +12,7 @@ _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 
 def hashes_of(ids: Iterable[str]) -> Hashes:
-    """Content ids as the numbers that they are, `(documents,)`.
+    """Return content ids as numbers, `(documents,)`.
 
     >>> hashes_of(["00000000000000ff", "0000000000000003"]).tolist()
     [255, 3]
@@ -21,10 +21,10 @@ def hashes_of(ids: Iterable[str]) -> Hashes:
 
 
 def pair_hashes(first: Hashes, second: Hashes) -> Hashes:
-    """A hash of each pair of numbers, in which their order counts.
+    """Hash each pair of numbers; their order counts.
 
-    >>> found = pair_hashes(np.array([1, 1, 2], np.uint64), np.array([2, 2, 1], np.uint64))
-    >>> len(np.unique(found))
+    >>> hashes = pair_hashes(np.array([1, 1, 2], np.uint64), np.array([2, 2, 1], np.uint64))
+    >>> len(np.unique(hashes))
     2
     """
     return _mixed(first * _ODD[0] + _mixed(second))

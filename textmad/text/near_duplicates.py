@@ -32,7 +32,7 @@ _WORD = re.compile(r"\w+")
 
 
 def shingles(text: str) -> frozenset[str]:
-    """The word pairs of a text; its one word, or without words the text itself, otherwise.
+    """Return the word pairs of a text, or its only word, or a text without words itself.
 
     >>> sorted(shingles("I don't know."))
     ['don t', 'i don', 't know']
@@ -44,7 +44,7 @@ def shingles(text: str) -> frozenset[str]:
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Shared elements by all elements, in [0, 1].
+    """Compute shared elements / all elements, in [0, 1].
 
     >>> jaccard(frozenset("abc"), frozenset("bcd"))
     0.5
@@ -54,13 +54,13 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def check_threshold(threshold: float) -> None:
-    """Refuse a threshold that is no similarity."""
+    """Reject a threshold that is no similarity."""
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: {threshold}: expected more than 0 and at most 1")
 
 
 def first_copies(texts: Sequence[str], threshold: float) -> npt.NDArray[np.int64]:
-    """For each text the index of the first text that it copies; its own index if of none.
+    """Return for each text the index of the first text that it copies; its own if there is none.
 
     Texts are taken in order, and each is compared with those before it that are no copies
     themselves, so a chain of small changes is not one cluster: whatever is named a copy is at
@@ -99,7 +99,7 @@ def _signatures(sets: Sequence[frozenset[str]]) -> list[rensa.RMinHash]:
 
 
 def _index(threshold: float) -> rensa.RMinHashLSH:
-    """An index of the fewest bands that find a pair at the threshold 999 times in 1,000.
+    """Make an index of the fewest bands that find a pair at the threshold 999 times in 1,000.
 
     A pair of similarity s agrees in all r rows of one of b bands with probability
     1 - (1 - s^r)^b.
@@ -170,19 +170,19 @@ class NearCopies:
 
     def among(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Which of `texts` are near-copies of a reference."""
-        found = np.zeros(len(texts), dtype=bool)
+        is_copy = np.zeros(len(texts), dtype=bool)
         for start in range(0, len(texts), _AT_ONCE):
             batch = texts[start : start + _AT_ONCE]
             own: dict[int, frozenset[str]] = {}
             for text, reference in self._candidates(self._shingled(batch)):
-                if found[start + text]:
+                if is_copy[start + text]:
                     continue
                 if text not in own:
                     own[text] = shingles(batch[text])
-                found[start + text] = (
+                is_copy[start + text] = (
                     jaccard(own[text], self._reference(reference)) >= self._threshold
                 )
-        return found
+        return is_copy
 
     def _candidates(self, batch: _Shingled) -> Iterator[tuple[int, int]]:
         """Pairs of text and reference that share enough of their first shingles."""
@@ -266,8 +266,8 @@ def _shingle_hashes(
 ) -> tuple[Hashes, npt.NDArray[np.int64]]:
     """Hashes of all shingles of all texts, repeats included, and the index of each one's text."""
     joined = "".join(text.replace(_END, " ") + _END for text in texts)
-    found = segmented(_WORD_OR_END.findall(joined.casefold()), joined)
-    words = np.fromiter(map(hash_of.__getitem__, found), np.uint64, len(found))
+    words_and_ends = segmented(_WORD_OR_END.findall(joined.casefold()), joined)
+    words = np.fromiter(map(hash_of.__getitem__, words_and_ends), np.uint64, len(words_and_ends))
     is_end = words == np.uint64(hash_of[_END])
     owners = (np.cumsum(is_end) - is_end)[~is_end]
     words = words[~is_end]

@@ -11,7 +11,7 @@ BINS = ("rarest", "10-25%", "25-50%", "50-75%", "75-100%")
 
 
 def frequency_bins(counts: np.ndarray) -> np.ndarray:
-    """The bin (index into `BINS`) of each type, from its count in human text.
+    """Return the bin (index into `BINS`) of each type, from its count in human text.
 
     Types are sorted by count, and a type's bin is where the share of tokens below it lies, so
     types that never occur are among the rarest, and the rarest hold at least a tenth of the mass.

@@ -42,7 +42,7 @@ class Words(NamedTuple):
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in order.
+    """Split a text into its words, in order.
 
     >>> words_of("Don’t PANIC, don't!")
     ["don't", 'panic', "don't"]
@@ -92,7 +92,7 @@ def _segments(run: str) -> list[tuple[int, int]]:
 
 
 def cut_texts(texts: Sequence[str], num_words: int) -> list[str]:
-    """The texts in order until they hold exactly `num_words` words; the last may be cut short.
+    """Return the first texts that hold `num_words` words; the last may be cut short.
 
     Texts with fewer words come back whole.
 
@@ -118,6 +118,40 @@ def cut(texts: Sequence[str], words: Words, num_words: int) -> tuple[list[str], 
     ]
     end = texts[last] if len(ends) == in_last else texts[last][: ends[in_last - 1]]
     return [*texts[:last], end], words
+
+
+def take_words(
+    words: Words, rows: np.ndarray, num_words: int | None = None, *, densely: bool = True
+) -> Words:
+    """Return the words of some documents, in that order, at most `num_words` of them.
+
+    Args:
+        words: of a corpus.
+        rows: indices of documents `(chosen,)`; document `rows[i]` becomes document i.
+        num_words: how many words are kept, the last document cut short; None: all.
+        densely: number the words anew, by first occurrence.
+
+    >>> take_words(code_words(["a b", "c", "b d"]), np.array([2, 0]), 3)
+    Words(codes=array([0, 1, 2]), documents=array([0, 0, 1], dtype=int32))
+    """
+    begin = np.searchsorted(words.documents, rows, side="left")
+    lengths = np.searchsorted(words.documents, rows, side="right") - begin
+    ends = np.cumsum(lengths)
+    if num_words is not None:
+        used = int(np.searchsorted(ends, num_words)) + 1
+        begin, lengths, ends = begin[:used], lengths[:used], ends[:used]
+    total = int(ends[-1]) if len(ends) else 0
+    positions = np.repeat(begin - (ends - lengths), lengths) + np.arange(total)
+    documents = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    codes = words.codes[positions[:num_words]]
+    return Words(_dense(codes) if densely else codes, documents[:num_words])
+
+
+def join_words(one: Words, other: Words) -> Words:
+    """Return one corpus of two whose words are numbered alike; its words are numbered anew."""
+    shift = one.documents.max(initial=-1) + 1
+    codes = _dense(np.concatenate([one.codes, other.codes]))
+    return Words(codes, np.concatenate([one.documents, other.documents + shift]))
 
 
 class Vocabulary(dict[str, int]):
@@ -146,7 +180,7 @@ def code_words(
     num_documents: int | None = None,
     vocabulary: Vocabulary | None = None,
 ) -> Words:
-    """The words of the texts as integers.
+    """Return the words of the texts as integers.
 
     With `num_words`, texts are read until they hold at least so many words and are at least
     `num_documents`; the rest may be left out. A `vocabulary` numbers the words of several corpora
@@ -157,21 +191,21 @@ def code_words(
     """
     vocabulary = Vocabulary() if vocabulary is None else vocabulary
     codes, documents = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-    read = found = 0
+    num_read = num_found = 0
     for batch in _batches(texts):
-        if num_words is not None and found >= num_words and read >= (num_documents or 0):
+        if num_words is not None and num_found >= num_words and num_read >= (num_documents or 0):
             break
         numbers = _numbered(batch, vocabulary)
         is_end = numbers == vocabulary[_END]
         codes.append(numbers[~is_end])
-        documents.append((np.cumsum(is_end) - is_end + read)[~is_end].astype(np.int32))
-        read += len(batch)
-        found += len(codes[-1])
+        documents.append((np.cumsum(is_end) - is_end + num_read)[~is_end].astype(np.int32))
+        num_read += len(batch)
+        num_found += len(codes[-1])
     return Words(np.concatenate(codes), np.concatenate(documents))
 
 
 def type_counts(texts: Iterable[str], vocabulary: Vocabulary) -> np.ndarray:
-    """How often each distinct word occurs, `(types,)`, by its number in `vocabulary`.
+    """Count how often each distinct word occurs, `(types,)`, by its number in `vocabulary`.
 
     Texts are read some thousand at a time, so that their number does not matter to the memory.
 
@@ -201,7 +235,7 @@ class Ngrams(NamedTuple):
 
 
 def ngrams(words: Words, n: int) -> Ngrams:
-    """All n-grams of words that lie within one document.
+    """Return all n-grams of words that lie within one document.
 
     >>> ngrams(code_words(["a b a b", "b a"]), 2).ids.tolist()
     [1, 7, 1, 7]
@@ -226,7 +260,7 @@ def _within_documents(words: Words, ids: np.ndarray, n: int) -> Ngrams:
 
 
 def _ngram_ids(codes: np.ndarray, n: int) -> np.ndarray:
-    """A number for each of the `len(codes) - n + 1` windows, equal where the windows are equal.
+    """Number the `len(codes) - n + 1` windows of n words, equal ones alike.
 
     A window is known by two halves, which overlap where n is odd, so log2(n) rounds do.
     """

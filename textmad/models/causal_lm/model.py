@@ -306,18 +306,22 @@ class CausalLM:
         """The same, with whether each token was the most likely one."""
         return score(self._network, self._rows(texts, prompts), self.context)
 
-    def token_moments(self, texts: Sequence[str]) -> TokenMoments:
+    def token_moments(
+        self, texts: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> TokenMoments:
         """Nats per target token beside their exact mean and variance before it was seen."""
-        return token_moments(self._network, self._rows(texts), self.context)
+        return token_moments(self._network, self._rows(texts, prompts), self.context)
 
-    def cross_entropy(self, texts: Sequence[str], observer: CausalLM) -> list[np.ndarray]:
+    def cross_entropy(
+        self, texts: Sequence[str], observer: CausalLM, prompts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
         """Mean nats under this model of what `observer` would draw at each target token."""
-        rows = self._rows(texts)
+        rows = self._rows(texts, prompts)
         return cross_entropy(self._network, observer._network, rows, self.context)
 
-    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def embed(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[np.ndarray]:
         """The mean of the last hidden states at each text's tokens, `(hidden size,)` float64."""
-        return mean_states(self._network, self._rows(texts), self.context)
+        return mean_states(self._network, self._rows(texts, prompts), self.context)
 
     def weight_changes(self) -> list[WeightChange]:
         """How far what was learned has moved the weights, module by module; none for the base."""
@@ -375,6 +379,11 @@ class CausalLM:
         texts = self._base.text.decode([draft.ids.tolist() for draft in drafts], continues)
         pieces = self._base.text.encode(texts, continues)
         return [
-            Sample(text, draft.finished, len(ids) + draft.finished)
+            Sample(
+                text,
+                draft.finished,
+                tokens=len(ids) + draft.finished,
+                reencoded=not np.array_equal(ids, draft.ids),
+            )
             for text, draft, ids in zip(texts, drafts, pieces, strict=True)
         ]

@@ -154,6 +154,11 @@ class IndependentPositionModel(ABC):
         except Exception as error:  # whatever a damaged file makes the parser raise
             raise ModelError(f"{self.name}: {folder / _WEIGHTS}: cannot be read: {error}") from None
 
+    @property
+    def can_write(self) -> bool:
+        """Whether anything is learned that could be drawn."""
+        return self.learned is not None
+
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of the words of each text, and 0 for the end."""
         end = np.zeros(1, np.int32)

@@ -43,7 +43,12 @@ class ReferenceRange(NamedTuple):
 
 
 def reference_range(
-    values: Sequence[float], drawn_share: float, *, least_spread: float = 0.0, one: float = 0.0
+    values: Sequence[float],
+    drawn_share: float,
+    *,
+    least_spread: float = 0.0,
+    one: float = 0.0,
+    df: int | None = None,
 ) -> ReferenceRange:
     """Return the range of human text from the values of several samples of one human text.
 
@@ -62,6 +67,7 @@ def reference_range(
         least_spread: the smallest standard deviation of a value: a share of n things is
             not known finer than 1 / n, though by chance all samples may agree.
         one: what one document adds to a value that counts documents.
+        df: degrees of freedom of the variance; None: one less than there are values.
 
     >>> result = reference_range([1.0, 3.0], drawn_share=0.0)
     >>> result.mean, round(result.error**2, 9)
@@ -73,9 +79,10 @@ def reference_range(
     least_spread = math.sqrt(one) / 2 if one else least_spread
     spread = spread if math.isnan(spread) else max(spread, least_spread)
     error = spread * math.sqrt(1 + drawn_share + (1 - drawn_share) / k)
-    reach = float(special.stdtrit(k - 1, 1 - LEVEL / 2)) * error
+    df = k - 1 if df is None else df
+    reach = float(special.stdtrit(df, 1 - LEVEL / 2)) * error
     low, high = (_unscaled(edge, one) for edge in (centre - reach, centre + reach))
-    return ReferenceRange(float(np.mean(values)), low, high, centre, error, k - 1, one)
+    return ReferenceRange(float(np.mean(values)), low, high, centre, error, df, one)
 
 
 def _scaled(value: float, one: float) -> float:
