@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test test-slow check bench base-model clean
+.PHONY: help demo test test-slow test-faults check bench base-model clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -21,10 +21,13 @@ demo: $(VENV)/.installed  ## Run the quickstart's first three generations, unsel
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
 
 test: $(VENV)/.installed  ## Run the test suite
-	$(BIN)/pytest -n auto --dist loadfile -m 'not slow'
+	$(BIN)/pytest -n auto --dist loadfile -m 'not slow and not faults'
 
 test-slow: $(VENV)/.installed  ## Run the tests that take minutes each, and those on a real Ray
 	$(BIN)/pytest -m slow
+
+test-faults: $(VENV)/.installed  ## Run the sweeps of damage and of hostile input
+	$(BIN)/pytest -n auto --dist loadfile -m faults
 
 check: $(VENV)/.installed  ## Lint, format check, types
 	$(BIN)/ruff check .

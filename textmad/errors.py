@@ -1,9 +1,9 @@
 """The errors textmad raises on purpose, and the exit codes of the command line.
 
     TextmadError             1
-    ├── RecipeError          2    the recipe, or a change to it, is refused
-    ├── CorpusError          3    the human text is refused
-    ├── ModelError           4    the base model or its settings are refused
+    ├── RecipeError          2    the recipe, or a change to it, is rejected
+    ├── CorpusError          3    the human text is rejected
+    ├── ModelError           4    the base model or its settings are rejected
     ├── CurationError        5    a filter or a scorer broke its contract
     ├── EvaluationError      6    an evaluator broke its contract
     └── RunError            73    the run folder cannot be written or read
@@ -12,15 +12,20 @@
 A message says where, what was given, what was expected, and what to do.
 """
 
+import traceback
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
 
 class TextmadError(Exception):
-    """Anything textmad refuses; `exit_code` is what the command line returns."""
+    """Any error that textmad raises on purpose; `exit_code` is what the command line returns."""
 
     exit_code = 1
 
 
 class RecipeError(TextmadError):
-    """A recipe, an override, or the continuation of a run under another recipe is refused."""
+    """A recipe, an override, or the continuation of a run under another recipe is rejected."""
 
     exit_code = 2
 
@@ -59,3 +64,22 @@ class RunInUseError(RunError):
     """A run folder that another process is writing."""
 
     exit_code = 75
+
+
+def raised(error: BaseException) -> str:
+    """Return what user code raised, with the file and the line of it.
+
+    The line is the innermost one of the user's own code: neither textmad's nor an installed
+    package's, unless there is no other.
+    """
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _PACKAGE not in Path(frame.filename).parents and not frame.filename.startswith("<")
+    ]
+    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
+    if not frames or isinstance(error, TextmadError):
+        return message
+    frame = (own or frames)[-1]
+    return f"{message} ({frame.filename}, line {frame.lineno}, in {frame.name})"

@@ -1,6 +1,8 @@
 """Filters in turn: what is written about each candidate, and what is refused."""
 
+import random
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -183,9 +185,10 @@ def test_an_error_names_the_filter_the_generation_and_the_document_and_keeps_its
         return returning()(documents, context)
 
     error = refusal(failing, "one", "two", "a bad one", "four")
+    line = failing.__code__.co_firstlineno + 3
     assert str(error) == (
-        "filter mine, generation 3: raised KeyError: 'boo'; so it does on "
-        'document g3-2 ("a bad one") alone'
+        f"filter mine, generation 3: raised KeyError: 'boo' ({__file__}, line {line}, in failing); "
+        'so it does on document g3-2 ("a bad one") alone'
     )
     assert isinstance(error.__cause__, KeyError)
 
@@ -196,7 +199,17 @@ def test_an_error_that_no_document_causes_alone_blames_none():
             raise RuntimeError("too many")
         return returning()(documents, context)
 
-    assert str(refusal(failing)) == "filter mine, generation 3: raised RuntimeError: too many"
+    message = str(refusal(failing))
+    assert message.startswith("filter mine, generation 3: raised RuntimeError: too many (")
+    assert message.endswith(", in failing)")
+
+
+def test_a_filter_that_exits_ends_in_an_error_and_not_the_program():
+    def leaving(documents, context):
+        sys.exit(0)
+
+    message = str(refusal(leaving))
+    assert message.startswith("filter mine, generation 3: raised SystemExit: 0 (")
 
 
 def test_a_filter_that_keeps_nothing_is_an_error_unless_there_was_nothing():
@@ -238,6 +251,17 @@ def test_a_filter_that_keeps_nothing_is_an_error_unless_there_was_nothing():
             {"columns": {"text": np.array(["x", "y"])}},
             "column text is textmad's own; choose another name",
         ),
+        ({"columns": None}, "columns is NoneType, expected arrays by the column's name"),
+        ({"columns": {3: [1, 2]}}, "column 3: expected a name of characters"),
+        ({"columns": {"\ud800": [1, 2]}}, "column '\\ud800': expected a name of characters"),
+        (
+            {"reason": None, "keep": [True, False]},
+            "reason: None: expected text, one for all candidates or one each",
+        ),
+        (
+            {"reason": ["a", "\udfff"]},
+            "reason: '\\udfff': expected text, one for all candidates or one each",
+        ),
         (
             {"columns": {"votes": np.array(["many", "few"])}},
             "votes is <U4, expected a number for each candidate",
@@ -258,3 +282,55 @@ def test_something_other_than_verdicts_is_refused():
 def test_a_column_that_parquet_cannot_hold_is_refused():
     judge = returning(columns={"odd": np.array([object(), 1], dtype=object)})
     assert re.match("filter mine, generation 3: column odd cannot be stored", str(refusal(judge)))
+    halves = returning(columns={"odd": np.array(["\ud800", "x"])})
+    assert re.match("filter mine, generation 3: column odd cannot be stored", str(refusal(halves)))
+
+
+def test_verdicts_of_ragged_lists_are_an_error():
+    assert "keep is no array (" in str(refusal(returning(keep=[[True], [True, False]])))
+
+
+def test_columns_of_two_filters_never_share_a_name():
+    columns = {"a": np.arange(2), "a_2": np.arange(2)}
+    filters = [("f", returning(columns=columns)), ("g", returning(columns=columns))]
+    table = as_table(apply_filters(candidates("one two", "three"), filters, context_for))
+    assert {"a", "a_2", "a_2_2"} < set(table.column_names)
+    assert len(set(table.column_names)) == len(table.column_names)
+
+
+VALUES = [
+    *(None, True, 0, -1, 1.5, float("nan"), float("inf"), 10**400, 1j, "", "x", "\ud800", b"x"),
+    *(
+        [],
+        [True],
+        [True, False],
+        [True, None],
+        [1, 2],
+        [0.0, 1.0],
+        ["a", "b"],
+        ["a", None],
+        {},
+        {3},
+    ),
+    *(np.ones(2), np.ones(2, bool), np.ones((2, 2)), np.array([None, 1], object), object()),
+    *(np.array(["x", "\ud800"]), np.array([1, 10**30], object), [[1], [1, 2]], [10**30, 1]),
+    *(np.array(["2020", "2021"], "datetime64[Y]"), np.zeros(2, [("a", int)]), range(2), "ab"),
+]
+
+
+def test_500_random_verdicts_are_taken_or_rejected_by_textmads_own_error():
+    rng, counts = random.Random(0), {"taken": 0, "rejected": 0}
+    for _ in range(500):
+        fields = {
+            name: rng.choice(VALUES) for name in ("keep", "score", "reason") if rng.random() < 0.4
+        }
+        if rng.random() < 0.6:
+            titles = rng.sample([*VALUES[:13], "a", "b", "votes", "text", "kept"], 2)
+            fields["columns"] = {title: rng.choice(VALUES) for title in titles}
+        filters = [("f", returning(**fields)), ("g", returning())]
+        try:
+            apply_filters(candidates("one two", "three"), filters, context_for)
+            counts["taken"] += 1
+        except CurationError:
+            counts["rejected"] += 1
+    assert min(counts.values()) > 20

@@ -135,7 +135,9 @@ def raising(texts):
     [
         (
             raising,
-            'raised ZeroDivisionError: no; so it does on document g2-00002 ("-7") alone',
+            f"raised ZeroDivisionError: no ({__file__}, line "
+            f"{raising.__code__.co_firstlineno + 2}, in raising); "
+            'so it does on document g2-00002 ("-7") alone',
         ),
         (lambda texts: [1.0], "gave 1 values for 4 texts, expected 1 each"),
         (
@@ -167,9 +169,9 @@ def test_a_bad_scorer_is_told_the_filter_the_generation_and_the_document(scorer,
     [
         (
             {"scorer": "fluent"},
-            "upvotes.scorer: fluent: unknown scorer; did you mean fluency?; "
+            "upvotes.scorer: fluent: unknown scorer; "
             "built in are fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), "
-            "words(FILE) and learned_votes(FOLDER); your own is module:name",
+            "words(FILE) and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
         ({"scorer": "math:pi"}, "upvotes.scorer: math:pi: expected a function, found float"),
         ({"voters": 0}, "upvotes.voters: 0: expected at least 1"),

@@ -56,8 +56,11 @@ def test_an_error_in_an_evaluator_names_evaluator_and_generation():
 
     with pytest.raises(EvaluationError) as caught:
         measure("m:broken", broken, SNAPSHOT)
-    message = "evaluator m:broken, generation 3: raised ZeroDivisionError: division by zero"
-    assert str(caught.value) == message
+    line = broken.__code__.co_firstlineno + 1
+    assert str(caught.value) == (
+        "evaluator m:broken, generation 3: raised ZeroDivisionError: division by zero "
+        f"({__file__}, line {line}, in broken)"
+    )
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 

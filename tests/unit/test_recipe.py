@@ -25,6 +25,7 @@ from textmad.recipe.components import BUILT_IN, find_component
 from textmad.recipe.yaml_text import parse_override
 
 SETTINGS = "settings as `key: value`"
+NO_CONSTRUCTOR = "could not determine a constructor for the tag 'tag:yaml.org,2002:"
 
 # One bad value for every setting of textmad, as it stands in YAML, and what is expected instead.
 BAD = {
@@ -98,7 +99,7 @@ BAD = {
     "sample.watermark.key": ("0", "0: expected at least 1"),
     "sample.watermark.bias": ("0", "0: expected more than 0"),
     "sample.watermark.green_share": ("1", "1: expected less than 1"),
-    "sample.watermark.depth": ("1001", "1001: expected at most 1000"),
+    "sample.watermark.depth": ("1001", "1001: expected at most 1,000"),
     "sample.watermark.context": ("0", "0: expected at least 1"),
     "sample.watermark.share": ("1.5", "1.5: expected at most 1"),
     "curate": ("random", "random: expected a list"),
@@ -318,8 +319,9 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "    def __call__(self, candidates, context): ...\n"
     )
     (tmp_path / "my_broken.py").write_text("1 / 0\n")
+    (tmp_path / "my_exit.py").write_text("import sys\nsys.exit(0)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("my_filters", "my_broken"):
+    for name in ("my_filters", "my_broken", "my_exit"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield "my_filters"
     sys.modules.pop("my_filters", None)
@@ -391,19 +393,21 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
         ({"curate": [{"random": {5: 1}}]}, "curate.0.random.5: unknown setting"),
         (
             {"curate": ["lenght"]},
-            "curate.0.lenght: unknown filter; did you mean length?; built in are "
-            f"{', '.join(sorted(BUILT_IN['filter']))}; your own is module:name",
+            "curate.0.lenght: unknown filter; built in are "
+            f"{', '.join(sorted(BUILT_IN['filter']))}; your own is module:name; "
+            "did you mean length?",
         ),
         (
             {"evaluate": ["perplexty"]},
-            "evaluate.0.perplexty: unknown evaluator; did you mean perplexity?; built in are "
-            f"{', '.join(sorted(BUILT_IN['evaluator']))}; your own is module:name",
+            "evaluate.0.perplexty: unknown evaluator; built in are "
+            f"{', '.join(sorted(BUILT_IN['evaluator']))}; your own is module:name; "
+            "did you mean perplexity?",
         ),
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
-            "curate.0.upvotes.scorer: fluent: unknown scorer; did you mean fluency?; built in are "
+            "curate.0.upvotes.scorer: fluent: unknown scorer; built in are "
             "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(FILE) "
-            "and learned_votes(FOLDER); your own is module:name",
+            "and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
     ],
 )
@@ -606,7 +610,7 @@ def test_a_quoted_number_is_text(tmp_path):
             "not valid YAML: line 2, column 1: expected ',' or ']', but got '<stream end>'",
         ),
         ("? [1]\n: 2\n", "not valid YAML: line 1, column 3: found unhashable key"),
-        ("seed: 2020-13-01\n", "not valid YAML: month must be in 1..12"),
+        ("seed: !!binary x\n", f"not valid YAML: line 1, column 7: {NO_CONSTRUCTOR}binary'"),
         ("", f"null: expected {SETTINGS}"),
         ("- seed\n", f"[seed]: expected {SETTINGS}"),
         ("just text\n", f"just text: expected {SETTINGS}"),
@@ -688,7 +692,7 @@ def test_an_override_passes_the_same_checks_as_the_recipe(tmp_path):
         f"{path}: 3 problems",
         "seed: -5: expected at least 0",
         "model.lora.rank: {high: 2}: expected a whole number",
-        "train.lr: unknown setting",
+        "train.lr: unknown setting; did you mean learning_rate?",
     ]
     with pytest.raises(tm.RecipeError) as refused:
         load_recipe(path, {"curate.1.random.keep": 0.5})
@@ -749,7 +753,11 @@ def test_anyones_filter_is_found_by_module_and_name(own_module):
             "my_filters:number: a int cannot be called: expected a function, or a class with "
             "__call__",
         ),
-        ("my_filters:Angry", "my_filters:Angry: raised KeyError: 'gone'"),
+        (
+            "my_filters:Angry",
+            "my_filters:Angry: raised KeyError: 'gone' "
+            "({folder}/my_filters.py, line 18, in __post_init__)",
+        ),
         (
             "my_filters:Unclear",
             "my_filters:Unclear: the type of a field cannot be used (name 'Nowhere' is not "
@@ -758,8 +766,11 @@ def test_anyones_filter_is_found_by_module_and_name(own_module):
         ),
     ],
 )
-def test_a_filter_of_ones_own_that_does_not_fit_is_one_clear_line(own_module, component, message):
-    assert refusal({"curate": [component]})[1:] == [f"curate.0.{message}"]
+def test_a_filter_of_ones_own_that_does_not_fit_is_one_clear_line(
+    own_module, tmp_path, component, message
+):
+    expected = f"curate.0.{message}".replace("{folder}", str(tmp_path))
+    assert refusal({"curate": [component]})[1:] == [expected]
 
 
 @pytest.mark.parametrize(
@@ -767,11 +778,16 @@ def test_a_filter_of_ones_own_that_does_not_fit_is_one_clear_line(own_module, co
     [
         ("my_filters:Nothing", "module 'my_filters' has no attribute 'Nothing'"),
         ("no_such_module:f", "No module named 'no_such_module'"),
-        ("my_broken:f", "ZeroDivisionError: division by zero"),
+        (
+            "my_broken:f",
+            "ZeroDivisionError: division by zero ({folder}/my_broken.py, line 1, in <module>)",
+        ),
+        ("my_exit:f", "SystemExit: 0 ({folder}/my_exit.py, line 2, in <module>)"),
     ],
 )
-def test_a_filter_that_cannot_be_imported_says_why(own_module, name, why):
+def test_a_filter_that_cannot_be_imported_says_why(own_module, tmp_path, name, why):
     (line,) = refusal({"curate": [name]})[1:]
+    why = why.replace("{folder}", str(tmp_path))
     assert line == (
         f"curate.0.{name}: cannot be imported ({why}); expected module:name, with the module "
         f"installed or in {Path.cwd()}"

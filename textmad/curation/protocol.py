@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.errors import CurationError
+from textmad.errors import CurationError, raised
 from textmad.text.documents import SCHEMA, SCORE_OF, as_dataset, as_table
 
 if TYPE_CHECKING:
@@ -232,8 +232,8 @@ def judged(name: str, judge: Filter, candidates: Dataset, context: Context) -> V
         verdicts = judge(candidates, context)
     except CurationError as error:
         raise CurationError(f"{where}: {error}") from error
-    except Exception as error:
-        fault = f"{where}: raised {type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        fault = f"{where}: raised {raised(error)}"
         index = first_failing(
             lambda start, stop: judge(given.select(range(start, stop)), context),
             len(given),
@@ -253,7 +253,7 @@ def document(candidates: Dataset, index: int) -> str:
 
 
 def first_failing(
-    call: Callable[[int, int], Any], length: int, kind: type[Exception]
+    call: Callable[[int, int], Any], length: int, kind: type[BaseException]
 ) -> int | None:
     """The index of an item on which `call(start, stop)` alone raises `kind`, by halving.
 
@@ -268,7 +268,7 @@ def first_failing(
             except kind:
                 start, stop = half
                 break
-            except Exception:
+            except (Exception, SystemExit):
                 continue  # another fault, such as too few documents to learn from
         else:
             return None
@@ -293,11 +293,15 @@ def _checked(where: str, verdicts: Any, candidates: Dataset) -> Verdicts:
     )
 
 
-def _checked_columns(
-    where: str, columns: Mapping[str, Any], candidates: Dataset
-) -> dict[str, npt.NDArray[Any]]:
+def _checked_columns(where: str, columns: Any, candidates: Dataset) -> dict[str, npt.NDArray[Any]]:
+    if not isinstance(columns, Mapping):
+        raise CurationError(
+            f"{where}: columns is {type(columns).__name__}, expected arrays by the column's name"
+        )
     checked = {}
     for title, values in columns.items():
+        if not isinstance(title, str) or not title or not _is_storable(title):
+            raise CurationError(f"{where}: column {title!r}: expected a name of characters")
         if title == "votes":
             checked[title] = _finite(where, title, values, candidates)
             continue
@@ -306,7 +310,7 @@ def _checked_columns(
         checked[title] = _one_each(where, f"column {title}", values, len(candidates))
         try:
             pa.array(checked[title])
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeError, OverflowError, TypeError) as error:
             raise CurationError(f"{where}: column {title} cannot be stored: {error}") from error
     return checked
 
@@ -326,23 +330,35 @@ def _finite(where: str, what: str, values: Any, candidates: Dataset) -> npt.NDAr
 
 
 def _one_each(where: str, what: str, values: Any, length: int) -> npt.NDArray[Any]:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (ValueError, OverflowError, TypeError) as error:  # such as lists of unequal length
+        raise CurationError(f"{where}: {what} is no array ({error}), expected 1 each") from error
     if array.shape != (length,):
-        found = f"{len(array)} values" if array.ndim == 1 else f"an array of shape {array.shape}"
-        raise CurationError(f"{where}: {what} has {found} for {length} candidates, expected 1 each")
+        given = f"{len(array)} values" if array.ndim == 1 else f"an array of shape {array.shape}"
+        raise CurationError(f"{where}: {what} has {given} for {length} candidates, expected 1 each")
     return array
 
 
 def _reasons(where: str, reason: Any, length: int) -> list[str]:
-    if isinstance(reason, str):
-        return [reason] * length
-    reasons = list(reason)
-    if len(reasons) != length or not all(isinstance(item, str) for item in reasons):
+    is_listed = isinstance(reason, Sequence | np.ndarray) and not isinstance(reason, str)
+    reasons = list(reason) if is_listed else [reason] * length
+    if not all(isinstance(item, str) and _is_storable(item) for item in reasons):
+        given = next(i for i in reasons if not (isinstance(i, str) and _is_storable(i)))
+        raise CurationError(
+            f"{where}: reason: {given!r}: expected text, one for all candidates or one each"
+        )
+    if len(reasons) != length:
         raise CurationError(
             f"{where}: reason has {len(reasons)} values for {length} candidates, "
             "expected one text for all or a text each"
         )
     return reasons
+
+
+def _is_storable(text: str) -> bool:
+    """Whether a text can be written to a file: half of a surrogate pair cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _with_columns(
@@ -363,6 +379,8 @@ def _with_columns(
                 index, SCHEMA.field("votes"), pc.coalesce(votes, table["votes"].combine_chunks())
             )
             continue
-        name = title if title not in table.column_names else f"{title}_{place + 1}"
+        name = title
+        while name in table.column_names:
+            name = f"{name}_{place + 1}"
         table = table.append_column(name, pa.array(values).take(indices))
     return table

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from textmad.curation import learned_votes
 from textmad.curation.protocol import Context, document, first_failing
 from textmad.curation.vote_targets import length_regressed_out
-from textmad.errors import CurationError, RecipeError
+from textmad.errors import CurationError, RecipeError, raised
 from textmad.recipe.components import component_name, import_name
 from textmad.store import file_digest, source_digest
 
@@ -132,9 +132,9 @@ def resolved(scorer: str | Scorer) -> ScorerWithContext:
         close = difflib.get_close_matches(scorer, BUILT_IN, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(
-            f"scorer: {scorer}: unknown scorer{hint}; built in are "
+            f"scorer: {scorer}: unknown scorer; built in are "
             f"{', '.join(sorted(BUILT_IN))}, residual(SCORER), words(FILE) and "
-            "learned_votes(FOLDER); your own is module:name"
+            f"learned_votes(FOLDER); your own is module:name{hint}"
         )
     try:
         return _own(scorer, import_name(scorer))
@@ -169,14 +169,12 @@ def scored(scorer: str | Scorer, candidates: Dataset, context: Context) -> npt.N
         values = function(list(texts), context)
     except CurationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         index = first_failing(
             lambda start, stop: function(texts[start:stop], context), len(texts), type(error)
         )
         blame = "" if index is None else f"; so it does on {document(candidates, index)} alone"
-        raise CurationError(
-            f"scorer {name} raised {type(error).__name__}: {error}{blame}"
-        ) from error
+        raise CurationError(f"scorer {name} raised {raised(error)}{blame}") from error
     found = checked(name, values, len(texts))
     for index, value in enumerate(found):
         if not isinstance(value, int | float | np.number) or not np.isfinite(value):

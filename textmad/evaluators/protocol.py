@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from textmad.errors import EvaluationError
+from textmad.errors import EvaluationError, raised
 from textmad.text.documents import empty
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ def measure(name: str, evaluator: Evaluator, snapshot: Snapshot) -> list[Measure
     where = f"evaluator {name}, generation {snapshot.generation}"
     try:
         returned = evaluator(snapshot)
-    except Exception as error:
-        raise EvaluationError(f"{where}: raised {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise EvaluationError(f"{where}: raised {raised(error)}") from error
     try:
         measurements = _measurements(returned, name)
     except ValueError as error:

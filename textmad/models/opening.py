@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textmad.errors import ModelError, raised
 from textmad.models.base_files import check_base, require_positions
 from textmad.models.protocol import LanguageModel
 from textmad.recipe import ModelSettings, SampleSettings
@@ -23,7 +24,7 @@ def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel
     """
     factory = TOY_MODELS.get(settings.base, settings.base)
     if ":" in factory:
-        model: LanguageModel = import_name(factory)(settings)
+        model = _made_by(factory, settings)
         require_positions(model.context, sample, settings.base)
         return model
     check_base(settings, sample)
@@ -32,3 +33,24 @@ def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel
 
     keep_freed_memory()
     return CausalLM.open(settings)
+
+
+def _made_by(name: str, settings: ModelSettings) -> LanguageModel:
+    """Call a factory of somebody's own and return what it made, if that is a language model."""
+    factory = import_name(name)
+    try:
+        model = factory(settings)
+    except ModelError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"model.base: {settings.base}: raised {raised(error)}") from error
+    needed = [part for part in dir(LanguageModel) if not part.startswith("_")]
+    needed += LanguageModel.__annotations__
+    if missing := [part for part in dict.fromkeys(needed) if not hasattr(model, part)]:
+        raise ModelError(
+            f"model.base: {settings.base}: returned {type(model).__name__}, which is no language "
+            f"model: it has no {', '.join(missing)}: expected the methods of "
+            "textmad.models.protocol.LanguageModel"
+        )
+    made: LanguageModel = model
+    return made

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError, PydanticSerializationError
 
-from textmad.errors import RecipeError
-from textmad.recipe.validation_errors import joined, shown, suggestion, value_fault
+from textmad.errors import RecipeError, raised
+from textmad.recipe.validation_errors import joined, printable, shown, suggestion, value_fault
 
 Kind = Literal["filter", "evaluator"]
 
@@ -128,8 +128,8 @@ def find_component(name: str, kind: Kind) -> Any:
     built_in = BUILT_IN[kind]
     if ":" not in name and name not in built_in:
         raise RecipeError(
-            f"{name}: unknown {kind}{suggestion(name, built_in)}; "
-            f"built in are {', '.join(sorted(built_in))}; your own is module:name"
+            f"{printable(name)}: unknown {kind}; built in are {', '.join(sorted(built_in))}; "
+            f"your own is module:name{suggestion(name, built_in)}"
         )
     return import_name(built_in.get(name, name))
 
@@ -144,18 +144,17 @@ def import_name(name: str) -> Any:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found = importlib.import_module(module_name)
+        named = importlib.import_module(module_name)
         for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # whatever a user's module raises
-        why = str(error)
-        if not isinstance(error, ImportError | AttributeError):
-            why = f"{type(error).__name__}: {error}"
+            named = getattr(named, part)
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        is_plain = isinstance(error, ImportError | AttributeError)
+        why = str(error) if is_plain else raised(error)
         raise RecipeError(
             f"{name}: cannot be imported ({why}); expected module:name, with the module "
             f"installed or in {Path.cwd()}"
         ) from error
-    return found
+    return named
 
 
 def component_name(component: Any) -> str:
@@ -209,7 +208,7 @@ def _construct(maker: type, name: str, options: Mapping[str, Any]) -> Any:
     faults: list[str] = []
     for key, value in options.items():
         if key not in known:
-            faults.append(f"{name}.{key}: unknown setting{suggestion(key, known)}")
+            faults.append(f"{name}.{printable(key)}: unknown setting{suggestion(key, known)}")
             continue
         value = whole(value)
         if (group := _group_of(maker, key)) is not None:
@@ -256,8 +255,8 @@ def _made(maker: type, name: str, values: Mapping[str, Any]) -> Any:
         return maker(**values)
     except ValueError as error:  # what a dataclass refuses in its __post_init__
         raise RecipeError(joined(name, str(error))) from error
-    except Exception as error:
-        raise RecipeError(f"{name}: raised {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise RecipeError(f"{name}: raised {raised(error)}") from error
 
 
 def _settings_of(maker: type, name: str) -> dict[str, TypeAdapter[Any]]:

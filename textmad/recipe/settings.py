@@ -6,6 +6,7 @@ once, each with its path, before anything expensive is imported.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -29,11 +30,27 @@ from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(whole)]
+Whole = Annotated[int, BeforeValidator(whole), Field(lt=2**63)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Count = Annotated[Whole, Field(ge=0)]
 AtLeastOne = Annotated[Whole, Field(ge=1)]
+# More than any machine computes or holds. A slip (1e9 for 1e3) is an error here, not a run that
+# never ends. A trillion tokens is a hundred times what a large model of 2020 learned from.
+_MOST_TOKENS = 10**12
+_MOST_GENERATIONS = 10_000
+_MOST_CATEGORIES = 10_000_000  # 80 MB for each vector of probabilities
+_MOST_TIMES = 1e6
+Tokens = Annotated[Count, Field(le=_MOST_TOKENS)]
+Times = Annotated[Number, Field(ge=1, le=_MOST_TIMES)]
+
+
+def _at_home(path: Any) -> Any:
+    """Expand `~/` at the beginning of a path, so that all who read the path read the same."""
+    return os.path.expanduser(path) if isinstance(path, str) and path.startswith("~/") else path
+
+
+Place = Annotated[str, BeforeValidator(_at_home)]
 
 
 # Bases without a network, and what has an effect on them of the groups that are about networks.
@@ -45,12 +62,21 @@ TOYS: dict[str, dict[str, set[str]]] = {
 
 
 class Settings(BaseModel):
-    """A frozen group of settings that refuses unknown keys and silent conversions."""
+    """A frozen group of settings that rejects unknown keys and silent conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    def _refuse_change(self, setting: str, while_: str) -> None:
-        """Refuse a setting that has no effect, unless it is left at (or set to) its default."""
+    @model_validator(mode="after")
+    def _only_characters(self) -> Self:
+        for setting, value in self:
+            if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise ValueError(
+                    f"{setting}: {value!r}: expected text without halves of surrogate pairs"
+                )
+        return self
+
+    def _reject_change(self, setting: str, while_: str) -> None:
+        """Reject a setting that has no effect, unless it is left at (or set to) its default."""
         value, default = getattr(self, setting), type(self).model_fields[setting].default
         if value != default:
             raise ValueError(f"{setting}: {value}: has no effect {while_}, or delete it")
@@ -69,7 +95,7 @@ class Columns(Settings):
 class CorpusSettings(Settings):
     """Where the human text comes from, how it is cleaned, and what is held out."""
 
-    source: str = "chitchat"  # built-in name, file, folder with save_to_disk, or dataset name
+    source: Place = "chitchat"  # built-in name, file, folder with save_to_disk, or dataset name
     format: Literal["auto", "jsonl", "csv", "parquet", "text", "dataset", "reddit"] = "auto"
     config: str | None = None  # configuration of a Hub dataset that has several
     split: str = "train"  # of a `datasets` source
@@ -77,7 +103,7 @@ class CorpusSettings(Settings):
     min_words: AtLeastOne = 8
     max_words: AtLeastOne = 120
     max_documents: AtLeastOne | None = None  # the first so many clean ones
-    max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is refused
+    max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is rejected
     held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
     near_duplicate: Annotated[Number, Field(gt=0, le=1)] = 0.8  # Jaccard; across the split
 
@@ -106,26 +132,27 @@ class LoraSettings(Settings):
 class ModelSettings(Settings):
     """The causal language model and what of it is trained."""
 
-    base: str = "tiny-gpt2"  # built-in name, folder, Hub id, or module:name of your own model
+    base: Place = "tiny-gpt2"  # built-in name, folder, Hub id, or module:name of your own model
     revision: str | None = None  # of a Hub id
     dtype: Literal["float32", "bfloat16"] = "float32"
     start_from: Literal["base", "previous"] = "base"
     lora: LoraSettings | None = LoraSettings()  # null: full fine-tuning
-    categories: AtLeastOne = 1000  # of base: categorical, whose words are w0 to w999
+    # Of base: categorical, whose words are w0 to w999.
+    categories: Annotated[AtLeastOne, Field(le=_MOST_CATEGORIES)] = 1000
     smoothing: Annotated[Number, Field(ge=0)] = 0.0  # of the same: added to every word's count
 
     @model_validator(mode="after")
     def _of_categorical(self) -> Self:
         if self.base != "categorical":
             for setting in ("categories", "smoothing"):
-                self._refuse_change(setting, f"while base is {self.base}; set base: categorical")
+                self._reject_change(setting, f"while base is {self.base}; set base: categorical")
         return self
 
 
 class TrainSettings(Settings):
     """One generation's training: AdamW, linear warm-up, then decay."""
 
-    epochs: Positive = 1.0
+    epochs: Annotated[Positive, Field(le=_MOST_TIMES)] = 1.0
     batch_tokens: AtLeastOne = 2048  # target tokens of an optimizer step, all processes together
     micro_batch_tokens: AtLeastOne = 8192  # padded tokens of one forward pass: bounds the memory
     learning_rate: Positive = 1.0e-3
@@ -139,8 +166,8 @@ class TrainSettings(Settings):
 class MixSettings(Settings):
     """How human and kept model documents become a generation's training set, in tokens."""
 
-    human_tokens: Count = 0
-    model_tokens: Count = 25_000
+    human_tokens: Tokens = 0
+    model_tokens: Tokens = 25_000
     human: Literal["fixed", "fresh"] = "fixed"
     model: Literal["latest", "pool", "all"] = "latest"
 
@@ -150,7 +177,7 @@ class MixSettings(Settings):
             raise ValueError("human_tokens and model_tokens are both 0: nothing to train on")
         for side in ("human", "model"):
             if getattr(self, f"{side}_tokens") == 0:
-                self._refuse_change(side, f"while {side}_tokens is 0; raise {side}_tokens")
+                self._reject_change(side, f"while {side}_tokens is 0; raise {side}_tokens")
         return self
 
     @property
@@ -174,15 +201,17 @@ class WatermarkSettings(Settings):
     def _kind(self) -> Self:
         for setting, kind in SETTINGS.items():
             if kind != self.kind:
-                self._refuse_change(setting, f"while kind is {self.kind}; set kind: {kind}")
+                self._reject_change(setting, f"while kind is {self.kind}; set kind: {kind}")
         return self
 
 
 class SampleSettings(Settings):
     """How candidates are drawn. Nothing is left to a library's default."""
 
-    oversample: Annotated[Number, Field(ge=1)] = 1.0  # tokens drawn for each model token needed
-    min_tokens: AtLeastOne = 20_000  # drawn at least: what the evaluators compare
+    oversample: Times = 1.0  # tokens drawn for each model token needed
+    min_tokens: Annotated[AtLeastOne, Field(le=_MOST_TOKENS)] = (
+        20_000  # drawn at least: what the evaluators compare
+    )
     max_new_tokens: AtLeastOne = 128
     temperature: Positive = 1.0
     top_k: Count = 0  # 0: off
@@ -197,7 +226,7 @@ class SampleSettings(Settings):
     @model_validator(mode="after")
     def _prompt(self) -> Self:
         if self.prompt == "none":
-            self._refuse_change("prompt_tokens", "while prompt is none; set prompt: human")
+            self._reject_change("prompt_tokens", "while prompt is none; set prompt: human")
         return self
 
 
@@ -235,7 +264,7 @@ class CrawlSettings(Settings):
     """How later generations' human text is found: a crawl that holds model text without a label."""
 
     contamination: Annotated[Number, Field(ge=0, lt=1)] = 0.0  # model text, share of the tokens
-    oversample: Annotated[Number, Field(ge=1)] = 1.0  # tokens crawled for each one that is needed
+    oversample: Times = 1.0  # tokens crawled for each one that is needed
     guard: Annotated[tuple[Filter, ...], Field(strict=False)] = ()  # what they keep is learned
 
     @model_validator(mode="after")
@@ -256,7 +285,7 @@ class Recipe(Settings):
     """
 
     seed: Count = 0
-    generations: Count = 5
+    generations: Annotated[Count, Field(le=_MOST_GENERATIONS)] = 5
     corpus: CorpusSettings = CorpusSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
@@ -282,15 +311,15 @@ class Recipe(Settings):
                 "mix.model_tokens is 0; raise mix.model_tokens, or delete it"
             )
         if self.model.base in TOYS:
-            self._refuse_settings_of_networks()
+            self._reject_settings_of_networks()
         names = [component.name for component in self.evaluate]
         for index, name in enumerate(names):
             if name in names[:index]:  # its metrics could not be told apart
                 raise ValueError(f"evaluate.{index}: {name}: is given twice; delete one")
         return self
 
-    def _refuse_settings_of_networks(self) -> None:
-        """Refuse what has no effect on a toy, unless it is left at (or set to) its default."""
+    def _reject_settings_of_networks(self) -> None:
+        """Reject what has no effect on a toy, unless it is left at (or set to) its default."""
         faults = []
         for group, settings in TOYS[self.model.base].items():
             given = getattr(self, group)
@@ -309,7 +338,7 @@ class Recipe(Settings):
 
     @model_validator(mode="wrap")  # the last: it hears all the others
     @classmethod
-    def _refused(
+    def _rejected(
         cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
     ) -> Self:
         try:
@@ -333,7 +362,7 @@ class Recipe(Settings):
         """A copy with `changes` (groups may be partial mappings), validated again.
 
         Raises:
-            RecipeError: any setting is refused; the message names every fault with its path.
+            RecipeError: any setting is rejected; the message names every fault with its path.
         """
         return parse_recipe(_merged(self.dump(explicit_only=True), changes), where="replace()")
 
@@ -364,7 +393,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     >>> load_recipe("recipes/quickstart/recipe.yaml", {"sample.oversample": 4})  # doctest: +SKIP
 
     Raises:
-        RecipeError: not readable, not YAML, duplicate keys, or any setting is refused; the
+        RecipeError: not readable, not YAML, duplicate keys, or any setting is rejected; the
             message names every fault with its path.
     """
     data = read_settings(Path(path))
@@ -390,7 +419,7 @@ def parse_recipe(data: Mapping[str, Any], where: str, *, stored: bool = False) -
     """Validate plain data; `where` opens the error message.
 
     Raises:
-        RecipeError: any setting is refused; the message names every fault with its path.
+        RecipeError: any setting is rejected; the message names every fault with its path.
     """
     return Recipe.model_validate(data, context=_Origin(where, stored))
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from textmad.errors import RecipeError
 from textmad.evaluators.metrics import noticeable
 from textmad.recipe import Count, Number, Positive, Recipe, Settings, Whole
-from textmad.recipe.validation_errors import fault_lines, shown
+from textmad.recipe.validation_errors import fault_lines, printable, shown
 from textmad.recipe.yaml_text import lay_over, read_settings
 
 Part = Annotated[Number, Field(gt=0, le=1)]
@@ -136,9 +136,10 @@ def read_study(data: Mapping[str, Any]) -> tuple[StudySettings | None, list[str]
         return StudySettings.model_validate(dict(data)), []
     except ValidationError as error:
         faults = fault_lines(error, StudySettings)
-    if _at_fault("recipe", faults):
+    sound = _sound(data, faults)
+    if _at_fault("recipe", faults) or sound == data:
         return None, faults
-    rest, more = read_study({"seeds": [0, 1], **_sound(data, faults)})
+    rest, more = read_study({"seeds": [0, 1], **sound})
     return rest, faults + more
 
 
@@ -148,8 +149,12 @@ def _sound(data: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
     for key, value in data.items():
         is_several = key in ("arms", "axes") and isinstance(value, Mapping)
         if is_several and not any(line.startswith(f"{key}:") for line in faults):
-            sound[key] = {n: v for n, v in value.items() if not _at_fault(f"{key}.{n}", faults)}
-        elif not _at_fault(key, faults):
+            sound[key] = {
+                name: part
+                for name, part in value.items()
+                if not _at_fault(f"{key}.{printable(name)}", faults)
+            }
+        elif not _at_fault(printable(key), faults):
             sound[key] = value
     return sound
 
