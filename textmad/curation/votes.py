@@ -1,18 +1,25 @@
-"""A crowd's upvotes: what is liked is kept, and the next model learns from it."""
+"""The filter `upvotes`: a simulated crowd votes, and the documents that rank highest are kept."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from textmad.curation.controls import check_kept_share
-from textmad.curation.crowd import Counts, voted
+from textmad.curation.crowd import Counts, VoteCounts, cast_votes
 from textmad.curation.document_rng import Floats, document_uniforms
 from textmad.curation.protocol import Context, Verdicts
-from textmad.curation.ranking import Choice, Rule, chosen, rank_score
-from textmad.curation.score_mixture import ScorerSetting, Units, check_scorer, score_quality
+from textmad.curation.ranking import Choice, Rule, choose, rank_score
+from textmad.curation.score_mixture import (
+    QualityScores,
+    ScorerSetting,
+    Units,
+    check_scorer,
+    score_quality,
+)
 from textmad.curation.voters import Bots, Crowd, Electorate, Exposure
 from textmad.text.documents import take
 
@@ -29,15 +36,15 @@ class Upvotes:
     A document's quality is its scorer's value, standardised over the candidates. Each voter
     perceives the quality plus their own noise, and votes up what they perceive at or above the
     average, otherwise down; so a document of quality q gets a voter's upvote with probability
-    1 / (1 + exp(-q / noise)). Documents of equal rank stand in the order of their summed
-    perceived quality, then of their id. Hence without noise the crowd ranks by quality exactly,
-    and with endless noise it keeps what chance keeps. The nested settings make it a less equal,
-    less careful, less honest crowd; docs/crowd.md goes through them.
+    1 / (1 + exp(-q / noise)). Documents of equal rank are ordered by their summed perceived
+    quality, then by their id. So without noise the crowd ranks by quality exactly, and with
+    infinite noise it keeps documents at random. The nested settings make voters differ, abstain,
+    follow each other or vote for money; docs/crowd.md explains each of them.
 
-    Votes belong to the document's id, not to its place. The documents' `votes` become ups less
-    downs, and the score is what `rank` makes of them; the table also gets `ups`, `downs`,
-    `exposure` (voters it was shown to), `rank` (1 for the first), `quality`, and each scorer's
-    own value as `reward_<scorer>`.
+    Votes depend on the document's id, not on its position. The documents' `votes` become ups
+    less downs, and the score is computed from them by `rank`; the table also gets `ups`,
+    `downs`, `exposure` (voters who were shown it), `rank` (1 for the first), `quality`, and each
+    scorer's own value as `reward_<scorer>`.
 
     Attributes:
         scorer: a scorer's name (`textmad.curation.scorers`), names with their weights, or a
@@ -89,48 +96,59 @@ class Upvotes:
 
     @property
     def kept_share(self) -> float:
-        """Of the documents; at most, where a threshold decides."""
+        """Of the documents; 1 if a threshold decides."""
         return 1.0 if self.choice.by == "threshold" else self.keep
 
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
         """Judge all candidates."""
-        given = candidates["id"][:]
-        order = np.argsort(np.array(given, dtype=str), kind="stable")  # so that theirs is none
-        return self._judged(take(candidates, order), context).take(np.argsort(order))
+        # Sorted by id, so that the candidates' order changes nothing.
+        order = np.argsort(np.array(candidates["id"][:], dtype=str), kind="stable")
+        return self._judge_sorted(take(candidates, order), context).take(np.argsort(order))
 
-    def _judged(self, candidates: Dataset, context: Context) -> Verdicts:
-        """The verdicts on candidates sorted by id."""
+    def _judge_sorted(self, candidates: Dataset, context: Context) -> Verdicts:
+        """Return the verdicts on candidates that are sorted by id."""
         ids = candidates["id"][:]
-        _, _, quality, rewards = found = score_quality(self.scorer, self.units, candidates, context)
-        # From a stream of their own: they change no vote.
-        posted, *draws = document_uniforms(ids, context.rng.spawn(1)[0], 3)
-        posted = _posted(candidates, posted, self.exposure.hours)
+        scores = score_quality(self.scorer, self.units, candidates, context)
+        # These draws have a random stream of their own, so that they change no vote.
+        time_draws, *choice_draws = document_uniforms(ids, context.rng.spawn(1)[0], 3)
+        posted = _posted(candidates, time_draws, self.exposure.hours)
 
         def score_of(ups: Counts, downs: Counts) -> Floats:
             return rank_score(
-                self.rank, ups, downs, voters=self.voters, posted=posted, quality=quality
+                self.rank, ups, downs, voters=self.voters, posted=posted, quality=scores.quality
             )
 
-        electorate = Electorate(
-            self.voters, found.weights, self.noise, self.crowd, self.bots, self.exposure
-        )
-        targets = self.bots.targets(context.as_posted(candidates))
-        votes = voted(ids, found.tastes, targets, electorate, score_of, context.rng)
+        votes = self._vote(candidates, scores, score_of, context)
         score = score_of(votes.ups, votes.downs)
-        ranking = np.lexsort((-votes.perceived, -score))  # last key first, then the id
-        keep = chosen(self.choice, score, ranking, self.keep, draws)
-        place = np.empty(len(ids), dtype=np.int64)
-        place[ranking] = np.arange(1, len(ids) + 1)
+        best_first = np.lexsort((-votes.perceived, -score))  # by score, then perceived, then id
+        keep = choose(self.choice, score, best_first, self.keep, choice_draws)
+        rank = np.empty(len(ids), dtype=np.int64)
+        rank[best_first] = np.arange(1, len(ids) + 1)
         columns = {
             "ups": votes.ups,
             "downs": votes.downs,
             "exposure": votes.exposure,
-            "rank": place,
-            "quality": quality,
-            **rewards,
+            "rank": rank,
+            "quality": scores.quality,
+            **scores.rewards,
             "votes": (votes.ups - votes.downs).astype(np.float64),
         }
         return Verdicts(keep, score, self._reason(), columns)
+
+    def _vote(
+        self,
+        candidates: Dataset,
+        scores: QualityScores,
+        score_of: Callable[[Counts, Counts], Floats],
+        context: Context,
+    ) -> VoteCounts:
+        """Return the crowd's votes on candidates that are sorted by id."""
+        electorate = Electorate(
+            self.voters, scores.weights, self.noise, self.crowd, self.bots, self.exposure
+        )
+        targets = self.bots.targets(context.as_posted(candidates))
+        ids = candidates["id"][:]
+        return cast_votes(ids, scores.scorer_values, targets, electorate, score_of, context.rng)
 
     def _reason(self) -> str:
         match self.choice.by:
@@ -146,13 +164,20 @@ class Upvotes:
 
 
 def check_noise(noise: float) -> None:
-    """Refuse a scale of noise that is none."""
+    """Reject a scale of noise that is negative or not finite.
+
+    Raises:
+        ValueError: it names the setting `noise`.
+    """
     if not 0 <= noise < np.inf:
         raise ValueError(f"noise: {noise:g}: expected a finite number of at least 0")
 
 
-def _posted(candidates: Dataset, draw: Floats, hours: float) -> Floats:
-    """When each document was posted, in seconds: its own time, else evenly over some hours."""
+def _posted(candidates: Dataset, draws: Floats, hours: float) -> Floats:
+    """Return when each document was posted, in seconds.
+
+    That is its own time; if a time is unknown, all are uniform over some hours.
+    """
     times = np.array(candidates["time"][:], dtype=np.float64)  # NaN where unknown
-    posted: Floats = draw * hours * 3600 if np.isnan(times).any() else times
+    posted: Floats = draws * hours * 3600 if np.isnan(times).any() else times
     return posted
