@@ -29,6 +29,7 @@ LAYERS = (
     {"curation", "evaluators"},
     {"detection", "corpus"},
     {"models"},
+    {"rating"},
     {"store"},
     {"mixture"},
     {"recipe"},
