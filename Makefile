@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test test-slow test-faults check bench base-model clean
+.PHONY: help demo test test-slow test-faults check docs bench base-model clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -14,7 +14,7 @@ help:  ## Show the targets
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check,docs]'
 	touch $@
 
 demo: $(VENV)/.installed  ## Run the quickstart's first three generations, unselected and voted
@@ -33,6 +33,10 @@ check: $(VENV)/.installed  ## Lint, format check, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed  ## Build the handbook's site in build/docs and check its links
+	$(BIN)/sphinx-build -c docs -b html -W --keep-going . build/docs
+	$(BIN)/sphinx-build -c docs -b linkcheck -q -W --keep-going -D nb_execution_mode=off . build/linkcheck
 
 bench: $(VENV)/.installed  ## Measure textmad beside the plain way of doing the same work
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/bench

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,7 +33,7 @@ def write(
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
     (folder / "provenance.json").write_text(json.dumps({"code": code}))
-    _commit(folder / "corpus", {"human.parquet": _documents(("a human text",))})
+    _commit(folder, "corpus", {"human.parquet": _documents(("a human text",))})
     for generation in range(max(map(len, values.values()), default=0)):
         rows = [
             (generation, "mine", metric, split, "", numbers[generation], 10, note)
@@ -47,11 +48,15 @@ def write(
             },
         }
         for stage in STAGES:
-            _commit(folder / f"gen-{generation:02d}" / stage, files.get(stage, {}))
+            inputs = {"evaluate": recipe.dump()["evaluate"]} if stage == "evaluate" else {}
+            _commit(folder, f"gen-{generation:02d}/{stage}", files.get(stage, {}), inputs)
     return folder
 
 
-def _commit(place: Path, files: Mapping[str, bytes]) -> None:
+def _commit(
+    folder: Path, stage: str, files: Mapping[str, bytes], inputs: Mapping[str, Any] | None = None
+) -> None:
+    place = folder / stage
     place.mkdir(parents=True)
     for name, data in files.items():
         (place / name).write_bytes(data)
@@ -59,7 +64,7 @@ def _commit(place: Path, files: Mapping[str, bytes]) -> None:
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in files.items()
     }
-    manifest = Manifest(place.name, stage_key({}), {}, listed)
+    manifest = Manifest(stage, stage_key(inputs or {}), dict(inputs or {}), listed)
     (place / "manifest.json").write_bytes(manifest.to_bytes())
 
 

@@ -16,7 +16,7 @@ from textmad.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from textmad import curation as filters
-    from textmad import evaluators, testing
+    from textmad import evaluators, plots, testing
     from textmad.analysis.comparing import compare
     from textmad.analysis.comparison import Comparison
     from textmad.auditing import audit
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
         TextmadError,
     )
     from textmad.evaluators.protocol import Measurement, Snapshot
+    from textmad.loop.measuring import evaluate
     from textmad.loop.recursion import run
+    from textmad.loop.run import Run
     from textmad.models.causal_lm.encoder import open_encoder
     from textmad.planning import make_plan
     from textmad.recipe import Recipe, load_recipe
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from textmad.statistics import critical_share as thresholds
     from textmad.statistics import inference as stats
     from textmad.statistics.early_warning import early_warning
-    from textmad.store import Run
     from textmad.studies import Study, load_study, study
 
 
@@ -66,6 +67,7 @@ __all__ = [
     "audit",
     "compare",
     "early_warning",
+    "evaluate",
     "evaluators",
     "filters",
     "learned_votes",
@@ -73,6 +75,7 @@ __all__ = [
     "load_study",
     "make_plan",
     "open_encoder",
+    "plots",
     "run",
     "stats",
     "study",
@@ -91,11 +94,12 @@ _HOMES = {
     "Snapshot": "textmad.evaluators.protocol",
     "Recipe": "textmad.recipe",
     "load_recipe": "textmad.recipe",
-    "Run": "textmad.store",
+    "Run": "textmad.loop.run",
     "Study": "textmad.studies",
     "load_study": "textmad.studies",
     "make_plan": "textmad.planning",
     "open_encoder": "textmad.models.causal_lm.encoder",
+    "evaluate": "textmad.loop.measuring",
     "run": "textmad.loop.recursion",
     "Comparison": "textmad.analysis.comparison",
     "compare": "textmad.analysis.comparing",
@@ -107,6 +111,7 @@ _MODULES = {
     "filters": "textmad.curation",
     "evaluators": "textmad.evaluators",
     "learned_votes": "textmad.curation.learned_votes",
+    "plots": "textmad.plots",
     "stats": "textmad.statistics.inference",
     "testing": "textmad.testing",
     "thresholds": "textmad.statistics.critical_share",

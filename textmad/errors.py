@@ -12,8 +12,14 @@
 A message says where, what was given, what was expected, and what to do.
 """
 
+import os
+import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import safetensors
 
 _PACKAGE = Path(__file__).parent
 
@@ -64,6 +70,25 @@ class RunInUseError(RunError):
     """A run folder that another process is writing."""
 
     exit_code = 75
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Turn the operating system's errors about temporary files into RunError.
+
+    Raises:
+        RunError: the folder for temporary files is full, or cannot be written; the message names
+            it, and TMPDIR, which chooses another one.
+    """
+    try:
+        yield
+    except (OSError, safetensors.SafetensorError) as error:
+        folder = tempfile.tempdir or os.environ.get("TMPDIR") or "no folder"
+        why = getattr(error, "strerror", None) or error
+        raise RunError(
+            f"temporary files: {folder}: {why}: make room there, or set the environment variable "
+            "TMPDIR to a folder with more room"
+        ) from error
 
 
 def raised(error: BaseException) -> str:

@@ -53,7 +53,7 @@ def mix(
     seed: int,
     crawled: Dataset | None = None,
 ) -> Mixture:
-    """Draw the training set of `generation`.
+    """Make the training set of `generation` from human and kept text.
 
     Whole documents are taken, without repeats, until a budget is reached, so a budget is
     exceeded by less than its last document. The pool has one seeded order a run, and so has each
@@ -133,17 +133,17 @@ def human_tokens_needed(
 def check_human_tokens(
     settings: MixSettings, generations: int, human: Dataset, crawl: CrawlSettings | None = None
 ) -> None:
-    """Refuse a pool that cannot last a whole run, before any of it is spent.
+    """Reject a pool that cannot last a whole run, before any of it is used.
 
     Raises:
-        CorpusError: how many tokens are there, and how many are needed.
+        CorpusError: there are too few; the message says how many are needed.
     """
     needed = human_tokens_needed(settings, generations, crawl)
-    there = int(token_counts(human).sum())
-    if needed > there:
+    available = int(token_counts(human).sum())
+    if needed > available:
         oversample = "" if crawl is None else "crawl.oversample, "
         raise CorpusError(
-            f"corpus: {there:,} tokens of human training text are there, and the recipe needs "
+            f"corpus: {available:,} tokens of human training text are there, and the recipe needs "
             f"{needed:,} up to generation {generations}: lower {oversample}mix.human_tokens, "
             "mix.model_tokens or generations, or give a larger corpus"
         )
@@ -160,7 +160,7 @@ def training_tokens(settings: MixSettings, generation: int) -> int:
 
 
 def model_tokens_needed(mix: MixSettings, crawl: CrawlSettings | None = None) -> int:
-    """Kept tokens that the next generation needs of one: with a label, and without.
+    """Kept tokens that a generation has to leave for the next: with a label, and without.
 
     >>> crawl = CrawlSettings(contamination=0.3, oversample=2)
     >>> model_tokens_needed(MixSettings(human_tokens=100, model_tokens=50), crawl)
@@ -172,7 +172,7 @@ def model_tokens_needed(mix: MixSettings, crawl: CrawlSettings | None = None) ->
 def model_tokens_drawn(
     mix: MixSettings, sample: SampleSettings, crawl: CrawlSettings | None = None
 ) -> int:
-    """Tokens that each generation draws: what the next one needs, and what is compared.
+    """Tokens that each generation samples: enough for the next one, and for the evaluators.
 
     >>> model_tokens_drawn(MixSettings(model_tokens=30_000), SampleSettings(oversample=5.0))
     150000
@@ -182,7 +182,7 @@ def model_tokens_drawn(
 
 
 def compared_tokens(mix: MixSettings, sample: SampleSettings) -> int:
-    """Tokens of human text beside which drawn and kept text is put; the same all through a run.
+    """Tokens of human text that sampled and kept text is compared with; the same in a whole run.
 
     >>> compared_tokens(MixSettings(model_tokens=30_000), SampleSettings(min_tokens=20_000))
     20000
@@ -197,7 +197,7 @@ def stretch_of_pool(
     seed: int,
     crawl: CrawlSettings | None = None,
 ) -> Dataset:
-    """The human documents that a generation learns from, or that its crawl finds.
+    """Return the human documents that a generation learns from, or that its crawl finds.
 
     Raises:
         CorpusError: too few of them.
@@ -208,8 +208,8 @@ def stretch_of_pool(
     for budget in _budgets_of_pool(settings, generation, crawl):
         start, reached = stop, documents_reaching(tokens[stop:], budget)
         if reached is None:
-            there = _Pool(int(tokens[start:].sum()), int(tokens.sum()), is_begun=start > 0)
-            raise CorpusError(_human_shortage(settings, generation, budget, there, crawl))
+            pool = _Pool(int(tokens[start:].sum()), int(tokens.sum()), is_begun=start > 0)
+            raise CorpusError(_human_shortage(settings, generation, budget, pool, crawl))
         stop = start + reached
     return take(human, order[start:stop])
 
@@ -300,9 +300,11 @@ def _human_shortage(
     )
 
 
-def _model_shortage(settings: MixSettings, generation: int, name: str, have: int) -> str:
+def _model_shortage(settings: MixSettings, generation: int, name: str, available: int) -> str:
+    times = math.ceil(11 * settings.model_tokens / max(available, 1)) / 10  # a tenth for chance
+    enough = f"until {times:,g} times as many tokens are sampled" if available else "by far"
     return (
         f"mix.model_tokens: generation {generation} needs {settings.model_tokens:,} tokens of "
-        f"kept text of {name}, {have:,} are there: raise sample.oversample, keep more in curate, "
-        "or lower mix.model_tokens"
+        f"kept text of {name}, {available:,} are there: raise sample.oversample {enough}, and "
+        "the run goes on from here; or keep more in curate, or lower mix.model_tokens"
     )

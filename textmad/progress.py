@@ -10,10 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+
+
+# Before so much of a stage is done, an estimate of the rest is of its beginning alone.
+_UNSURE_SECONDS, _UNSURE_SHARE = 3.0, 0.03
 
 
 class Progress(Protocol):
@@ -35,7 +39,7 @@ class Progress(Protocol):
 
 
 class SilentProgress:
-    """Says nothing: tests, and every process but the first."""
+    """Says nothing: for tests, and every process but the first."""
 
     @contextmanager
     def stage(
@@ -49,14 +53,30 @@ class SilentProgress:
 
 
 class PlainProgress:
-    """One line when a stage ends: amount, seconds, rate."""
+    """Prints a line when a stage ends: amount, seconds, rate; and when generations are left.
+
+    Args:
+        stream: where to; stderr by default.
+        clock: seconds, from any beginning.
+        generations: how many the run has after generation 0; without it no time left is told.
+        processes: how many work on the run; each tells its own share of the tokens.
+    """
 
     def __init__(
-        self, stream: TextIO | None = None, clock: Callable[[], float] = time.perf_counter
+        self,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        generations: int | None = None,
+        processes: int = 1,
     ) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._clock = clock
+        self._generations = generations
+        self._processes = processes
         self._done = 0
+        self._first: tuple[int, float] | None = None  # generation of this session, its beginning
+        self._last = 0
 
     @contextmanager
     def stage(
@@ -64,20 +84,37 @@ class PlainProgress:
     ) -> Iterator[None]:
         """Print the stage's line when it is over, or how far it came if it is left by an error."""
         self._done, started, stopped = 0, self._clock(), True
+        self._tell_time_left(generation, started)
         try:
             yield
             stopped = False
+            if self._processes > 1 and total is not None:
+                self._done = total  # the shares of the processes are not equal to the last token
         finally:
             line = _line(generation, name, self._done, total, unit, self._clock() - started)
             print(line + (" (stopped)" if stopped else ""), file=self._stream, flush=True)
 
     def advance(self, amount: int) -> None:
         """Count."""
-        self._done += amount
+        self._done += amount * self._processes
+
+    def _tell_time_left(self, generation: int | None, now: float) -> None:
+        """Print how long the run will take where a generation begins, from those before it."""
+        if generation is None or self._generations is None:
+            return
+        if self._first is None:
+            self._first, self._last = (generation, now), generation
+        if generation <= self._last:
+            return
+        self._last = generation
+        first, begun = self._first
+        left = (now - begun) / (generation - first) * (self._generations + 1 - generation)
+        if left >= 60:
+            print(f"{'':8}about {about(left)} left", file=self._stream, flush=True)
 
 
 class TerminalProgress(PlainProgress):
-    """The same line for a stage that is over, and a live bar for the one that runs."""
+    """Prints the same lines, and a live bar for the stage that runs."""
 
     _bar: RichProgress | None = None
 
@@ -99,13 +136,48 @@ class TerminalProgress(PlainProgress):
         """Count, and move the bar."""
         super().advance(amount)
         if self._bar is not None:
-            self._bar.advance(self._bar.task_ids[0], amount)
+            self._bar.advance(self._bar.task_ids[0], amount * self._processes)
 
 
-def make_progress(stream: TextIO | None = None) -> Progress:
-    """The display that suits `stream` (stderr): live in a terminal, plain lines elsewhere."""
+def make_progress(stream: TextIO | None = None, **options: Any) -> Progress:
+    """Return the display that suits `stream` (stderr): live in a terminal, plain lines elsewhere.
+
+    `options` are those of `PlainProgress`.
+    """
     stream = stream if stream is not None else sys.stderr
-    return TerminalProgress(stream) if stream.isatty() else PlainProgress(stream)
+    kind = TerminalProgress if stream.isatty() else PlainProgress
+    return kind(stream, **options)
+
+
+class TimeLeft:
+    """Estimates how long the rest of several equal pieces of work takes, such as runs."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._total, self._clock, self._begun = total, clock, clock()
+
+    def after(self, done: int) -> str:
+        """Return a continuation of a message, "" where nothing is known or a minute is left."""
+        left = (self._clock() - self._begun) / done * (self._total - done) if done else 0.0
+        return f"; about {about(left)} left" if left >= 60 else ""
+
+
+def about(seconds: float) -> str:
+    """Return a duration as precisely as an estimate is.
+
+    >>> [about(value) for value in (0.2, 14, 95, 700, 5_000, 40_000, 1e6)]
+    ['1 second', '15 seconds', '2 minutes', '12 minutes', '1.5 hours', '11 hours', '12 days']
+    """
+    if seconds < 90:
+        number, unit = max(1, round(seconds / 5) * 5), "second"
+    elif seconds < 3_600:
+        number, unit = round(seconds / 60), "minute"
+    elif seconds < 5 * 3_600:
+        return f"{round(seconds / 1_800) / 2:g} hours"
+    elif seconds < 2 * 86_400:
+        number, unit = round(seconds / 3_600), "hour"
+    else:
+        number, unit = round(seconds / 86_400), "day"
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
 def _title(generation: int | None, name: str) -> str:
@@ -120,7 +192,8 @@ def _amount(done: int, total: float | None) -> str:
 def _line(
     generation: int | None, name: str, done: int, total: int | None, unit: str, seconds: float
 ) -> str:
-    rate = f"{done / seconds:,.0f} {unit}/s" if done and seconds > 0 else ""
+    # Of filters and evaluators there are a few, which take as long as they take.
+    rate = f"{done / seconds:,.0f} {unit}/s" if seconds > 0 and done / seconds >= 1 else ""
     counted = _amount(done, total) if done or total else ""  # some stages count nothing
     amount = f"{counted:>20} {unit if counted else '':<9}"
     return f"{_title(generation, name)} {amount} {seconds:8.1f} s  {rate}".rstrip()
@@ -131,16 +204,29 @@ def _bar(stream: TextIO) -> RichProgress:
     from rich.console import Console
 
     class Amount(rich.ProgressColumn):
+        """How much is done, and how fast."""
+
         def render(self, task: rich.Task) -> str:
             unit = task.fields["unit"]
-            rate = f"  {task.speed:,.0f}/s" if task.speed else ""
+            rate = f"  {task.speed:,.0f}/s" if task.speed and task.speed >= 1 else ""
             return f"{_amount(int(task.completed), task.total)} {unit}{rate}"
 
+    class Remaining(rich.ProgressColumn):
+        """Time left, from the whole stage: its beginning is slower than the rest of it."""
+
+        def render(self, task: rich.Task) -> str:
+            done, elapsed = task.completed, task.elapsed or 0.0
+            if not task.total or elapsed < _UNSURE_SECONDS or done < _UNSURE_SHARE * task.total:
+                return ""
+            return f"{about(elapsed / done * (task.total - done))} left"
+
     return rich.Progress(
+        rich.SpinnerColumn(),
         rich.TextColumn("{task.description}"),
         rich.BarColumn(bar_width=16),
         Amount(),
-        rich.TimeRemainingColumn(compact=True),
+        rich.TimeElapsedColumn(),
+        Remaining(),
         console=Console(file=stream, force_terminal=True),
         refresh_per_second=4,
         transient=True,

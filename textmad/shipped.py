@@ -36,3 +36,16 @@ def _folder() -> Path:
         f"the recipes that come with textmad are in neither {_PLACES[0]} nor {_PLACES[1]}; "
         "install textmad again"
     )
+
+
+def question(path: Path) -> str:
+    """Return the question that a recipe or study asks in its first comment; "" if it has none."""
+    words: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#").strip()
+        key = text.partition(" ")[0]
+        if not line.startswith("#") or (words and key.endswith(":") and key[0].isupper()):
+            break
+        if words or key == "Question:":
+            words.append(text.removeprefix("Question:").strip())
+    return " ".join(words)

@@ -12,7 +12,7 @@ from textmad.analysis.arm import Arm
 from textmad.analysis.arms import Arms
 from textmad.analysis.comparing import measured, set_against
 from textmad.calibration.loops import HumanText
-from textmad.store import Run
+from textmad.loop.run import Run
 
 SEEDS, GENERATIONS = 5, 5
 DOCUMENTS = 150  # that a generation learns from

@@ -12,7 +12,13 @@ from textmad.store import METRICS_SCHEMA
 
 STAGES = {
     "mix": {"training.parquet", "mix.json"},
-    "model": {"adapter_model.safetensors", "adapter_config.json", "training.json"},
+    "model": {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "training.json",
+    },
     "sample": {"candidates.parquet"},
     "curate": {"candidates.parquet"},
     "evaluate": {"metrics.parquet"},

@@ -18,26 +18,7 @@ PACKAGE = Path(tm.__file__).parent
 ROOT = PACKAGE.parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
-# From the top down. A part imports itself and what stands in lower lines, nothing beside it.
-LAYERS = (
-    {"__main__", "__init__"},
-    {"cli"},
-    {"report"},
-    {"analysis", "auditing", "planning", "calibration", "base_models", "testing"},
-    {"studies"},
-    {"loop"},
-    {"curation", "evaluators"},
-    {"detection", "corpus"},
-    {"models"},
-    {"rating"},
-    {"store"},
-    {"mixture"},
-    {"recipe"},
-    {"text", "seeds", "progress"},
-    {"statistics", "errors"},
-    {"version"},
-)
-LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
+PARTS = {path.parts[0].removesuffix(".py") for path in MODULES}
 # Importing any of these imports torch.
 LOADS_TORCH = {"torch", "transformers", "peft", "accelerate", "safetensors.torch"}
 
@@ -71,11 +52,7 @@ def textmad_parts(path: Path) -> set[str]:
     """The parts of textmad that a module imports, at its top or inside a function."""
     names = imports(ast.parse((PACKAGE / path).read_text()), also_in_functions=True)
     below = [name.split(".")[1:2] for name in names if name.split(".")[0] == "textmad"]
-    return {part[0] if part and part[0] in LEVEL else "__init__" for part in below}
-
-
-def test_every_module_has_its_layer():
-    assert {part_of(path) for path in MODULES} == set(LEVEL)
+    return {part[0] if part and part[0] in PARTS else "__init__" for part in below}
 
 
 def test_imports_are_seen_in_functions_and_not_under_type_checking():
@@ -86,13 +63,6 @@ def test_imports_are_seen_in_functions_and_not_under_type_checking():
     )
     assert list(imports(tree, also_in_functions=True)) == ["textmad.store", "textmad.cli.app"]
     assert list(imports(tree, also_in_functions=False)) == ["textmad.store"]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_imports_point_only_downwards(path):
-    own = part_of(path)
-    others = {name.split(".")[1] for name in module_imports(path)} - {own}
-    assert {part for part in others if LEVEL[part] <= LEVEL[own]} == set()
 
 
 def module_imports(path: Path) -> set[str]:
@@ -108,6 +78,32 @@ def module_imports(path: Path) -> set[str]:
     return (names & modules) - {dotted(path)}
 
 
+def layers() -> list[list[str]]:
+    """The parts from the top down; each stands one line above the highest that it imports.
+
+    Raises:
+        graphlib.CycleError: an import points up; it names the circle.
+    """
+    graph: dict[str, set[str]] = {part: set() for part in PARTS - {"__main__", "__init__"}}
+    for path in MODULES:
+        if part_of(path) in graph:
+            others = {name.split(".")[1] for name in module_imports(path)} - {part_of(path)}
+            graph[part_of(path)] |= others
+    height: dict[str, int] = {}
+    for part in graphlib.TopologicalSorter(graph).static_order():
+        height[part] = 1 + max((height[below] for below in graph[part]), default=-1)
+    return [
+        sorted(part for part in height if height[part] == level)
+        for level in range(max(height.values()), -1, -1)
+    ]
+
+
+def test_contributing_shows_the_layers_that_the_imports_make():
+    picture = "".join(f"    {'  '.join(layer)}\n" for layer in layers())
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert picture in text, f"the imports have changed; the picture is now:\n\n{picture}"
+
+
 def test_no_module_imports_itself_through_others():
     graph = {dotted(path): module_imports(path) for path in MODULES if path.stem != "__init__"}
     leaves = set(graph)
@@ -118,7 +114,7 @@ def test_no_module_imports_itself_through_others():
 
 def test_no_stage_depends_on_what_is_left_out_of_the_code_version():
     left_out = {name.removesuffix(".py") for name in provenance._NOT_IN_RESULTS}
-    assert left_out <= set(LEVEL)
+    assert left_out <= PARTS
     needed = [path for path in MODULES if part_of(path) not in left_out]
     wanted = {part for path in needed for part in textmad_parts(path) & left_out}
     # Progress and the version are told to people; neither is part of a result.

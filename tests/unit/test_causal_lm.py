@@ -8,10 +8,10 @@ import numpy as np
 import peft
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from textmad.errors import ModelError
-from textmad.models.base_files import check_base
+from textmad.errors import ModelError, RunError
+from textmad.models.base_files import base_reference, check_base
 from textmad.models.causal_lm.loading import open_base
 from textmad.models.causal_lm.model import CausalLM, lora
 from textmad.models.causal_lm.scoring import Row, windows
@@ -258,6 +258,59 @@ def test_a_saved_model_is_loaded_exactly(any_base: CausalLM, tmp_path: Path) -> 
         settings, num_tokens=99, stream=stream
     )
     assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".safetensors"}
+
+
+def test_peft_and_transformers_open_a_saved_model_by_its_folder_alone(
+    any_base: CausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = any_base.fit(CORPUS, TRAIN, seed=0).model
+    fitted.save(tmp_path / "saved")
+    monkeypatch.chdir(tmp_path)
+    adapted = any_base.settings.lora is not None
+    opens = peft.AutoPeftModelForCausalLM if adapted else AutoModelForCausalLM
+    network = opens.from_pretrained("saved").eval()
+    tokenizer = AutoTokenizer.from_pretrained("saved")
+    for text, nll in zip(TEXTS[:4], fitted.token_nll(TEXTS[:4]), strict=True):
+        ids = [tokenizer.bos_token_id, *tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+        with torch.no_grad():
+            logits = network(input_ids=torch.tensor([ids[:-1]])).logits[0].double()
+        expected = -logits.log_softmax(-1)[range(len(ids) - 1), ids[1:]]
+        np.testing.assert_allclose(nll, expected.numpy(), atol=1e-4)
+
+
+def test_an_adapter_names_its_base_as_other_programs_find_it(
+    base: CausalLM, tiny_gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_gpt2_folder.parent)
+    relative = settings_of(Path(tiny_gpt2_folder.name))
+    assert base_reference(relative) == (str(tiny_gpt2_folder.resolve()), None, True)
+    built_in = base_reference(ModelSettings(base="tiny-gpt2"))
+    assert Path(built_in.name).is_absolute()
+    assert (Path(built_in.name) / "config.json").is_file()
+    on_hub = ModelSettings(base="org/model", revision="v1")
+    assert base_reference(on_hub) == ("org/model", "v1", False)
+    fitted = base.fit(CORPUS, TRAIN, seed=0).model
+    lora.save(fitted._adapter, GPT2, base_reference(on_hub), tmp_path)
+    config = peft.PeftConfig.from_pretrained(tmp_path)
+    assert (config.base_model_name_or_path, config.revision) == ("org/model", "v1")
+
+
+def test_an_exported_model_is_an_ordinary_folder_with_a_card(
+    any_base: CausalLM, tmp_path: Path
+) -> None:
+    fitted = any_base.fit(CORPUS, TRAIN, seed=0).model
+    folder = tmp_path / "exported"
+    fitted.export(folder, notes="Generation 3 of a run.")
+    again = CausalLM.open(any_base.settings.model_copy(update={"base": str(folder)}))
+    for one, two in zip(fitted.token_nll(TEXTS), again.token_nll(TEXTS), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+    assert AutoTokenizer.from_pretrained(folder).eos_token == "</s>"
+    card = (folder / "README.md").read_text()
+    assert f"`{fitted.name}`" in card
+    assert card.endswith("Generation 3 of a run.\n")
+    assert str(Path(any_base.settings.base).parent) not in card  # no path of this machine
+    with pytest.raises(RunError, match="expected an empty folder or none"):
+        fitted.export(folder)
 
 
 def test_the_same_fit_saves_the_same_bytes(any_base: CausalLM, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from textmad.curation import Bots, Context, MatchedRandom, Random, Upvotes, apply_filters
 from textmad.errors import CurationError
-from textmad.loop.crawl import gather, taken_for_human, with_label
+from textmad.loop.crawl import build_crawl, treat_as_human, with_label
 from textmad.mixture import stretch_of_pool
 from textmad.recipe import Recipe
 from textmad.seeds import stream
@@ -51,7 +51,7 @@ KEPT = written(
 
 
 def crawl(kept=KEPT, recipe=RECIPE, generation=1):
-    return gather(recipe, generation, HUMANS, kept, count_tokens)
+    return build_crawl(recipe, generation, HUMANS, kept, count_tokens)
 
 
 def context(found):
@@ -73,16 +73,16 @@ def context(found):
 def test_each_side_has_its_tokens_to_within_a_document():
     found = crawl()
     origin = np.array(found.truth["origin"][:])
-    tokens = np.array(found.shown["tokens"][:])
+    tokens = np.array(found.as_human["tokens"][:])
     assert 0 <= tokens[origin == HUMAN].sum() - 450 < 5
     assert 0 <= tokens[origin == MODEL].sum() - 150 < 5
     known = set(stretch_of_pool(RECIPE.mix, 0, HUMANS, RECIPE.seed)["id"])
     assert set(found.truth["id"]) <= (set(HUMANS["id"]) - known) | set(KEPT["id"])
-    assert len(set(found.shown["id"])) == len(found.shown)
+    assert len(set(found.as_human["id"])) == len(found.as_human)
 
 
 def test_no_column_but_the_text_tells_human_and_model_apart():
-    shown = as_table(crawl().shown)
+    shown = as_table(crawl().as_human)
     texts = shown["text"].to_pylist()
     same_for_all = {
         "prompt": "",
@@ -135,20 +135,20 @@ def test_model_text_is_cleaned_and_bounded_like_the_corpus_and_each_text_is_ther
     few = RECIPE.replace(crawl={"contamination": 10 / 600})
     found = crawl(odd, few)
     posted = np.array(found.truth["origin"][:]) == MODEL
-    texts = np.array(found.shown["text"][:])[posted]
+    texts = np.array(found.as_human["text"][:])[posted]
     # 5 and 6 tokens; the budget is 10.
     assert sorted(texts) == ["a beginning and the end", "ask [user] or nobody"]
-    assert set(found.shown["prompt"]) == {""}
+    assert set(found.as_human["prompt"]) == {""}
 
 
 def test_the_same_documents_are_crawled_again_and_others_in_another_generation():
-    again = crawl().shown["id"][:]
-    assert crawl().shown["id"][:] == again
+    again = crawl().as_human["id"][:]
+    assert crawl().as_human["id"][:] == again
     later = crawl(generation=2)
     assert {i for i in later.truth["id"] if i[0] != "g"} == {
         i for i in crawl().truth["id"] if i[0] != "g"
     }  # human: fixed
-    assert later.shown["id"][:] != again
+    assert later.as_human["id"][:] != again
 
 
 def test_without_contamination_there_is_human_text_alone():
@@ -171,27 +171,27 @@ def test_too_little_posted_text_says_what_there_is_and_what_to_change():
 def test_guards_that_keep_too_little_say_have_and_need():
     found = crawl()
     half = [("random", Random(keep=0.5))]
-    judged = apply_filters(found.shown, half, lambda *_: context(found))
-    assert taken_for_human(RECIPE.mix.model_copy(update={"human_tokens": 295}), 1, judged)
+    judged = apply_filters(found.as_human, half, lambda *_: context(found))
+    assert treat_as_human(RECIPE.mix.model_copy(update={"human_tokens": 295}), 1, judged)
     with pytest.raises(CurationError) as refused:
-        taken_for_human(RECIPE.mix, 1, judged)
+        treat_as_human(RECIPE.mix, 1, judged)
     assert str(refused.value) == (
-        "crawl.oversample: generation 1 needs 400 tokens of human text, the guards kept 300 of "
-        "the 600 crawled: raise crawl.oversample, or keep more in crawl.guard"
+        "crawl.oversample: generation 1 needs 400 tokens of human text, the crawl filters kept 300 "
+        "of the 600 crawled: raise crawl.oversample, or keep more in crawl.guard"
     )
 
 
 def test_what_is_taken_for_human_is_kept_and_in_the_order_of_the_crawl():
     found = crawl()
-    judged = apply_filters(found.shown, [], lambda *_: context(found))
-    taken = taken_for_human(RECIPE.mix, 1, found.revealed(judged))
-    assert taken["id"][:] == found.shown["id"][:80]  # 400 tokens at 5 a document
+    judged = apply_filters(found.as_human, [], lambda *_: context(found))
+    taken = treat_as_human(RECIPE.mix, 1, found.revealed(judged))
+    assert taken["id"][:] == found.as_human["id"][:80]  # 400 tokens at 5 a document
     assert taken["true_origin"][:] == found.truth["origin"][:80]
 
 
 def test_what_was_posted_without_a_label_is_not_labelled_too():
     found = crawl()
-    left = with_label(KEPT, found.revealed(found.shown))
+    left = with_label(KEPT, found.revealed(found.as_human))
     posted = {name for name in found.truth["id"] if name.startswith("g0-")}
     assert len(posted) == 30
     assert set(left["id"]) == set(KEPT["id"]) - posted
@@ -199,12 +199,12 @@ def test_what_was_posted_without_a_label_is_not_labelled_too():
 
 def test_who_posted_knows_whose_text_it_is_in_any_order_and_part():
     found = crawl()
-    rows = np.random.default_rng(0).permutation(len(found.shown))[:50]
-    known = found.as_posted(found.shown.select(rows))
-    assert known["text"][:] == found.shown.select(rows)["text"][:]
+    rows = np.random.default_rng(0).permutation(len(found.as_human))[:50]
+    known = found.as_posted(found.as_human.select(rows))
+    assert known["text"][:] == found.as_human.select(rows)["text"][:]
     for name in ("origin", "generation", "author"):
         assert known[name][:] == found.truth.select(rows)[name][:]
-    assert len(found.as_posted(found.shown.select([]))) == 0
+    assert len(found.as_posted(found.as_human.select([]))) == 0
 
 
 @pytest.mark.parametrize("target", [{"origin": "model"}, {"origin": "any", "author": "tiny-gpt2"}])
@@ -212,9 +212,9 @@ def test_bots_vote_for_the_text_of_their_own_model_and_people_cannot_see_it(targ
     found = crawl()
     crowd = Upvotes("variety", voters=10, noise=0, bots=Bots(share=0.3, **target))
     for judge in (crowd, MatchedRandom(crowd)):
-        judged = apply_filters(found.shown, [("upvotes", judge)], lambda *_: context(found))
+        judged = apply_filters(found.as_human, [("upvotes", judge)], lambda *_: context(found))
         honest = apply_filters(
-            found.shown,
+            found.as_human,
             [("upvotes", Upvotes("variety", voters=7, noise=0))],
             lambda *_: context(found),
         )
@@ -232,9 +232,9 @@ def test_outside_of_a_crawl_everybody_knows_what_is_shown():
 
 def test_the_truth_comes_back_beside_the_verdicts():
     found = crawl()
-    judged = apply_filters(found.shown, [("random", Random())], lambda *_: context(found))
+    judged = apply_filters(found.as_human, [("random", Random())], lambda *_: context(found))
     revealed = found.revealed(judged)
     assert revealed["true_origin"][:] == found.truth["origin"][:]
     assert revealed["true_id"][:] == found.truth["id"][:]
     assert set(revealed["origin"]) == {HUMAN}
-    assert concatenate([revealed]).column_names == found.shown.column_names
+    assert concatenate([revealed]).column_names == found.as_human.column_names

@@ -192,20 +192,23 @@ def test_too_little_fresh_human_text_says_what_is_left_and_what_to_change():
 
 
 @pytest.mark.parametrize(
-    ("model", "source", "have"),
-    [
-        ("latest", "generation 1", 120),
-        ("pool", "generations 0 to 1", 240),
-        ("all", "generation 0", 120),
+    ("model", "source", "have", "times"),
+    [  # 250 needed, and a tenth more for chance
+        ("latest", "generation 1", 120, 2.3),
+        ("pool", "generations 0 to 1", 240, 1.2),
+        ("all", "generation 0", 120, 2.3),
     ],
 )
-def test_too_little_kept_text_says_where_it_is_missing_and_what_to_change(model, source, have):
+def test_too_little_kept_text_says_where_it_is_missing_and_what_to_change(
+    model, source, have, times
+):
     settings = MixSettings(model_tokens=250, model=model)
     with pytest.raises(CurationError) as refused:
         mix(settings, 2, human_pool(), [kept_of(0), kept_of(1)], 0)
     assert str(refused.value) == (
         f"mix.model_tokens: generation 2 needs 250 tokens of kept text of {source}, {have} are "
-        "there: raise sample.oversample, keep more in curate, or lower mix.model_tokens"
+        f"there: raise sample.oversample until {times} times as many tokens are sampled, and the "
+        "run goes on from here; or keep more in curate, or lower mix.model_tokens"
     )
 
 

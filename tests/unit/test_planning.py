@@ -148,7 +148,8 @@ def test_a_plan_reads_as_a_line_a_fact():
         "held-out       10 documents, 500 tokens",
         "training       1,000 tokens a generation, 3,000 in all (100 a second here)",
         "drawing        2,000 tokens a generation (50 a second here)",
-        "keeping        at most about 500 of them, 500 needed",
+        "keeping        at most about 500 of them, 500 needed: TOO FEW if the filters keep short "
+        "documents, sample.oversample: 6 has room",
         "disk           about 3 MB",
         "time           about 3.1 minutes on this machine, your own filters and evaluators not "
         "counted",
@@ -157,9 +158,9 @@ def test_a_plan_reads_as_a_line_a_fact():
 
 def test_a_plan_knows_what_is_crawled(recipe):
     # 1.5 x 200 tokens a generation, a fifth of them a model's; two generations crawl.
-    crawl = {"contamination": 0.2, "oversample": 1.5, "guard": [{"random": {"keep": 0.5}}]}
+    crawl = {"contamination": 0.2, "oversample": 1.5, "guard": [{"random": {"keep": 0.8}}]}
     plan = make_plan(recipe.replace(crawl=crawl))
-    assert plan.crawl == CrawlPlan(300, 60, kept_share=0.5, needed_tokens=200)
+    assert plan.crawl == CrawlPlan(300, 60, kept_share=0.8, needed_tokens=200)
     assert plan.stages == 1 + 3 * 5 + 2
     assert plan.human_tokens_needed == 300 + 2 * 240
     assert plan.drawn_tokens == 4 * (100 + 60)
@@ -167,8 +168,8 @@ def test_a_plan_knows_what_is_crawled(recipe):
     all_end = replace(plan, speed=plan.speed._replace(finished=1.0))
     (line,) = [line for line in all_end.to_text().splitlines() if line.startswith("crawling")]
     assert line == (
-        "crawling       300 tokens a generation, 60 of them a model's; keeping at most about 150, "
-        "200 needed: TOO FEW, raise crawl.oversample to 2 or more"
+        "crawling       300 tokens a generation, 60 of them a model's; keeping at most about 240, "
+        "200 needed: TOO FEW if the filters keep short documents, crawl.oversample: 1.9 has room"
     )
     assert make_plan(recipe.replace(crawl=crawl, generations=0)).crawl is None
 
@@ -218,13 +219,43 @@ def test_a_growing_training_set_is_told_as_a_range():
     assert "1,000 to 2,000 tokens a generation, 4,000 in all" in growing.to_text()
 
 
-def test_filters_that_keep_too_little_are_seen_before_the_run():
-    # A quarter of 2,000 stays, 500; for 600 to stay, 4 x 600 have to be drawn.
-    short = replace(PLAN, model_tokens=600)
-    assert (
-        "keeping        at most about 500 of them, 600 needed: TOO FEW, raise sample.oversample "
-        "to 4 or more"
-    ) in short.to_text()
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # A fifth of 4 x 100 tokens stays; 5 times as many would do, half as many more have room.
+        (
+            {"curate": [{"random": {"keep": 0.2}}]},
+            r"sample\.oversample: 4: .* about 80 of 400 tokens, 100 are needed: set "
+            r"sample\.oversample to 7\.5",
+        ),
+        (
+            {"crawl": {"oversample": 1.5, "guard": [{"random": {"keep": 0.5}}]}},
+            r"crawl\.oversample: 1\.5: .* about 150 of 300 tokens, 200 are needed: set "
+            r"crawl\.oversample to 3",
+        ),
+        ({"curate": [{"upvotes": {"scorer": "learned_votes", "keep": 0.5}}]}, "has votes: name"),
+    ],
+)
+def test_what_cannot_be_met_is_refused_by_plan_and_by_run_before_anything_is_learned(
+    recipe, tmp_path, change, message
+):
+    for refuse in (make_plan, lambda recipe: tm.run(recipe, tmp_path / "run")):
+        with pytest.raises((tm.RecipeError, tm.CurationError), match=message):
+            refuse(recipe.replace(**change))
+    assert not list(tmp_path.glob("run/*/"))
+
+
+def test_a_run_without_a_next_generation_may_keep_as_little_as_it_likes(recipe):
+    picky = recipe.replace(generations=0, curate=[{"random": {"keep": 0.01}}])
+    assert make_plan(picky).model_tokens == 0
+
+
+def test_room_for_filters_that_keep_short_documents_is_part_of_the_advice():
+    # A quarter of 2,000 stays, 500: enough for 300 and half as much again, and not for 400.
+    assert "300 needed\n" in replace(PLAN, model_tokens=300).to_text()
+    tight = "400 needed: TOO FEW if the filters keep short documents, sample.oversample: 6 has room"
+    assert tight in replace(PLAN, model_tokens=400).to_text()
+    assert "2,000 needed\n" in replace(PLAN, model_tokens=2_000, kept_share=1.0).to_text()
 
 
 @pytest.mark.parametrize(
@@ -279,7 +310,7 @@ def test_a_revision_of_what_is_no_hub_id_is_refused(recipe, tiny_gpt2_folder):
 
 @pytest.fixture(scope="module")
 def study_plan(recipe: tm.Recipe) -> StudyPlan:
-    arms = {"plain": {}, "picky": {"curate": [{"random": {"keep": 0.1}}]}}
+    arms = {"plain": {}, "picky": {"curate": [{"random": {"keep": 0.5}}]}}
     data = {"recipe": recipe, "seeds": [0, 1], "arms": arms}
     return make_study_plan(parse_study(data, "study.yaml", Path()))
 
@@ -295,14 +326,17 @@ def test_a_study_is_planned_arm_by_arm_and_generation_0_learns_once_a_seed(study
 
 
 def test_a_study_plan_reads_as_a_line_an_arm(study_plan):
-    crawling = replace(PLAN, crawl=CrawlPlan(300, 60, 0.5, 200))
-    plans = {"plain": PLAN, "picky": replace(PLAN, kept_share=0.1), "crawling": crawling}
+    ample = replace(PLAN, model_tokens=300)
+    crawling = replace(ample, crawl=CrawlPlan(300, 60, 0.5, 200))
+    plans = {"plain": ample, "picky": replace(PLAN, kept_share=0.1), "crawling": crawling}
     text = replace(study_plan, plans=plans, shared_seconds=30.0).to_text()
     # PLAN takes 187 s; a seed's three runs less 30 s, twice.
     assert text.splitlines()[:3] == [
         "plain       3.1 minutes a run",
-        "picky       3.1 minutes a run: TOO FEW, raise sample.oversample to 10 or more",
-        "crawling    3.1 minutes a run: TOO FEW, raise crawl.oversample to 2 or more",
+        "picky       3.1 minutes a run: TOO FEW if the filters keep short documents, "
+        "sample.oversample: 15 has room",
+        "crawling    3.1 minutes a run: TOO FEW if the filters keep short documents, "
+        "crawl.oversample: 3 has room",
     ]
     assert text.splitlines()[-1].startswith("time   about 17.7 minutes one after another")
 

@@ -13,6 +13,7 @@ import pytest
 
 from textmad import store
 from textmad.errors import RunError
+from textmad.loop.run import Run
 from textmad.recipe import Recipe
 from textmad.report import write_report
 from textmad.report.page import run_names
@@ -216,7 +217,7 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
         write_report([FakeRun(tmp_path / "run")], tmp_path / "file" / "report.html")
 
 
-def on_disk(fake: FakeRun) -> store.Run:
+def on_disk(fake: FakeRun) -> Run:
     """The same run as a folder."""
 
     def json_file(name, content):
@@ -240,7 +241,7 @@ def on_disk(fake: FakeRun) -> store.Run:
         }
         for stage, write in stages.items():
             store.commit(fake.path / f"gen-{g:02d}" / stage, stage, {}, write)
-    return store.Run(fake.path)
+    return Run(fake.path)
 
 
 def test_a_run_folder_gives_the_same_page_as_the_run_in_memory(page, tmp_path):

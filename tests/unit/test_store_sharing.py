@@ -40,7 +40,7 @@ def test_the_second_run_takes_over_what_the_first_computed(tmp_path: Path):
     assert come_by(tmp_path, "b/seed-0") is True
     first, second = (tmp_path / "runs" / run / STAGE for run in ("a/seed-0", "b/seed-0"))
     assert files(first) == files(second)
-    assert store.committed(second, INPUTS, verify=True) is not None
+    assert store.committed(second, STAGE, INPUTS, verify=True) is not None
     inodes = {(folder / "inner/config.json").stat().st_ino for folder in (first, second)}
     assert len(inodes) == 1
     records = [(r.run, r.stage, r.source) for r in store.stage_records(tmp_path)]

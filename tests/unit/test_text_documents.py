@@ -1,4 +1,7 @@
 import hashlib
+import resource
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -6,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, concatenate_datasets
 
+from textmad.errors import RunError
 from textmad.text.documents import (
     SCHEMA,
     as_dataset,
@@ -14,6 +18,7 @@ from textmad.text.documents import (
     content_id,
     documents,
     empty,
+    on_disk,
     read_parquet,
     write_parquet,
 )
@@ -181,3 +186,61 @@ def test_no_documents_are_a_corpus_too(tmp_path: Path) -> None:
         again = read_parquet(path)
         assert len(again) == 0
         assert again.data.table.schema == SCHEMA
+
+
+# --- temporary files ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def pieces(num: int) -> Iterator[pa.Table]:
+    for piece in range(num):
+        yield as_table(documents({"text": [f"text {piece} {index}" * 20 for index in range(100)]}))
+
+
+def test_a_corpus_on_disk_is_whole_and_has_no_file_that_a_kill_would_leave(temporary: Path) -> None:
+    names = []
+
+    def watched() -> Iterator[pa.Table]:
+        for piece in pieces(3):
+            yield piece
+            names.extend(path.name for path in temporary.iterdir())
+
+    corpus = on_disk(watched())
+    names.extend(path.name for path in temporary.iterdir())
+    assert names == []
+    assert corpus["text"][:] == [text for piece in pieces(3) for text in piece["text"].to_pylist()]
+
+
+def test_no_room_for_temporary_files_is_an_error_that_names_the_variable(temporary: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # bytes of a file, for root too
+    try:
+        with pytest.raises(RunError, match=f"{temporary}: File too large: .*TMPDIR"):
+            on_disk(pieces(5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(temporary.iterdir()) == []
+
+
+def test_no_folder_for_temporary_files_is_the_same_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(RunError, match=r"nowhere: No such file or directory: .*TMPDIR"):
+        on_disk(pieces(1))
+
+
+def test_an_error_of_what_is_written_stays_what_it_is(temporary: Path) -> None:
+    def unreadable() -> Iterator[pa.Table]:
+        yield from pieces(1)
+        raise OSError("the source is gone")
+
+    with pytest.raises(OSError, match="the source is gone"):
+        on_disk(unreadable())
+    assert list(temporary.iterdir()) == []

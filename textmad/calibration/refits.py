@@ -10,9 +10,9 @@ import numpy.typing as npt
 from textmad.calibration import theory
 from textmad.calibration.checks import Check, Measured, mean_of, median_of
 from textmad.calibration.loops import NUM_CATEGORIES, HumanText, Loop, fitted
+from textmad.loop.run import Run
 from textmad.models.toy.categorical import Categorical
 from textmad.models.toy.gaussian import Gaussian
-from textmad.store import Run
 
 Floats = npt.NDArray[np.float64]
 

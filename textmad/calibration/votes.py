@@ -15,7 +15,7 @@ import numpy as np
 from textmad.calibration import theory
 from textmad.calibration.checks import Check, mean_of
 from textmad.calibration.loops import HumanText, Loop
-from textmad.store import Run
+from textmad.loop.run import Run
 
 Judges = Callable[[int], dict[str, Any]]
 """From K to the filter of a recipe."""

@@ -8,32 +8,79 @@ import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
+from typing import Annotated
 
 import typer
 
-from textmad.cli import audit, calibrate, compare, fetch, plan, report, run, study
+from textmad.cli import (
+    audit,
+    calibrate,
+    compare,
+    evaluate,
+    export,
+    fetch,
+    init,
+    plan,
+    recipes,
+    report,
+    run,
+    sample,
+    schema,
+    show,
+    study,
+)
+from textmad.cli.options import with_verbosity
+from textmad.cli.terminal import is_first_process, session, speaking
 from textmad.errors import TextmadError
+from textmad.version import __version__
 
 _OTHERS_WAIT = 5.0  # seconds
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # half of the time that --help takes
     pretty_exceptions_enable=False,
-    help="What happens to a language model's text when models learn from their own output.",
+    context_settings=_HELP,
 )
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"textmad {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _textmad(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Train language models on their own output, and measure what happens to the text."""
+
+
 for _command in (
+    init.init,
+    recipes.recipes,
     plan.plan,
     run.run,
     study.study,
+    show.show,
+    evaluate.evaluate,
+    sample.sample,
+    export.export,
     report.report,
     compare.compare,
     audit.audit,
     calibrate.calibrate,
     fetch.fetch,
+    schema.schema,
 ):
-    app.command()(_command)
+    app.command(context_settings=_HELP)(with_verbosity(_command))
 
 
 def main() -> None:
@@ -41,40 +88,56 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     sys.unraisablehook = _ignore_swallowed_stops
-    try:
-        app()
-    except TextmadError as error:
-        _say(str(error))
-        sys.exit(error.exit_code)
-    except _Stopped as stopped:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        _say("interrupted" + _how_to_go_on(sys.argv[1:]))
-        sys.exit(128 + stopped.args[0])
+    with speaking():
+        try:
+            app()
+        except TextmadError as error:
+            if session.is_verbose:
+                _say_traceback(error)
+            _say(str(error))
+            sys.exit(error.exit_code)
+        except _Stopped as stopped:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _say("interrupted" + _how_to_go_on(sys.argv[1:]))
+            sys.exit(128 + stopped.args[0])
 
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
-    """What the same command would do again: only what has a folder of its own goes on."""
-    command = arguments[0] if arguments else ""
-    if command in ("run", "study") or (
+    """Return what the same command would do again: only what has a folder of its own resumes."""
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    if command in ("run", "study", "evaluate") or (
         command == "calibrate" and any(word.startswith("--out") for word in arguments)
     ):
-        return "; the same command goes on from here"
-    return "; the same command begins again"
+        return "; the same command resumes from here"
+    return "; the same command starts again"
+
+
+def _say_traceback(error: TextmadError) -> None:
+    import traceback
+
+    for line in traceback.format_exception(error):
+        session.say(line.rstrip("\n"))
 
 
 def _say(message: str) -> None:
-    """The closing message, once: what all processes say the first of them says.
+    """Print the closing message, once: what all processes say the first of them says.
 
     The others wait so long that torchrun, which stops all as soon as one has failed, has ended
     them; one that is still there has met with something of its own.
     """
-    rank = os.environ.get("RANK", "0")
-    if rank != "0":
+    if not _speaks():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         time.sleep(_OTHERS_WAIT)
-        message = f"process {rank}: {message}"
-    print(f"textmad: {message}", file=sys.stderr)
+        message = f"process {os.environ['RANK']}: {message}"
+    session.say(f"textmad: {message}")
+
+
+def _speaks() -> bool:
+    try:
+        return is_first_process()
+    except TextmadError:  # which is what is to be said
+        return True
 
 
 class _Stopped(BaseException):

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from textmad.cli.options import at_home
+
 
 class TextFormat(StrEnum):
     """The formats that `corpus.format` knows."""
@@ -22,46 +24,66 @@ class TextFormat(StrEnum):
 
 
 def audit(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXTS...", help="Files, or folders.")],
-    reference: Annotated[str, typer.Option(metavar="HUMAN", help="Human text, or chitchat.")],
-    text_column: Annotated[str, typer.Option(metavar="COLUMN", help="Where the text is.")] = "text",
+    texts: Annotated[
+        list[str],
+        typer.Argument(metavar="TEXTS...", callback=at_home, help="Files or folders to examine."),
+    ],
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="HUMAN", callback=at_home, help="Human text: a file, a folder, or chitchat."
+        ),
+    ],
+    text_column: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column or JSON key of the text.")
+    ] = "text",
     form: Annotated[
-        TextFormat, typer.Option("--format", help="Of all files, if not by their names.")
+        TextFormat, typer.Option("--format", help="Format of all files (default: by their names).")
     ] = TextFormat.AUTO,
     reference_text_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Of the reference, if another.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="The same of the reference, if it differs."),
     ] = None,
     reference_format: Annotated[
-        TextFormat | None, typer.Option(help="Of the reference, if another.")
+        TextFormat | None, typer.Option(help="Format of the reference, if it differs.")
     ] = None,
     group: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Judge each of its values by itself too.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Also examine the rows of each value separately."),
     ] = None,
-    documents: Annotated[int, typer.Option(metavar="N", help="Compared of each, at most.")] = 5000,
+    documents: Annotated[
+        int, typer.Option(metavar="N", help="Most documents compared of each corpus.")
+    ] = 5000,
     min_documents: Annotated[
-        int, typer.Option(metavar="N", help="Smaller groups are left out, smaller files refused.")
+        int,
+        typer.Option(metavar="N", help="Fewer documents: a group is omitted, a file is an error."),
     ] = 200,
     max_words: Annotated[
         int, typer.Option(metavar="N", help="Longer documents are left out.")
     ] = 1000,
     max_bad_lines: Annotated[
-        float, typer.Option(metavar="SHARE", help="Files with more unreadable lines are refused.")
+        float,
+        typer.Option(metavar="SHARE", help="A larger share of unreadable lines is an error."),
     ] = 0.01,
     detector: Annotated[
-        bool, typer.Option("--detector", help="Train a classifier on each too; slow.")
+        bool, typer.Option("--detector", help="Also train a classifier on each corpus; slow.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write audit.md, .csv, .parquet here.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", callback=at_home, help="Folder for audit.md, .csv and .parquet."
+        ),
     ] = None,
 ) -> None:
-    """Hold a corpus against human text, without any training.
+    """Compare a corpus with human text, without training a model.
 
-    Diversity, rare words, duplicates, overlap, n-grams, beside what human text is to itself.
+    Measures diversity, rare words, duplicates, overlap and n-grams, each beside the range in which
+    human text itself varies.
     """
     from textmad import auditing
     from textmad.report.audit_page import print_audit, write_audit
 
-    found = auditing.audit(
+    findings = auditing.audit(
         texts,
         reference,
         text_column=text_column,
@@ -75,7 +97,7 @@ def audit(
         max_bad_lines=max_bad_lines,
         detector=detector,
     )
-    print_audit(found)
-    if out is not None:
-        for path in write_audit(found, out):
-            print(f"audit: {path}")
+    written = [] if out is None else write_audit(findings, out)
+    print_audit(findings)
+    for path in written:
+        print(f"audit: {path}")

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from textmad.cli.options import at_home
+from textmad.cli.terminal import session
+
 
 class Fetchable(StrEnum):
     """A model that `textmad fetch` knows how to get."""
@@ -16,16 +19,16 @@ class Fetchable(StrEnum):
 
 
 def fetch(
-    model: Annotated[Fetchable, typer.Argument(help="Which one.")],
+    model: Annotated[Fetchable, typer.Argument(help="Model to download.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to; models/smollm2.")
+        Path | None,
+        typer.Option(metavar="DIR", callback=at_home, help="Folder (default: models/smollm2)."),
     ] = None,
 ) -> None:
     """Download a pretrained model for `model.base`."""
     from textmad.base_models import smollm2
-    from textmad.progress import make_progress
 
     folder = out or Path("models", model.value)
-    if not smollm2.fetch(folder, make_progress()):
-        print(f"{folder}: is there already, whole")
+    if not smollm2.fetch(folder, session.progress()):
+        print(f"{folder}: is already complete")
     print(f"model.base: {folder}")

@@ -7,24 +7,23 @@ from typing import Annotated
 
 import typer
 
-from textmad.cli.options import Set, load
-from textmad.errors import RecipeError
+from textmad.cli.options import Set, at_home, load, read_overrides
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe or a study, in YAML.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECIPE", callback=at_home, help="YAML file of a recipe or a study."
+        ),
+    ],
     set_: Set = None,
 ) -> None:
-    """Say all that can be known before spending.
-
-    Faults, stages, tokens, disk, time.
-    """
+    """Check a recipe or study, and estimate tokens, disk and time before running it."""
     from textmad import studies
 
     if studies.is_study(recipe):
-        if set_:
-            raise RecipeError("--set: is for recipes; change the study file")
-        study = studies.load_study(recipe)
+        study = studies.load_study(recipe, read_overrides(set_))
         from textmad.planning import make_study_plan
 
         print(make_study_plan(study).to_text())
@@ -32,4 +31,4 @@ def plan(
     loaded, _ = load(recipe, set_)
     from textmad.planning import make_plan
 
-    print(make_plan(loaded).to_text())
+    make_plan(loaded, tell=lambda line: print(line, flush=True))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from textmad.cli.options import Jobs
+from textmad.cli.options import Jobs, at_home, read_overrides
+from textmad.cli.terminal import session
 from textmad.errors import RecipeError
 
 
@@ -27,27 +27,36 @@ class Scheduler(StrEnum):
 
 
 def study(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study, in YAML.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The study's folder.")],
+    study: Annotated[Path, typer.Argument(metavar="STUDY", callback=at_home, help="YAML file.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", callback=at_home, help="Study folder.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Override a setting of the study, e.g. seeds=[0] or recipe.generations=1; "
+            "repeatable.",
+        ),
+    ] = None,
     jobs: Jobs = 1,
     engine: Annotated[Engine, typer.Option(help="Where the runs are computed.")] = Engine.LOCAL,
     address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Of a Ray cluster, or auto; else one is started."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of a Ray cluster, or auto (default: start Ray on this machine).",
+        ),
     ] = None,
     emit: Annotated[
         Scheduler | None,
-        typer.Option(help="Run nothing: print an array script of the runs that are left."),
+        typer.Option(help="Run nothing; print an array script for the runs that are left."),
     ] = None,
 ) -> None:
-    """Run the arms and seeds of a study with their controls, or go on where it was interrupted."""
+    """Run all arms, seeds and controls of a study, or resume it where it was interrupted."""
     from textmad import studies
-    from textmad.progress import make_progress
     from textmad.studies.folder import summary
 
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
+    loaded = studies.load_study(study, read_overrides(set_))
     if emit is not None:
         for option, is_given in (
             (f"--jobs {jobs}", jobs > 1),
@@ -56,17 +65,18 @@ def study(
         ):
             if is_given:
                 raise RecipeError(f"{option}: a script has a task for each run; leave it out")
-        script, runs = studies.emit_slurm(studies.load_study(study), out, tell)
+        script, runs = studies.emit_slurm(loaded, out, session.tell)
         print(script, end="")
-        tell(f"{len(runs)} runs are left to the script, which is for sbatch")
+        session.tell(f"the script runs the {len(runs)} runs that are left; give it to sbatch")
         return
+    session.log_into(out)
     studies.study(
-        studies.load_study(study),
+        loaded,
         out,
         jobs=jobs,
         engine=engine.value,
         address=address,
-        progress=make_progress(),
-        tell=tell,
+        progress=session.progress(),
+        tell=session.tell,
         at_end=lambda runs: print(summary(runs, out), flush=True),
     )

@@ -1,4 +1,11 @@
-"""What the filters and evaluators of a run are shown: contexts and snapshots.
+"""What filters and evaluators are given: contexts and snapshots.
+
+    Recursion.curate(generation)
+      ContextBuilder.of_filter(...)       a Context: human training text, earlier candidates, models
+        filter(candidates, context)
+    Recursion.evaluate(generation)
+      ContextBuilder.of_evaluator(...)    a Snapshot: held-out text, equal samples of all text
+        evaluator(snapshot)
 
 Held-out text is in a snapshot and in no context.
 """
@@ -13,11 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from textmad import mixture, store
+from textmad import mixture
 from textmad.curation.protocol import Context, no_classifier
 from textmad.errors import CurationError
 from textmad.evaluators import Embedding, Snapshot, count_words
 from textmad.loop.crawl import Crawl, with_label
+from textmad.loop.run import Run
 from textmad.models.base_files import base_digest, whole_encoder
 from textmad.models.causal_lm.encoder import Encoder, open_encoder
 from textmad.models.distributed.distributed_scoring import DistributedScorer
@@ -42,50 +50,50 @@ _COMPARED_SHARE = 2 / 3
 
 
 class ContextBuilder:
-    """What is shown of one run, as far as it is committed."""
+    """Builds contexts and snapshots of one run from what it has committed."""
 
     def __init__(
-        self, recipe: Recipe, run: store.Run, base: LanguageModel, crew: DistributedScorer
+        self, recipe: Recipe, run: Run, base: LanguageModel, scorer: DistributedScorer
     ) -> None:
-        self._recipe, self._run, self._base, self._crew = recipe, run, base, crew
-        self._shared_base = crew.shared(None)
+        self._recipe, self._run, self._base, self._scorer = recipe, run, base, scorer
+        self._shared_base = scorer.shared(None)
         self._encoders: dict[str, Encoder] = {}
         self._run_cache: dict[Any, Any] = {}
         self._warned: set[str] = set()
 
-    def of_filter(self, generation: int, records: Records, place: int, name: str) -> Context:
-        """What the filter at a place of `curate` may know."""
+    def of_filter(self, generation: int, records: Records, position: int, name: str) -> Context:
+        """Build the context of the filter at a position of `curate`."""
         return Context(
             generation=generation,
-            rng=self._stream("curate", generation, place, name),
+            rng=self._stream("curate", generation, position, name),
             human=self._run.human,
             earlier=self._run.candidates,
             record=partial(self._record, records),
-            **self._models_say(generation),
+            **self._model_methods(generation),
         )
 
-    def of_guard(
-        self, generation: int, found: Crawl, records: Records, place: int, name: str
+    def of_crawl_filter(
+        self, generation: int, crawl: Crawl, records: Records, position: int, name: str
     ) -> Context:
-        """What a guard may know: nothing by which a crawled document could be looked up."""
+        """Build the context of a crawl filter; no crawled document can be looked up in it."""
 
         def labelled(earlier: int) -> Dataset:
             is_latest = earlier == generation - 1
-            crawled = found.revealed(found.shown) if is_latest else self._run.crawl(earlier + 1)
+            crawled = crawl.revealed(crawl.as_human) if is_latest else self._run.crawl(earlier + 1)
             return with_label(self._run.candidates(earlier), crawled)
 
         return Context(
             generation=generation,
-            rng=self._stream("guard", generation, place, name),
+            rng=self._stream("guard", generation, position, name),
             human=self._run.training(0),  # gathered before a model wrote, and never crawled
             earlier=labelled,
-            as_posted=found.as_posted,
+            as_posted=crawl.as_posted,
             record=partial(self._record, records),
-            **self._models_say(generation - 1),
+            **self._model_methods(generation - 1),
         )
 
     def of_evaluator(self, generation: int) -> Snapshot:
-        """A generation as the evaluators see it: as many documents of each kind of text."""
+        """Build the snapshot of a generation: as many documents of each kind of text."""
         recipe, run, human = self._recipe, self._run, self._compared_human
         candidates = run.candidates(generation)
         drawn = documents.take(candidates, self._random_order(candidates, "drawn", generation))
@@ -95,7 +103,7 @@ class ContextBuilder:
         splits = {"human": list(human.texts), "drawn": drawn["text"][:], "kept": kept["text"][:]}
         return Snapshot(
             generation=generation,
-            model=self._crew.shared(generation),
+            model=self._scorer.shared(generation),
             base=self._shared_base,
             held_out=run.held_out,
             human=run.human,
@@ -113,13 +121,13 @@ class ContextBuilder:
             run_cache=self._run_cache,
         )
 
-    def _stream(self, stage: str, generation: int, place: int, name: str) -> np.random.Generator:
-        """A filter's own; a twin's filter votes as it would without its twin."""
-        return stream(self._recipe.seed, stage, generation, place, name.removeprefix(TWIN))
+    def _stream(self, stage: str, generation: int, position: int, name: str) -> np.random.Generator:
+        """A filter's own random numbers; a twin has those of its filter."""
+        return stream(self._recipe.seed, stage, generation, position, name.removeprefix(TWIN))
 
-    def _models_say(self, generation: int) -> dict[str, Any]:
-        """What a filter may ask the base and a generation's model, as a context has it."""
-        model, base = self._crew.shared(generation), self._shared_base
+    def _model_methods(self, generation: int) -> dict[str, Any]:
+        """The fields of a context that call the base or a generation's model."""
+        model, base = self._scorer.shared(generation), self._shared_base
         return {
             "token_nll": model.token_nll,
             "base_token_nll": base.token_nll,
@@ -132,7 +140,7 @@ class ContextBuilder:
         }
 
     def _record(self, records: Records, name: str, facts: Mapping[str, Any]) -> None:
-        """Take what a filter reports beside its verdicts; a warning is given once."""
+        """Keep what a filter reports beside its verdicts; log each warning once."""
         try:
             records[name] = json.loads(json.dumps(facts))
         except (TypeError, ValueError) as error:
@@ -151,7 +159,7 @@ class ContextBuilder:
 
     @cached_property
     def _compared_human(self) -> _ComparedHuman:
-        """The same human text beside every generation's."""
+        """The human text that every generation's is compared with; the same all through a run."""
         human = self._run.human
         order = self._random_order(human, "human")
         tokens = np.cumsum(documents.token_counts(human)[order])
@@ -177,7 +185,16 @@ def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
+def encoder_names(evaluators: Sequence[Any]) -> list[str]:
+    """The names of the encoders that evaluators ask for, each once."""
+    encoders = [part.encoder for part in evaluators if isinstance(part, Embedding)]
+    return list(dict.fromkeys(name for name in encoders if name is not None))
+
+
 def encoder_digests(evaluators: Sequence[Any]) -> dict[str, str]:
-    """Of the files of each encoder that an evaluator asks for, which have to be there."""
-    named = [part.encoder for part in evaluators if isinstance(part, Embedding)]
-    return {name: base_digest(whole_encoder(name)) for name in named if name is not None}
+    """The digest of each encoder's files, by name.
+
+    Raises:
+        ModelError: an encoder is not there.
+    """
+    return {name: base_digest(whole_encoder(name)) for name in encoder_names(evaluators)}

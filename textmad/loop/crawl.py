@@ -1,9 +1,9 @@
-"""What is crawled as human text once models write: some of it is theirs, and nothing says so.
+"""The crawl: human text as it is found once models write, with their text in it and no label.
 
-A crawl holds human documents that no generation before has had, and documents that the generation
-before posted without a label. Both went through the corpus's cleaning, and every column is either
-the same for all of them or computed from the text, so that a guard has nothing but the text to
-tell them apart by.
+A crawl holds human documents that no earlier generation has had, and documents that the generation
+before has posted without a label. Both go through the corpus's cleaning, and every column is either
+the same for all of them or computed from the text. So a crawl filter can tell them apart by their
+text alone.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _KNOWN_TO_THE_POSTER = ("origin", "generation", "author")
 class Crawl(NamedTuple):
     """The crawled documents, twice, in the same order."""
 
-    shown: Dataset  # as everybody meets them: all human
-    truth: Dataset  # as the corpus and the generation before hold them
+    as_human: Dataset  # as a crawl filter gets them: all are human by their columns
+    truth: Dataset  # as the corpus and the generation before have them
 
     def as_posted(self, candidates: Dataset) -> Dataset:
-        """Some of the shown documents, in any order, with what those who posted them know."""
-        place = {name: row for row, name in enumerate(ids_of(self.shown))}
-        rows = np.array([place[name] for name in ids_of(candidates)], dtype=np.int64)
+        """Return some of the documents, in any order, with what those who posted them know."""
+        row_of = {name: row for row, name in enumerate(ids_of(self.as_human))}
+        rows = np.array([row_of[name] for name in ids_of(candidates)], dtype=np.int64)
         truth, table = as_table(take(self.truth, rows)), as_table(candidates)
         for name in _KNOWN_TO_THE_POSTER:
             index = table.column_names.index(name)
@@ -54,20 +54,20 @@ class Crawl(NamedTuple):
         return as_dataset(table)
 
     def revealed(self, judged: Dataset) -> Dataset:
-        """The shown documents, with whatever was added to them, and the truth."""
+        """Return the judged documents with two more columns: `true_origin` and `true_id`."""
         table, truth = as_table(judged), as_table(self.truth)
         for name in ("origin", "id"):
             table = table.append_column(f"true_{name}", truth[name])
         return as_dataset(table)
 
 
-def gather(
+def build_crawl(
     recipe: Recipe, generation: int, human: Dataset, kept: Dataset, count_tokens: CountTokens
 ) -> Crawl:
-    """Fill the crawl of a generation from 1 on.
+    """Build the crawl of a generation from 1 on.
 
-    Posted are the finished documents, a prompt and what follows as one text: what was cut at
-    `sample.max_new_tokens` was cut by the instrument.
+    Only finished documents are posted, prompt and continuation as one text: a document that ends at
+    `sample.max_new_tokens` was cut by textmad, not by its author.
 
     Args:
         recipe: one with a crawl.
@@ -81,23 +81,23 @@ def gather(
         CurationError: too little was kept that can be posted.
     """
     assert recipe.crawl is not None
-    found = stretch_of_pool(recipe.mix, generation, human, recipe.seed, recipe.crawl)
-    posted = _posted(recipe, generation, kept, set(ids_of(found)), count_tokens)
-    texts = [*found["text"][:], *posted.texts]
-    shown = documents(
+    by_people = stretch_of_pool(recipe.mix, generation, human, recipe.seed, recipe.crawl)
+    posted = _posted(recipe, generation, kept, set(ids_of(by_people)), count_tokens)
+    texts = [*by_people["text"][:], *posted.texts]
+    as_human = documents(
         {
             "text": texts,
-            "tokens": [*token_counts(found), *posted.tokens],
+            "tokens": [*token_counts(by_people), *posted.tokens],
             "author": human["author"][:1] * len(texts),  # a corpus has one
         }
     )
-    truth = concatenate([found, take(kept, posted.rows)])
+    truth = concatenate([by_people, take(kept, posted.rows)])
     order = stream(recipe.seed, "crawl", generation).permutation(len(texts))
-    return Crawl(take(shown, order), take(truth, order))
+    return Crawl(take(as_human, order), take(truth, order))
 
 
-def taken_for_human(settings: MixSettings, generation: int, crawled: Dataset) -> Dataset:
-    """What the guards kept of a revealed crawl, in its order, up to the mixture's budget.
+def treat_as_human(settings: MixSettings, generation: int, crawled: Dataset) -> Dataset:
+    """Return what the crawl filters kept, in its order, up to the mixture's human budget.
 
     Raises:
         CurationError: they kept too little.
@@ -108,7 +108,7 @@ def taken_for_human(settings: MixSettings, generation: int, crawled: Dataset) ->
     if reached is None:
         raise CurationError(
             f"crawl.oversample: generation {generation} needs {settings.human_tokens:,} tokens of "
-            f"human text, the guards kept {int(tokens.sum()):,} of the "
+            f"human text, the crawl filters kept {int(tokens.sum()):,} of the "
             f"{int(token_counts(crawled).sum()):,} crawled: raise crawl.oversample, or keep more "
             "in crawl.guard"
         )
@@ -116,7 +116,7 @@ def taken_for_human(settings: MixSettings, generation: int, crawled: Dataset) ->
 
 
 def with_label(corpus: Dataset, crawled: Dataset) -> Dataset:
-    """The documents of `corpus` that were not posted without a label in the revealed `crawled`."""
+    """Return the documents of `corpus` that are not in the crawl `crawled` without a label."""
     table, crawl = as_table(corpus), as_table(crawled)
     posted = crawl.filter(pc.field("true_origin") == MODEL)["true_id"]
     return as_dataset(table.filter(pc.invert(pc.is_in(table["id"], posted.combine_chunks()))))
@@ -131,9 +131,10 @@ class _Posted(NamedTuple):
 def _posted(
     recipe: Recipe, generation: int, kept: Dataset, known: set[str], count_tokens: CountTokens
 ) -> _Posted:
-    """Documents of the generation before in a random order, up to the budget.
+    """Return documents of the generation before, in a random order, up to the budget.
 
-    Cleaned like the corpus, bounded like it, and each text once, `known` ids included.
+    They are cleaned and bounded in length like the corpus. No text occurs twice, nor one whose id
+    is in `known`.
     """
     assert recipe.crawl is not None
     budget = crawl_budget(recipe.mix, recipe.crawl).model

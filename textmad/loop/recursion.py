@@ -1,8 +1,14 @@
-"""The loop. Everything else in textmad is something it calls.
+"""The loop. Everything else in textmad is something that it calls.
 
-Each stage reads what the stages before it committed to disk, and commits what it returns. So a
-run that was interrupted anywhere goes on where it stopped, several processes share one run, and
-whoever wonders about a result can open the file it came from.
+    run(recipe, out)
+      Recursion.fit(generation)           inputs, compute, write: what this stage is
+        Stages.keep(Stage(...))           is it committed from the same inputs? else compute it
+          CausalLM.fit(...)               computes; other stages call mixture, curation, evaluators
+          store.commit(folder, ...)       writes it whole, or not at all
+
+Each stage reads what earlier stages have committed to disk, and commits its result. So a run that
+was interrupted anywhere goes on where it stopped, several processes share one run, and every result
+can be inspected in the file that it came from.
 """
 
 from __future__ import annotations
@@ -21,21 +27,24 @@ import torch
 
 from textmad import mixture, store
 from textmad.corpus import Corpus, corpus_digest, open_corpus
-from textmad.curation.protocol import apply_filters
+from textmad.curation.protocol import Context, apply_filters
 from textmad.curation.score_mixture import own_scorer_sources
-from textmad.errors import RunError
+from textmad.errors import RecipeError
 from textmad.evaluators import measure
-from textmad.loop.contexts import ContextBuilder, Records, encoder_digests
-from textmad.loop.crawl import gather, taken_for_human, with_label
-from textmad.loop.generation_io import as_documents, human_prompts
-from textmad.loop.stages import Stages
+from textmad.loop.contexts import ContextBuilder, Records, encoder_digests, encoder_names
+from textmad.loop.crawl import build_crawl, treat_as_human, with_label
+from textmad.loop.feasibility import check_corpus, check_kept_text
+from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
+from textmad.loop.run import Run
+from textmad.loop.stages import Stage, Stages
+from textmad.loop.tracking import check_tracker, tracking
 from textmad.models.distributed import processes
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model
-from textmad.models.protocol import FitResult, LanguageModel, Sample
+from textmad.models.protocol import FitResult, LanguageModel
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import Recipe
-from textmad.recipe.components import component_name
+from textmad.recipe.components import Component, component_name
 from textmad.seeds import stream, torch_seed
 from textmad.text import documents
 
@@ -51,7 +60,7 @@ def run(
     num_processes: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     shared: store.SharedStages | None = None,
-) -> store.Run:
+) -> Run:
     """Run a recipe into the folder `out`, or go on with the run that stands there.
 
     >>> import textmad as tm
@@ -68,8 +77,11 @@ def run(
     Raises:
         TextmadError: see `textmad.errors`. What was committed before stays and is used again.
     """
+    check_kept_text(recipe)
+    check_tracker(recipe)
     progress = progress or SilentProgress()
-    with _begun(recipe, Path(out), progress, num_processes, overrides, shared) as loop:
+    begin = begun(recipe, Path(out), progress, num_processes, overrides, shared)
+    with begin as loop, tracking(recipe, loop.run) as tracker:
         loop.corpus()
         for generation in range(recipe.generations + 1):
             if recipe.crawls(generation):
@@ -79,8 +91,9 @@ def run(
             loop.sample(generation)
             loop.curate(generation)
             loop.evaluate(generation)
+            tracker.send(generation)
         loop.finish()
-    return store.Run(out)
+    return Run(out)
 
 
 class Recursion:
@@ -95,26 +108,35 @@ class Recursion:
     ) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
         self.base = open_model(recipe.model, recipe.sample)
-        self.evaluators = [(c.name, c.build("evaluator")) for c in recipe.evaluate]
-        self.filters = [(c.name, c.build("filter")) for c in recipe.curate]
-        guards = recipe.crawl.guard if recipe.crawl else ()
-        self.guards = [(c.name, c.build("filter")) for c in guards]
-        self.run = store.Run(folder.path)  # what is committed so far
+        self.evaluators = recipe.evaluators()
+        self.filters = _named(recipe.curate, recipe.filters())
+        crawl_filters = recipe.crawl.guard if recipe.crawl else ()
+        self.crawl_filters = _named(crawl_filters, recipe.guards())
+        self._encoder_digests = encoder_digests(self.evaluators)
+        self.run = Run(folder.path)  # what is committed so far
         # Of what the base consists of and, where it is the user's own, of its code.
         self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
-        self.encoder_digests = encoder_digests([part for _, part in self.evaluators])
         self._fitted: tuple[int, LanguageModel] | None = None
-        crew = DistributedScorer(lambda name: self.base if name is None else self.model(name))
-        self._views = ContextBuilder(recipe, self.run, self.base, crew)
-        self._stages = Stages(folder, recipe.seed, self.base_digests, crew, progress, shared)
+        scorer = DistributedScorer(lambda name: self.base if name is None else self.model(name))
+        self._contexts = ContextBuilder(recipe, self.run, self.base, scorer)
+        self._stages = Stages(folder, recipe.seed, self.base_digests, scorer, progress, shared)
+
+    @property
+    def own_code(self) -> dict[str, str]:
+        """SHA-256 of the source files of the user's own filters and evaluators."""
+        evaluators = _named(self.recipe.evaluate, self.evaluators)
+        return _own_code([*self.filters, *self.crawl_filters, *evaluators])
 
     def corpus(self) -> None:
-        """Human text in: cleaned, split into the training pool and held-out."""
+        """Read human text, clean it, and split it into the training pool and held-out text."""
+        inputs = {
+            "corpus": self.recipe.corpus.model_dump(),
+            "source": corpus_digest(self.recipe.corpus),
+        }
 
         def check(human: Dataset) -> None:
-            mixture.check_human_tokens(
-                self.recipe.mix, self.recipe.generations, human, self.recipe.crawl
-            )
+            filters = [part for _, part in (*self.filters, *self.crawl_filters)]
+            check_corpus(self.recipe, filters, human)
 
         def compute() -> Corpus:
             corpus = open_corpus(self.recipe.corpus, self._count_tokens)
@@ -126,32 +148,14 @@ class Recursion:
             documents.write_parquet(corpus.held_out, folder / "held_out.parquet")
             _write_json(corpus.report, folder / "corpus.json")
 
-        self._stages.keep(
-            "corpus",
-            None,
-            {
-                "corpus": self.recipe.corpus.model_dump(),
-                "source": corpus_digest(self.recipe.corpus),
-            },
-            compute,
-            write,
-            accept=lambda folder: check(documents.read_parquet(folder / "human.parquet")),
-        )
+        def accept(folder: Path) -> None:
+            check(documents.read_parquet(folder / "human.parquet"))
+
+        self._stages.keep(Stage(store.CORPUS, None, inputs, compute, write, accept=accept))
+        check(self.run.human)  # which was enough for the generations that were asked for before
 
     def crawl(self, generation: int) -> None:
-        """Human text as it is found once models write: some is theirs, and guards look for it."""
-        records: Records = {}
-
-        def compute() -> Dataset:
-            kept = self.run.kept(generation - 1)
-            found = gather(self.recipe, generation, self.run.human, kept, self._count_tokens)
-            context = partial(self._views.of_guard, generation, found, records)
-            judged = apply_filters(found.shown, self.guards, context, every_score=True)
-            return found.revealed(judged)
-
-        def write(crawled: Dataset, folder: Path) -> None:
-            _write_judged(crawled, records, folder)
-
+        """Find human text after models have begun to write: some is theirs; crawl filters judge."""
         inputs = {
             "crawl": self.recipe.dump()["crawl"],
             "mix": self.recipe.mix.model_dump(),
@@ -161,24 +165,45 @@ class Recursion:
             "curate": [self._stages.digest("curate", earlier) for earlier in range(generation)],
             "earlier": [self._stages.digest("crawl", earlier) for earlier in range(1, generation)],
         }
+        records: Records = {}
+
+        def compute() -> Dataset:
+            kept = self.run.kept(generation - 1)
+            crawl = build_crawl(self.recipe, generation, self.run.human, kept, self._count_tokens)
+            context = partial(self._contexts.of_crawl_filter, generation, crawl, records)
+            judged = apply_filters(crawl.as_human, self.crawl_filters, context, every_score=True)
+            return crawl.revealed(judged)
+
+        def write(crawled: Dataset, folder: Path) -> None:
+            _write_judged(crawled, records, folder)
+
         self._stages.keep(
-            "crawl",
-            generation,
-            inputs,
-            compute,
-            write,
-            main_only=True,
-            own_code=_own_code(self.guards),
+            Stage(
+                "crawl",
+                generation,
+                inputs,
+                compute,
+                write,
+                main_only=True,
+                own_code=_own_code(self.crawl_filters),
+            )
         )
 
     def mix(self, generation: int) -> None:
-        """Human pool and kept documents of earlier generations: the training set."""
+        """Make the training set of human text and of what earlier generations have kept."""
+        inputs = {"mix": self.recipe.mix.model_dump(), "corpus": self._stages.digest("corpus")}
+        if generation == 0:  # human text only: how later generations mix makes no difference
+            inputs["mix"] = {"human_tokens": mixture.training_tokens(self.recipe.mix, 0)}
+        learned_from = range(generation) if self.recipe.mix.model_tokens else ()
+        inputs["curate"] = [self._stages.digest("curate", earlier) for earlier in learned_from]
+        if self.recipe.crawls(generation):
+            inputs["crawl"] = [self._stages.digest("crawl", g) for g in range(1, generation + 1)]
 
         def compute() -> mixture.Mixture:
             kept = [self.run.kept(earlier) for earlier in range(generation)]
             crawled = None
             if self.recipe.crawls(generation):
-                crawled = taken_for_human(self.recipe.mix, generation, self.run.crawl(generation))
+                crawled = treat_as_human(self.recipe.mix, generation, self.run.crawl(generation))
                 kept = [with_label(texts, self.run.crawl(g + 1)) for g, texts in enumerate(kept)]
             return mixture.mix(
                 self.recipe.mix, generation, self.run.human, kept, self.recipe.seed, crawled
@@ -188,18 +213,17 @@ class Recursion:
             documents.write_parquet(mixed.documents, folder / "training.parquet")
             _write_json(mixed.counts(), folder / "mix.json")
 
-        inputs = {"mix": self.recipe.mix.model_dump(), "corpus": self._stages.digest("corpus")}
-        if generation == 0:  # human text only: how later generations mix makes no difference
-            inputs["mix"] = {"human_tokens": mixture.training_tokens(self.recipe.mix, 0)}
-        learned_from = range(generation) if self.recipe.mix.model_tokens else ()
-        inputs["curate"] = [self._stages.digest("curate", earlier) for earlier in learned_from]
-        if self.recipe.crawls(generation):
-            inputs["crawl"] = [self._stages.digest("crawl", g) for g in range(1, generation + 1)]
-        self._stages.keep("mix", generation, inputs, compute, write)
+        self._stages.keep(Stage("mix", generation, inputs, compute, write))
 
     def fit(self, generation: int) -> None:
-        """The base, or the previous generation's model, learns the training set."""
+        """Train the base, or the previous generation's model, on the training set."""
         previous = generation - 1 if self._continues(generation) else None
+        inputs = {
+            "model": self.recipe.model.model_dump(exclude={"start_from"}),  # see `previous`
+            "train": self.recipe.train.model_dump(),
+            "mix": self._stages.digest("mix", generation),
+            "previous": None if previous is None else self._stages.digest("model", previous),
+        }
 
         def compute() -> FitResult:
             start = self.base if previous is None else self.model(previous)
@@ -214,35 +238,22 @@ class Recursion:
             fitted.model.save(folder)
             _write_json({"curve": fitted.curve}, folder / "training.json")
 
-        inputs = {
-            "model": self.recipe.model.model_dump(exclude={"start_from"}),  # see `previous`
-            "train": self.recipe.train.model_dump(),
-            "mix": self._stages.digest("mix", generation),
-            "previous": None if previous is None else self._stages.digest("model", previous),
-        }
-        mixed = mixture.training_tokens(self.recipe.mix, generation)
-        total = round(mixed * self.recipe.train.epochs)
-        self._stages.keep("model", generation, inputs, compute, write, total=total)
+        num_tokens = mixture.training_tokens(self.recipe.mix, generation)
+        total = round(num_tokens * self.recipe.train.epochs)
+        self._stages.keep(Stage("model", generation, inputs, compute, write, total=total))
 
     def sample(self, generation: int) -> None:
-        """The model writes: candidates."""
+        """Sample candidates from the model.
+
+        Where `sample.oversample` was raised since, sampling goes on behind the documents that are
+        there, unless a later generation has learned from them.
+        """
         settings = self.recipe.sample
-        num_tokens = mixture.model_tokens_drawn(self.recipe.mix, settings, self.recipe.crawl)
         prompts = self._prompts()
-
-        def compute() -> list[Sample]:
-            return self.model(generation).sample(
-                settings,
-                num_tokens=num_tokens,
-                stream=lambda i: stream(self.recipe.seed, "sample", generation, i),
-                prompt=prompts,
-                advance=self.progress.advance,
-            )
-
-        def write(drawn: list[Sample], folder: Path) -> None:
-            candidates = as_documents(drawn, generation, self.base.name, prompts)
-            documents.write_parquet(candidates, folder / "candidates.parquet")
-
+        manifest = self._stages.manifest("sample", generation)
+        num_tokens = mixture.model_tokens_drawn(self.recipe.mix, settings, self.recipe.crawl)
+        if manifest is not None and self._stages.manifest("mix", generation + 1) is not None:
+            num_tokens = manifest.inputs["num_tokens"]
         inputs = {
             "sample": settings.model_dump(exclude={"oversample", "min_tokens"}),  # see `num_tokens`
             "num_tokens": num_tokens,
@@ -250,16 +261,32 @@ class Recursion:
             "model": self._stages.digest("model", generation),
             "corpus": self._stages.digest("corpus") if prompts else None,
         }
-        self._stages.keep("sample", generation, inputs, compute, write, total=num_tokens)
 
-    def curate(self, generation: int) -> None:
-        """Filters in order: every candidate with its verdict, kept or not."""
-        records: Records = {}
-        context = partial(self._views.of_filter, generation, records)
+        def compute() -> Dataset:
+            before = [] if manifest is None else as_samples(self.run.sampled(generation))
+            samples = sample_more(
+                self.model(generation),
+                settings,
+                before,
+                num_tokens=num_tokens,
+                stream=lambda i: stream(self.recipe.seed, "sample", generation, i),
+                prompt=prompts,
+                advance=self.progress.advance,
+            )
+            return as_documents(samples, generation, self.base.name, prompts)
 
         def write(candidates: Dataset, folder: Path) -> None:
-            _write_judged(candidates, records, folder)
+            documents.write_parquet(candidates, folder / "candidates.parquet")
 
+        total = num_tokens - (0 if manifest is None else manifest.inputs["num_tokens"])
+        stage = Stage("sample", generation, inputs, compute, write, total=total)
+        if manifest is not None and total > 0:
+            self._stages.extend(stage, self._made_from_sample(generation))
+        else:
+            self._stages.keep(stage)
+
+    def curate(self, generation: int) -> None:
+        """Apply the filters in order: every candidate gets its verdict, kept or not."""
         inputs = {
             "curate": [component.dump() for component in self.recipe.curate],
             "model": self._stages.digest("model", generation),
@@ -267,51 +294,96 @@ class Recursion:
             "earlier": [self._stages.digest("curate", earlier) for earlier in range(generation)],
             "corpus": self._stages.digest("corpus"),
         }
+        records: Records = {}
+
+        def compute() -> Dataset:
+            def context(position: int, name: str) -> Context:
+                self.progress.advance(min(position, 1))  # the filter before this one is done
+                return self._contexts.of_filter(generation, records, position, name)
+
+            judged = apply_filters(self.run.sampled(generation), self.filters, context)
+            self.progress.advance(min(len(self.filters), 1))
+            return judged
+
+        def write(candidates: Dataset, folder: Path) -> None:
+            _write_judged(candidates, records, folder)
+
         self._stages.keep(
-            "curate",
-            generation,
-            inputs,
-            lambda: apply_filters(self._drawn(generation), self.filters, context),
-            write,
-            main_only=True,
-            own_code=_own_code(self.filters),
+            Stage(
+                "curate",
+                generation,
+                inputs,
+                compute,
+                write,
+                total=len(self.filters),
+                unit="filters",
+                main_only=True,
+                own_code=_own_code(self.filters),
+            )
         )
 
     def evaluate(self, generation: int) -> None:
-        """The model on held-out human text; drawn and kept text beside as much human text."""
+        """Measure the model on held-out text, and its text beside as much human text.
+
+        Evaluators that were added to a run measure in a stage of their own, behind those before.
+        """
+        pending = {
+            store.canonical(component.dump()): (component, evaluator)
+            for component, evaluator in zip(self.recipe.evaluate, self.evaluators, strict=True)
+        }
+        stages = self.folder.evaluate_stages(generation)
+        for stage in stages:
+            manifest = self._stages.manifest(stage, generation)
+            assert manifest is not None, f"{stage} was there a moment ago"
+            keys = [store.canonical(part) for part in manifest.inputs["evaluate"]]
+            self._measure(generation, stage, [pending.pop(key) for key in keys])
+        if pending or not stages:
+            stage = store.evaluate_stage(len(stages) + 1)
+            self._measure(generation, stage, list(pending.values()))
+
+    def _measure(
+        self, generation: int, stage: str, evaluators: Sequence[tuple[Component, Any]]
+    ) -> None:
+        """Measure a generation by some of the evaluators, in one stage."""
+        named = [(component.name, evaluator) for component, evaluator in evaluators]
+        inputs = {
+            "evaluate": [component.dump() for component, _ in evaluators],
+            "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
+            "corpus": self._stages.digest("corpus"),
+            **{name: self._stages.digest(name, generation) for name in ("mix", "model", "curate")},
+        }
+        if encoders := encoder_names([evaluator for _, evaluator in named]):
+            inputs["encoders"] = {name: self._encoder_digests[name] for name in encoders}
+        if self.recipe.crawls(generation):
+            inputs["crawl"] = self._stages.digest("crawl", generation)
 
         def compute() -> pa.Table:
             rows = []
-            if self.evaluators:  # else nobody asks for the snapshot
-                snapshot = self._views.of_evaluator(generation)
-                rows = [
-                    {"generation": generation, "evaluator": name, **vars(measurement)}
-                    for name, evaluator in self.evaluators
-                    for measurement in measure(name, evaluator, snapshot)
-                ]
+            if named:  # else nobody asks for the snapshot
+                snapshot = self._contexts.of_evaluator(generation)
+                for name, evaluator in named:
+                    rows += [
+                        {"generation": generation, "evaluator": name, **vars(measurement)}
+                        for measurement in measure(name, evaluator, snapshot)
+                    ]
+                    self.progress.advance(1)
             return pa.Table.from_pylist(rows, store.METRICS_SCHEMA)
 
-        inputs = {
-            "evaluate": [component.dump() for component in self.recipe.evaluate],
-            "min_tokens": mixture.compared_tokens(self.recipe.mix, self.recipe.sample),
-            "corpus": self._stages.digest("corpus"),
-            **{
-                stage: self._stages.digest(stage, generation)
-                for stage in ("mix", "model", "curate")
-            },
-        }
-        if self.encoder_digests:
-            inputs["encoders"] = self.encoder_digests
-        if self.recipe.crawls(generation):
-            inputs["crawl"] = self._stages.digest("crawl", generation)
+        def write(table: pa.Table, folder: Path) -> None:
+            pq.write_table(table, folder / "metrics.parquet")
+
         self._stages.keep(
-            "evaluate",
-            generation,
-            inputs,
-            compute,
-            lambda table, folder: pq.write_table(table, folder / "metrics.parquet"),
-            main_only=True,
-            own_code=_own_code(self.evaluators),
+            Stage(
+                stage,
+                generation,
+                inputs,
+                compute,
+                write,
+                total=len(named),
+                unit="evaluators",
+                main_only=True,
+                own_code=_own_code(named),
+            )
         )
 
     def finish(self) -> None:
@@ -329,9 +401,10 @@ class Recursion:
 
     # --- what the stages are made of --------------------------------------------------------
 
-    def _drawn(self, generation: int) -> Dataset:
-        folder = self.folder.stage("sample", generation)
-        return documents.read_parquet(folder / "candidates.parquet")
+    def _made_from_sample(self, generation: int) -> list[tuple[str, int]]:
+        """The stages that a longer sample makes anew, the last first."""
+        evaluate = [(name, generation) for name in self.folder.evaluate_stages(generation)]
+        return [("crawl", generation + 1), *reversed(evaluate), ("curate", generation)]
 
     def _continues(self, generation: int) -> bool:
         return self.recipe.model.start_from == "previous" and generation > 0
@@ -347,19 +420,19 @@ class Recursion:
 
 
 @contextmanager
-def _begun(
+def begun(
     recipe: Recipe,
     out: Path,
     progress: Progress,
-    num_processes: int | None,
-    overrides: Mapping[str, Any] | None,
-    shared: store.SharedStages | None,
+    num_processes: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    shared: store.SharedStages | None = None,
 ) -> Iterator[Recursion]:
     """The loop over a run folder that this run's first process has locked."""
     running = processes.world_size()
     if num_processes is not None and num_processes != running:
-        raise RunError(
-            f"{num_processes} processes were asked for, {running} run: on CPU `accelerate launch` "
+        raise RecipeError(
+            f"--processes {num_processes}: this run has {running}: on CPU `accelerate launch` "
             "starts one whatever it is told; use `torchrun --nproc-per-node N -m textmad run ...`"
         )
     with store.begin(out, recipe) if processes.is_main() else nullcontext():
@@ -372,22 +445,28 @@ def _begun(
                 cpu_threads=torch.get_num_threads(),
                 overrides=overrides or {},
                 digests=loop.base_digests,
-                own_code=_own_code([*loop.filters, *loop.guards, *loop.evaluators]),
+                extent=store.Extent.of(recipe),
+                own_code=loop.own_code,
             )
         processes.barrier()
         yield loop
 
 
+def _named(components: Sequence[Component], parts: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Each filter or evaluator with its name in the recipe."""
+    return [(c.name, part) for c, part in zip(components, parts, strict=True)]
+
+
 def _own_code(components: Sequence[tuple[str, Any]]) -> dict[str, str]:
     """Digests of the source of those components, and their scorers, that are the user's own."""
-    found = {}
+    digests = {}
     for _, component in components:
         part = getattr(component, "twin_of", component)
         if not (getattr(part, "__module__", "") or "").startswith("textmad."):
-            found[component_name(part)] = store.source_digest(part)
+            digests[component_name(part)] = store.source_digest(part)
         if (scorer := getattr(part, "scorer", None)) is not None:
-            found |= own_scorer_sources(scorer)
-    return found
+            digests |= own_scorer_sources(scorer)
+    return digests
 
 
 def _write_judged(judged: Dataset, records: Records, folder: Path) -> None:

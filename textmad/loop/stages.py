@@ -1,16 +1,16 @@
 """How a stage of the loop is kept: computed once, committed, and from then on read.
 
-Whatever a stage's result depends on goes into its inputs, and the digest of these is its key. The
-commit itself is `textmad.store`'s.
+Everything that a stage's result depends on is in its inputs; the SHA-256 of these is its key. The
+commit itself is in `textmad.store`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from textmad import store
 from textmad.models.distributed import processes
@@ -18,6 +18,24 @@ from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.progress import Progress
 
 T = TypeVar("T")
+
+_Commit = Callable[[Path, str, Mapping[str, Any], Callable[[Path], None]], store.Manifest]
+
+
+@dataclass(frozen=True)
+class Stage(Generic[T]):
+    """One stage: what it is made from, and how its result is computed and written."""
+
+    name: str
+    generation: int | None  # None: the corpus
+    inputs: Mapping[str, Any]
+    compute: Callable[[], T]
+    write: Callable[[T, Path], None]
+    total: int | None = None  # for the progress display
+    unit: str = "tokens"  # of the total
+    main_only: bool = False  # computed by the first process; the others score for it
+    own_code: Mapping[str, str] = field(default_factory=dict)  # digests of the user's source files
+    accept: Callable[[Path], None] = lambda folder: None  # raises if another run's result is unfit
 
 
 @dataclass(frozen=True)
@@ -27,65 +45,92 @@ class Stages:
     folder: store.RunFolder
     seed: int
     base_digests: Mapping[str, str]
-    crew: DistributedScorer  # at work while the first process computes alone
+    scorer: DistributedScorer  # the other processes, while the first computes alone
     progress: Progress
     shared: store.SharedStages | None = None
 
-    def keep(
-        self,
-        name: str,
-        generation: int | None,
-        inputs: Mapping[str, Any],
-        compute: Callable[[], T],
-        write: Callable[[T, Path], None],
-        *,
-        total: int | None = None,
-        main_only: bool = False,
-        own_code: Mapping[str, str] | None = None,
-        accept: Callable[[Path], None] = lambda folder: None,
-    ) -> None:
-        """Compute and commit a stage, unless it is there from the same inputs.
+    def keep(self, stage: Stage[Any]) -> None:
+        """Compute and commit a stage, unless it is committed from the same inputs.
 
-        Where only the user's own filters or evaluators were changed since (mended, most often),
-        it is computed again, and has to come out the same. What another run of a study has
-        committed from the same inputs is taken over, if `accept` does not object.
+        If only the user's own code has changed since, the stage is computed again and has to give
+        the same files. In a study, the result of another run with the same inputs is reused.
+
+        Raises:
+            RunError: the stage is committed from other inputs, or its files are damaged.
         """
-        folder, title = self.folder.stage(name, generation), self.folder.name(name, generation)
-        inputs = {
-            **inputs,
-            "seed": None if name == "corpus" else self.seed,  # one split for all seeds
-            "generation": generation,
+        inputs = self._all_inputs(stage)
+        manifest = self.manifest(stage.name, stage.generation)
+        if manifest is not None:  # the user's own code may differ, nothing else
+            expected = {**inputs, "own_code": manifest.inputs["own_code"]}
+            self.folder.manifest(stage.name, stage.generation, expected)
+        processes.barrier()  # nobody writes before everybody has looked
+        if manifest is None:
+            self._make_or_reuse(stage, inputs)
+        elif manifest.inputs["own_code"] != inputs["own_code"]:
+            self._compute(stage, inputs, store.confirm)
+
+    def extend(self, stage: Stage[Any], superseded: Sequence[tuple[str, int]]) -> None:
+        """Compute a stage that continues the committed one, and commit it in its place.
+
+        Args:
+            stage: its result begins with the committed one, which `compute` may read.
+            superseded: name and generation of the stages that were made from the committed one.
+                They are deleted first, so that a kill at any moment leaves no stage that does not
+                follow from another.
+        """
+        processes.barrier()  # nobody writes before everybody has looked
+        if processes.is_main():
+            for name, generation in superseded:
+                store.discard(self.folder.stage(name, generation))
+        self._compute(stage, self._all_inputs(stage), store.replace)
+
+    def manifest(self, name: str, generation: int | None = None) -> store.Manifest | None:
+        """Read the manifest of a stage; None where it is not committed."""
+        return self.folder.manifest(name, generation)
+
+    def digest(self, name: str, generation: int | None = None) -> str:
+        """SHA-256 of the files that an earlier stage has committed."""
+        manifest = self.manifest(name, generation)
+        assert manifest is not None, f"{name} of generation {generation} comes later"
+        return manifest.digest
+
+    def _all_inputs(self, stage: Stage[Any]) -> dict[str, Any]:
+        """The stage's own inputs, and those that every stage has."""
+        return {
+            **stage.inputs,
+            "seed": None if stage.name == store.CORPUS else self.seed,  # one split for all seeds
+            "generation": stage.generation,
             "base": self.base_digests,
             "code": store.code_version(),
             "versions": store.versions(),
-            "own_code": own_code or {},
+            "own_code": stage.own_code,
         }
-        there = store.committed(folder)
-        made_by = inputs["own_code"] if there is None else there.inputs["own_code"]
-        store.committed(folder, {**inputs, "own_code": made_by})  # all else is as it was
-        processes.barrier()  # nobody writes before everybody has looked
-        if there is not None and made_by == inputs["own_code"]:
-            return
-        claim = self.shared.claim if self.shared is not None and there is None else _alone
-        with claim(folder, title, inputs, accept) as taken_over:
-            if taken_over:
-                return
-            with self.progress.stage(generation, name, total, "tokens"):
-                with self.crew.at_work() if main_only else nullcontext():
-                    if not main_only or processes.is_main():
-                        value = compute()
-                if processes.is_main():
-                    commit = store.commit if there is None else store.confirm
-                    commit(folder, title, inputs, lambda place: write(value, place))
+
+    def _make_or_reuse(self, stage: Stage[Any], inputs: Mapping[str, Any]) -> None:
+        folder, title = self._place(stage)
+        claim = _claim_nothing if self.shared is None else self.shared.claim
+        with claim(folder, title, inputs, stage.accept) as is_reused:
+            if not is_reused:
+                self._compute(stage, inputs, store.commit)
+
+    def _compute(self, stage: Stage[Any], inputs: Mapping[str, Any], commit: _Commit) -> None:
+        """Compute the stage in all processes, or in the first one; the first one writes it."""
+        is_main = processes.is_main()
+        folder, title = self._place(stage)
+        with self.progress.stage(stage.generation, stage.name, stage.total, stage.unit):
+            with self.scorer.at_work() if stage.main_only else nullcontext():
+                if is_main or not stage.main_only:
+                    result = stage.compute()
+            if is_main:
+                commit(folder, title, inputs, lambda place: stage.write(result, place))
         processes.barrier()
 
-    def digest(self, stage: str, generation: int | None = None) -> str:
-        """Of what a stage has committed; all that it depends on is in it."""
-        manifest = store.committed(self.folder.stage(stage, generation))
-        assert manifest is not None, f"{stage} of generation {generation} comes later"
-        return manifest.digest
+    def _place(self, stage: Stage[Any]) -> tuple[Path, str]:
+        """Folder and title of the stage."""
+        where = stage.name, stage.generation
+        return self.folder.stage(*where), self.folder.name(*where)
 
 
-def _alone(*_: Any) -> AbstractContextManager[bool]:
-    """The claim of a run that shares with none: nothing is taken over."""
+def _claim_nothing(*_: Any) -> AbstractContextManager[bool]:
+    """The claim of a run that is in no study: nothing is reused."""
     return nullcontext(False)

@@ -34,6 +34,14 @@ class BaseFacts(NamedTuple):
     model_type: str
 
 
+class BaseReference(NamedTuple):
+    """How another program finds a base."""
+
+    name: str  # an absolute folder, or a Hub id
+    revision: str | None  # of a Hub id
+    is_folder: bool
+
+
 def check_base(settings: ModelSettings, sample: SampleSettings | None = None) -> BaseFacts:
     """What can be known before torch is imported; a Hub id may fetch its small files.
 
@@ -85,6 +93,14 @@ def _whole(name: str, revision: str | None, setting: str) -> Path:
     folder = _folder(name, revision, [*_SMALL_FILES, "*.safetensors"], setting)
     _require_weights(folder, f"{setting}: {name}")
     return folder
+
+
+def base_reference(settings: ModelSettings) -> BaseReference:
+    """Return the absolute folder of a local or built-in base, or the Hub id with its revision."""
+    if _is_local(settings.base):
+        folder = _folder(settings.base, settings.revision, [])
+        return BaseReference(str(folder.resolve()), None, is_folder=True)
+    return BaseReference(settings.base, settings.revision, is_folder=False)
 
 
 def base_digest(folder: Path) -> str:

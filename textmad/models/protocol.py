@@ -162,6 +162,15 @@ class SupportsWeightChanges(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsExport(Protocol):
+    """What a model may have beside: `textmad export` writes it for other programs."""
+
+    def export(self, folder: Path, notes: str = "") -> None:
+        """Write an ordinary transformers folder; `notes` is Markdown at its card's end."""
+        ...
+
+
 def expecting(model: LanguageModel) -> SupportsTokenMoments:
     """The model itself, if it tells its expectations.
 

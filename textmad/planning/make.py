@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from textmad import mixture
 from textmad.corpus import Corpus, open_corpus
+from textmad.loop.feasibility import check_corpus, check_kept_text, kept_share
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel
 from textmad.planning.plan import CrawlPlan, Plan
@@ -42,6 +40,7 @@ def make_plan(recipe: Recipe) -> Plan:
     Raises:
         TextmadError: whatever would stop the run, as far as it can be known now.
     """
+    check_kept_text(recipe)
     return plan_of(recipe, open_for(recipe))
 
 
@@ -65,7 +64,7 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
     encoder_digests(recipe.evaluators())
     corpus = opened.corpus
     human, held_out = corpus.report["human"], corpus.report["held_out"]
-    mixture.check_human_tokens(recipe.mix, recipe.generations, corpus.human, recipe.crawl)
+    check_corpus(recipe, [*recipe.filters(), *recipe.guards()], corpus.human)
     return Plan(
         generations=recipe.generations,
         human_documents=human["documents"],
@@ -80,7 +79,7 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
             for generation in range(recipe.generations + 1)
         ],
         drawn_tokens=mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl),
-        kept_share=_kept_share(recipe.filters()),
+        kept_share=kept_share(recipe.filters()),
         model_tokens=(
             mixture.model_tokens_needed(recipe.mix, recipe.crawl) if recipe.generations else 0
         ),
@@ -100,10 +99,6 @@ def _crawl_plan(recipe: Recipe) -> CrawlPlan | None:
     return CrawlPlan(
         tokens=budget.total,
         unlabelled_tokens=budget.model,
-        kept_share=_kept_share(recipe.guards()),
+        kept_share=kept_share(recipe.guards()),
         needed_tokens=recipe.mix.human_tokens,
     )
-
-
-def _kept_share(filters: Sequence[Any]) -> float:
-    return math.prod(getattr(judge, "kept_share", 1.0) for judge in filters)

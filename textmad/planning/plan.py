@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from textmad.loop.feasibility import ROOM, oversample_with_room
 from textmad.planning.throughput import Speed
 
 # Measured on runs of the quickstart; columns and manifests included.
@@ -35,7 +36,7 @@ class CrawlPlan(NamedTuple):
         )
 
     def shortage(self) -> str:
-        """What to change where the guards leave too little; empty where they do not."""
+        """What to change where the crawl filters may leave too little; empty where they do not."""
         return _shortage(self.kept_tokens, self.needed_tokens, self.kept_share, "crawl")
 
 
@@ -115,7 +116,7 @@ class Plan:
         )
 
     def shortage(self) -> str:
-        """What to change where the filters leave too little; empty where they do not."""
+        """What to change where the filters may leave too little; empty where they do not."""
         return _shortage(self.kept_tokens, self.model_tokens, self.kept_share, "sample")
 
     def shortages(self) -> str:
@@ -137,9 +138,16 @@ class Plan:
 
 
 def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:
-    if kept >= needed:
+    """Advice where the room for filters that keep short documents is small.
+
+    Too little for any filter is refused before a plan is made (`check_kept_text`).
+    """
+    if kept_share == 1 or kept >= needed * ROOM:
         return ""
-    return f": TOO FEW, raise {group}.oversample to {_rounded_up(1 / kept_share)} or more"
+    return (
+        f": TOO FEW if the filters keep short documents, {group}.oversample: "
+        f"{oversample_with_room(kept_share):g} has room"
+    )
 
 
 def _rounded_up(times: float) -> str:

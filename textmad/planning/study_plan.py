@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from textmad.errors import TextmadError
+from textmad.loop.feasibility import check_kept_text
 from textmad.planning.make import Opened, open_for, plan_of
 from textmad.planning.plan import Plan
 from textmad.store import stage_key
@@ -72,6 +73,7 @@ def make_study_plan(study: Study) -> StudyPlan:
         probed = [recipe.corpus, recipe.model, recipe.train]
         key = stage_key({"sample": sample, "groups": [group.model_dump() for group in probed]})
         try:
+            check_kept_text(recipe)
             if key not in opened:
                 opened[key] = open_for(recipe)
             plan = plans[arm.name] = plan_of(recipe, opened[key])

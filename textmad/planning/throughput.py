@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+from textmad.errors import temporary_files
 from textmad.models.protocol import LanguageModel
 from textmad.recipe import Recipe
 from textmad.seeds import stream
@@ -56,7 +57,7 @@ def probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:
 
 
 def _saved_bytes(model: LanguageModel) -> int:
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_files(), tempfile.TemporaryDirectory(prefix="textmad-") as folder:
         model.save(Path(folder))
         return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 

@@ -20,11 +20,13 @@ from pydantic import (
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 
 from textmad.errors import RecipeError
 from textmad.recipe.components import Component, Kind, read_component, whole
+from textmad.recipe.json_schema import kind_schema
 from textmad.recipe.validation_errors import fault_lines, shown
 from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
@@ -256,8 +258,18 @@ class _Origin(NamedTuple):
     stored: bool  # textmad wrote it itself
 
 
-Filter = Annotated[Component, BeforeValidator(_read), _resolved("filter")]
-Evaluator = Annotated[Component, BeforeValidator(_read), _resolved("evaluator")]
+Filter = Annotated[
+    Component,
+    BeforeValidator(_read),
+    _resolved("filter"),
+    WithJsonSchema(kind_schema("filter")),
+]
+Evaluator = Annotated[
+    Component,
+    BeforeValidator(_read),
+    _resolved("evaluator"),
+    WithJsonSchema(kind_schema("evaluator")),
+]
 
 
 class CrawlSettings(Settings):
@@ -296,6 +308,7 @@ class Recipe(Settings):
     evaluate: Annotated[tuple[Evaluator, ...], Field(strict=False)] = Field(
         default=("perplexity", "diversity", "rare_tokens"), validate_default=True
     )
+    track: Literal["tensorboard", "wandb", "trackio"] | None = None  # null: nowhere
 
     @model_validator(mode="after")
     def _across_groups(self) -> Self:

@@ -74,7 +74,7 @@ def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
         RunError: the folder cannot be written.
     """
     from textmad.report.comparison.page import parquet_bytes
-    from textmad.store.commit import write_atomically, writing
+    from textmad.store import write_atomically, writing
 
     folder = Path(folder)
     with writing(folder):

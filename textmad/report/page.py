@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Template
 
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def _section(name: str, run: Run) -> Section:
 
 def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
     metrics: dict[str, pd.DataFrame] = {name: run.metrics for name, run in named.items()}
-    shares = {
-        name: {g: _kept_share(run, g) for g in run.generations} for name, run in named.items()
-    }
+    shares = {name: {g: kept_share(run, g) for g in run.generations} for name, run in named.items()}
     curves = {name: {g: run.curve(g) for g in run.generations} for name, run in named.items()}
     return [
         plots.perplexity(metrics),
@@ -148,7 +146,8 @@ def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
     ]
 
 
-def _kept_share(run: Run, generation: int) -> float:
+def kept_share(run: Run, generation: int) -> float:
+    """The share of a generation's candidates that every filter kept, in [0, 1]."""
     kept = list(run.candidates(generation)["kept"])
     return kept.count(True) / len(kept)
 

@@ -95,18 +95,30 @@ def draw(
         y_limits: where the data's own would mislead.
     """
     from matplotlib import rc_context
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     with rc_context(STYLE):
-        canvas, axes = filled(panels, x_title=x_title, y_title=y_title)
-        for axis in axes:
-            axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes[0].set_ylim(y_limits)
-        for axis, panel in zip(axes, panels, strict=True):
-            _label_ends(axis, panel.lines)
-        canvas.tight_layout(w_pad=2.0)
-        return to_svg(canvas, name)
+        return to_svg(labelled(panels, x_title=x_title, y_title=y_title, y_limits=y_limits), name)
+
+
+def labelled(
+    panels: Sequence[Panel],
+    *,
+    x_title: str,
+    y_title: str,
+    y_limits: tuple[float, float] | None = None,
+) -> Canvas:
+    """The panels on shared axes, each line with its label at its end; within `STYLE`."""
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    canvas, axes = filled(panels, x_title=x_title, y_title=y_title)
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes[0].set_ylim(y_limits)
+    for axis, panel in zip(axes, panels, strict=True):
+        _label_ends(axis, panel.lines)
+    canvas.tight_layout(w_pad=2.0)
+    return canvas
 
 
 def filled(panels: Sequence[Panel], *, x_title: str, y_title: str) -> tuple[Canvas, list[Axes]]:
@@ -169,35 +181,59 @@ def against_human(
     metrics: Mapping[str, pd.DataFrame], metric: str, heading: str, reading: str, y_title: str
 ) -> Figure:
     """A metric of drawn and of kept text, with human text of the same size dashed."""
-    panels = []
-    for name, table in metrics.items():
-        drawn, kept = (series(table, metric, split) for split in ("drawn", "kept"))
-        lines = _line("drawn", drawn, BLUE) + _line("kept", kept, GREEN, "s")
-        if drawn.values == kept.values:
-            lines = _line("drawn = kept", drawn, BLUE)
-        if lines and drawn.human is not None:
-            span = [x for line in lines for x in line.x]
-            ends = [min(span), max(span)]
-            lines.append(Line("human", ends, [drawn.human] * 2, GREY, "", dashed=True))
-        panels.append(Panel(name, lines))
+    panels = [Panel(name, lines_of_text(table, metric)) for name, table in metrics.items()]
     return Figure(heading, reading, _by_generation(metric.replace("_", "-"), panels, y_title))
+
+
+def lines_of_text(table: pd.DataFrame, metric: str, bin: str = "") -> list[Line]:
+    """The lines of a metric of drawn and of kept text, and of human text; none if not measured."""
+    drawn, kept = (series(table, metric, split, bin) for split in ("drawn", "kept"))
+    lines = _line("drawn", drawn, BLUE) + _line("kept", kept, GREEN, "s")
+    if drawn.values == kept.values:
+        lines = _line("drawn = kept", drawn, BLUE)
+    if lines and drawn.human is not None:
+        span = [x for line in lines for x in line.x]
+        ends = [min(span), max(span)]
+        lines.append(Line("human", ends, [drawn.human] * 2, GREY, "", dashed=True))
+    return lines
+
+
+def lines_of_split(
+    table: pd.DataFrame, metric: str, split: str, bin: str, color: str
+) -> list[Line]:
+    """The line of a metric on one split, labelled with the split; none if not measured."""
+    return _line(split.replace("_", "-"), series(table, metric, split, bin), color)
 
 
 def kept_share(shares: Mapping[str, Mapping[int, float]]) -> Figure:
     """The share of candidates that the filters kept."""
-    panels = [
-        Panel(name, [Line("kept", list(share), [100 * y for y in share.values()], GREEN, "s")])
-        for name, share in shares.items()
-    ]
     return Figure(
         "Kept share",
         "How many of the drawn documents every filter kept; all of them where there is none.",
-        _by_generation("kept", panels, "documents kept (%)", (0, 105)),
+        _by_generation("kept", kept_panels(shares), "documents kept (%)", (0, 105)),
     )
+
+
+def kept_panels(shares: Mapping[str, Mapping[int, float]]) -> list[Panel]:
+    """A panel a run: the share of candidates that the filters kept, in percent."""
+    return [
+        Panel(name, [Line("kept", list(share), [100 * y for y in share.values()], GREEN, "s")])
+        for name, share in shares.items()
+    ]
 
 
 def training_loss(curves: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figure:
     """Training loss over the tokens of each generation, light to dark."""
+    return Figure(
+        "Training loss",
+        "Each generation on its own training set. Text of a model is easier to predict than text "
+        "of people, so a lower curve is no better model.",
+        draw("training", loss_panels(curves), x_title="tokens seen", y_title="loss (nats/token)"),
+    )
+
+
+def loss_panels(curves: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[Panel]:
+    """A panel a run: the training loss of up to six generations over the tokens seen."""
     panels = []
     for name, by_generation in curves.items():
         chosen = chosen_generations(list(by_generation), at_most=6)
@@ -213,12 +249,7 @@ def training_loss(curves: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figure:
             if len(by_generation[generation])
         ]
         panels.append(Panel(name, lines, "no training curve"))
-    return Figure(
-        "Training loss",
-        "Each generation on its own training set. Text of a model is easier to predict than text "
-        "of people, so a lower curve is no better model.",
-        draw("training", panels, x_title="tokens seen", y_title="loss (nats/token)"),
-    )
+    return panels
 
 
 def _by_generation(

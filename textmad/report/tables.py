@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Group
 
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 # What a reader needs to tell apart the ways to go mad; the report holds all the others as well.
 MAIN = (
@@ -109,6 +111,13 @@ def show(table: Table) -> None:
     from rich.console import Console
 
     Console().print(to_rich(table))
+
+
+def print_words(sentence: str) -> None:
+    """Print a sentence to stdout, with its lines broken between words in a terminal."""
+    if sys.stdout.isatty():
+        sentence = textwrap.fill(sentence, shutil.get_terminal_size().columns)
+    print(sentence)
 
 
 def show_number(value: float | None) -> str:

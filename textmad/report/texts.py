@@ -17,7 +17,7 @@ from textmad.text.documents import HUMAN
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 NUM_SLOTS = 8
 NUM_VOTED = 4

@@ -9,35 +9,57 @@ runs/upvotes/
     sample/    candidates.parquet                                      manifest.json
     curate/    candidates.parquet, with verdicts  records.json         manifest.json
     evaluate/  metrics.parquet                                         manifest.json
+    evaluate-2/  the same, of evaluators that were added to a finished run
 """
 
-from textmad.store.commit import commit, committed, confirm, write_atomically
-from textmad.store.folder import RunFolder, begin, locked, read_json
-from textmad.store.manifest import Manifest, differences, stage_key
+from textmad.store.commit import commit, committed, confirm, discard, replace
+from textmad.store.continuation import Extent, refusals
+from textmad.store.files import append, opened_to_write, write_atomically, writing
+from textmad.store.folder import (
+    CORPUS,
+    METRICS_SCHEMA,
+    RECORDS,
+    RunFolder,
+    begin,
+    evaluate_stage,
+    locked,
+)
+from textmad.store.manifest import Manifest, canonical, differences, stage_key
 from textmad.store.provenance import code_version, file_digest, source_digest, versions
-from textmad.store.run import METRICS_SCHEMA, RECORDS, Run
+from textmad.store.records import read_json, read_recipe, read_sealed_json
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
 __all__ = [
+    "CORPUS",
     "METRICS_SCHEMA",
     "RECORDS",
+    "Extent",
     "Manifest",
-    "Run",
     "RunFolder",
     "SharedStages",
     "StageRecord",
+    "append",
     "begin",
+    "canonical",
     "code_version",
     "commit",
     "committed",
     "confirm",
     "differences",
+    "discard",
+    "evaluate_stage",
     "file_digest",
     "locked",
+    "opened_to_write",
     "read_json",
+    "read_recipe",
+    "read_sealed_json",
+    "refusals",
+    "replace",
     "source_digest",
     "stage_key",
     "stage_records",
     "versions",
     "write_atomically",
+    "writing",
 ]

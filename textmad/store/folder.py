@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,53 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textmad.errors import RecipeError, RunError, RunInUseError
-from textmad.recipe import Recipe, stored_recipe
-from textmad.store.commit import TEMPORARY, committed, write_atomically, writing
-from textmad.store.manifest import MANIFEST, differences
+from textmad.recipe import Recipe
+from textmad.store.commit import committed
+from textmad.store.continuation import Extent, refusals
+from textmad.store.files import (
+    TEMPORARY,
+    make_folder,
+    opened_to_write,
+    remove,
+    write_atomically,
+    writing,
+)
+from textmad.store.manifest import MANIFEST, Manifest, differences
 from textmad.store.provenance import code_version, session, versions
+from textmad.store.records import read_recipe, read_sealed_json, recipe_bytes, sealed_json
 
 CORPUS = "corpus"
 STAGES = ("mix", "model", "sample", "curate", "evaluate")
 CRAWL = "crawl"  # before mix, where the recipe has one
 RECIPE, PROVENANCE, METRICS = "recipe.yaml", "provenance.json", "metrics.parquet"
+RECORDS = "records.json"  # of what filters and scorers report beside their verdicts
+METRICS_SCHEMA = pa.schema(
+    [
+        ("generation", pa.int32()),
+        ("evaluator", pa.string()),
+        ("metric", pa.string()),
+        ("split", pa.string()),  # held_out, drawn, kept, human, crawled or all
+        ("bin", pa.string()),  # "" where there are none
+        ("value", pa.float64()),  # NaN where it cannot be computed; then `note` says why
+        ("n", pa.int64()),  # tokens, words or documents behind the value
+        ("note", pa.string()),
+    ]
+)
 _LOCK = ".lock"
+
+
+def evaluate_stage(number: int) -> str:
+    """The stage in which evaluators measure: evaluate, and evaluate-2, ... for those added later.
+
+    >>> evaluate_stage(1), evaluate_stage(2)
+    ('evaluate', 'evaluate-2')
+    """
+    return "evaluate" if number == 1 else f"evaluate-{number}"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run's files are; `begin` is the way to one that may be written."""
+    """Where a run's files are; `begin` gives one that may be written."""
 
     path: Path
 
@@ -41,15 +72,33 @@ class RunFolder:
         >>> RunFolder(Path("runs/upvotes")).stage("mix", 3).as_posix()
         'runs/upvotes/gen-03/mix'
         """
-        assert (stage == CORPUS) == (generation is None), f"{stage} of generation {generation}"
-        if generation is None:
-            return self.path / stage
-        assert stage in (CRAWL, *STAGES), f"{stage} is none of {STAGES}"
-        return self.path / f"gen-{generation:02d}" / stage
+        return self.path / self.name(stage, generation)
 
     def name(self, stage: str, generation: int | None = None) -> str:
         """The stage's name in messages and manifests, as in gen-03/mix."""
-        return self.stage(stage, generation).relative_to(self.path).as_posix()
+        assert (stage == CORPUS) == (generation is None), f"{stage} of generation {generation}"
+        if generation is None:
+            return stage
+        kind = "evaluate" if stage.startswith("evaluate-") else stage
+        assert kind in (CRAWL, *STAGES), f"{stage} is none of {STAGES}"
+        return f"gen-{generation:02d}/{stage}"
+
+    def manifest(
+        self, stage: str, generation: int | None = None, inputs: Mapping[str, Any] | None = None
+    ) -> Manifest | None:
+        """Return the manifest of a stage, or None where it is not committed.
+
+        Raises:
+            RunError: the stage is damaged, is a copy of another one, or was made from other
+                `inputs`.
+        """
+        name = self.name(stage, generation)
+        return committed(self.path / name, name, inputs)
+
+    def evaluate_stages(self, generation: int) -> list[str]:
+        """The evaluate stages of a generation that are committed, in the order of their numbers."""
+        names = map(evaluate_stage, count(1))
+        return list(takewhile(lambda name: self.manifest(name, generation) is not None, names))
 
     def committed_stages(self) -> list[Path]:
         """The stage folders that hold a manifest, damaged or not."""
@@ -71,22 +120,40 @@ class RunFolder:
             self._clear()
             yield
 
-    def keep_recipe(self, recipe: Recipe) -> None:
-        """Write the resolved recipe, or make sure that it is the one that is there.
+    def manifests(self, *, verify: bool = False) -> list[Manifest]:
+        """Return the manifests of all committed stages; with `verify` check every SHA-256.
 
         Raises:
-            RecipeError: another recipe is there; the message names every key that differs.
+            RunError: a stage is damaged, or is a copy of another one.
+        """
+        manifests = []
+        for folder in self.committed_stages():
+            name = folder.relative_to(self.path).as_posix()
+            manifest = committed(folder, name, verify=verify)
+            assert manifest is not None, f"{folder} held a manifest a moment ago"
+            manifests.append(manifest)
+        return manifests
+
+    def keep_recipe(self, recipe: Recipe) -> None:
+        """Write the resolved recipe, new or asking for more than the one that is there.
+
+        Raises:
+            RecipeError: what is there was made by another recipe; the message names every key
+                that differs.
+            RunError: a stage is damaged.
         """
         path = self.path / RECIPE
-        if not path.exists():
-            write_atomically(path, recipe.to_yaml().encode())
-            return
-        differing = differences(stored_recipe(path).dump(), recipe.dump())
-        if differing:
-            raise RecipeError(
-                f"{self.path}: was begun with another recipe: use another --out, or delete the "
-                "run\n  " + "\n  ".join(differing)
-            )
+        manifests = self.manifests(verify=True)
+        if path.exists():
+            before = read_recipe(path)
+            if before.dump() == recipe.dump():
+                return
+            if lines := refusals(before, recipe, manifests):
+                raise RecipeError(
+                    f"{self.path}: was begun with another recipe: use another --out, or delete the "
+                    "run\n  " + "\n  ".join(lines)
+                )
+        write_atomically(path, recipe_bytes(recipe))
 
     def keep_session(
         self,
@@ -95,14 +162,16 @@ class RunFolder:
         processes: int,
         cpu_threads: int,
         overrides: Mapping[str, Any],
+        extent: Extent,
         digests: Mapping[str, str],
         own_code: Mapping[str, str],
     ) -> None:
         """Add this start of the run to provenance.json.
 
-        `overrides` are the values that were laid over the recipe (`--set`), `digests` those of
-        the base model, `own_code` those of the user's own filters and evaluators. The latter may
-        be mended under way: the stages that use them see to it (`commit.confirm`).
+        `overrides` are the values that were laid over the recipe (`--set`), `extent` what the
+        recipe asks for that a later start may ask more of, `digests` those of the base model,
+        `own_code` those of the user's own filters and evaluators. These may be changed between two
+        starts: the stages that use them see to it (`commit.confirm`).
 
         Raises:
             RunError: the run was begun with other code, libraries or digests; the message names
@@ -112,21 +181,21 @@ class RunFolder:
         origins = {"code": code_version(), "versions": versions(), "digests": dict(digests)}
         sessions = []
         if path.exists():
-            earlier = read_json(path)
+            earlier = read_sealed_json(path)
             sessions = earlier["sessions"]
             self._refuse_other_origins({key: earlier[key] for key in origins}, origins)
         sessions.append(
             {
                 **session(),
                 "overrides": dict(overrides),
+                "extent": extent._asdict(),
                 "own_code": dict(own_code),
                 "device": device,
                 "processes": processes,
                 "cpu_threads": cpu_threads,
             }
         )
-        provenance = {**origins, "sessions": sessions}
-        write_atomically(path, (json.dumps(provenance, indent=1) + "\n").encode())
+        write_atomically(path, sealed_json({**origins, "sessions": sessions}))
 
     def keep_metrics(self, metrics: pa.Table) -> None:
         """Write metrics.parquet at the top: every generation's in one table."""
@@ -140,8 +209,8 @@ class RunFolder:
             for name in (RECIPE, PROVENANCE):
                 (self.path / name).unlink(missing_ok=True)
 
-    def _refuse_other_origins(self, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        differing = differences(there, now)
+    def _refuse_other_origins(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        differing = differences(before, now)
         if differing:
             raise RunError(
                 f"{self.path}: was begun with other code, libraries or sources, so its generations "
@@ -153,10 +222,7 @@ class RunFolder:
         with writing(self.path):
             for pattern in (f"{TEMPORARY}*", f"gen-*/{TEMPORARY}*", f"gen-*/*/{TEMPORARY}*"):
                 for path in self.path.glob(pattern):
-                    if path.is_dir():
-                        shutil.rmtree(path)
-                    else:
-                        path.unlink()
+                    remove(path)
 
 
 @contextmanager
@@ -175,26 +241,23 @@ def locked(folder: Path, record: str, kind: str) -> Iterator[None]:
         RunError: it cannot be made, or holds something else.
     """
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _refuse_foreign(folder, record, kind)
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
+    with opened_to_write(folder / _LOCK) as descriptor:
         with writing(folder):
             _take(descriptor, folder)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_foreign(folder: Path, record: str, kind: str) -> None:
-    found = sorted(
+    names = sorted(
         entry.name
         for entry in folder.iterdir()
         if entry.name != _LOCK and not entry.name.startswith(TEMPORARY)
     )
-    if found and record not in found:
+    if names and record not in names:
         raise RunError(
-            f"{folder}: holds files ({', '.join(found[:3])}) but no {record}: expected a "
+            f"{folder}: holds files ({', '.join(names[:3])}) but no {record}: expected a "
             f"new or empty folder, or {kind} to resume; choose another --out"
         )
 
@@ -227,22 +290,8 @@ def begin(out: str | Path, recipe: Recipe) -> Iterator[RunFolder]:
     folder = RunFolder(Path(out))
     with folder.lock():
         folder.keep_recipe(recipe)
-        for stage in folder.committed_stages():
-            committed(stage, verify=True)
         try:
             yield folder
         except BaseException:
             folder.leave_nothing_half_begun()
             raise
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file of the run folder.
-
-    Raises:
-        RunError: it cannot be read.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from error

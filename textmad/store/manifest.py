@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
+from pathlib import PurePosixPath
 from typing import Any, Self, TypedDict
 
 MANIFEST = "manifest.json"
@@ -47,13 +48,25 @@ class Manifest:
         try:
             manifest = cls(**json.loads(data))
             intact = manifest.key == stage_key(manifest.inputs)
-            for record in manifest.files.values():
+            for name, record in manifest.files.items():
                 intact = intact and len(record["sha256"]) == 64 and record["bytes"] >= 0
-        except (TypeError, AttributeError, KeyError) as error:
+                intact = intact and _is_below(name)
+        except (TypeError, AttributeError, KeyError, RecursionError) as error:
             raise ValueError("not a manifest") from error
         if not intact:
-            raise ValueError("its key is not that of its inputs")
+            raise ValueError("its key is not that of its inputs, or a file's record is wrong")
         return manifest
+
+
+def _is_below(name: str) -> bool:
+    """Whether a file's name stays below its folder: relative, and without "..".
+
+    >>> _is_below("inner/a.json"), _is_below("../a.json"), _is_below("/etc/passwd")
+    (True, False, False)
+    """
+    path = PurePosixPath(name)
+    is_plain = path.as_posix() == name and "\0" not in name and "\\" not in name
+    return is_plain and path.parts != () and not path.is_absolute() and ".." not in path.parts
 
 
 def stage_key(inputs: Mapping[str, Any]) -> str:
@@ -64,7 +77,7 @@ def stage_key(inputs: Mapping[str, Any]) -> str:
     >>> stage_key({"seed": 0, "keep": 1}) == stage_key({"keep": 1.0, "seed": 0})
     True
     """
-    return hashlib.sha256(_canonical(inputs).encode()).hexdigest()
+    return hashlib.sha256(canonical(inputs).encode()).hexdigest()
 
 
 def differences(there: Any, now: Any, path: str = "") -> list[str]:
@@ -80,7 +93,7 @@ def differences(there: Any, now: Any, path: str = "") -> list[str]:
     elif isinstance(there, list | tuple) and isinstance(now, list | tuple):
         filled = zip_longest(there, now, fillvalue=_ABSENT)
         pairs = [(index, old, new) for index, (old, new) in enumerate(filled)]
-    elif there is not _ABSENT and now is not _ABSENT and _canonical(there) == _canonical(now):
+    elif there is not _ABSENT and now is not _ABSENT and canonical(there) == canonical(now):
         return []
     else:
         return [f"{path}: {_shown(there)} there, {_shown(now)} now"]
@@ -98,7 +111,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _canonical(value: Any) -> str:
+def canonical(value: Any) -> str:
+    """JSON values as text that is equal where the values are: key order and 1 or 1.0 do not count.
+
+    >>> canonical({"b": 1.0, "a": [True]})
+    '{"a":[true],"b":1}'
+    """
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

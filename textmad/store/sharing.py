@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from textmad.errors import RunError
-from textmad.store.commit import commit, committed, writing
+from textmad.store.commit import commit, committed
+from textmad.store.files import append, opened_to_write
 from textmad.store.manifest import MANIFEST, stage_key
 
 _LOCK = ".sharing"
@@ -78,13 +79,9 @@ class SharedStages:
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
         """Hold the key's byte of one file: a lock that goes with the process and leaves nothing."""
-        with writing(self._study / _LOCK):
-            descriptor = os.open(self._study / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
+        with opened_to_write(self._study / _LOCK) as descriptor:
             fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, int(key[:15], 16))
             yield
-        finally:
-            os.close(descriptor)
 
     def _find(self, stage: str, key: str, of_any_seed: bool) -> str | None:
         runs = self._study / "runs"
@@ -94,16 +91,16 @@ class SharedStages:
             if f'"{key}"'.encode() not in path.read_bytes():
                 continue
             try:
-                there = committed(path.parent, verify=True)
+                manifest = committed(path.parent, stage, verify=True)
             except RunError:  # damaged: its own run says so
                 continue
-            if there is not None and there.key == key:
+            if manifest is not None and manifest.key == key:
                 return path.parents[stage.count("/") + 1].relative_to(runs).as_posix()
         return None
 
     def _take_over(self, run: str, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
         source = self._study / "runs" / run / stage
-        manifest = committed(source)
+        manifest = committed(source, stage)
         assert manifest is not None, f"{source} was there a moment ago"
 
         def link(place: Path) -> None:
@@ -117,20 +114,18 @@ class SharedStages:
         commit(folder, stage, inputs, link)
 
     def _note(self, record: StageRecord) -> None:
-        line = json.dumps(record._asdict()) + "\n"
-        with writing(self._study / _LOG), (self._study / _LOG).open("ab", buffering=0) as file:
-            file.write(line.encode())  # one write, so that lines of several processes stay whole
+        append(self._study / _LOG, json.dumps(record._asdict()) + "\n")
 
 
 def stage_records(study: Path) -> list[StageRecord]:
     """How each stage of a study's runs was come by, the last time, in the order of time."""
     path = study / _LOG
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    found: dict[tuple[str, str], StageRecord] = {}
+    latest: dict[tuple[str, str], StageRecord] = {}
     for line in lines:
         try:
             record = StageRecord(**json.loads(line))
         except (ValueError, TypeError):  # a kill cut it off
             continue
-        found[record.run, record.stage] = record
-    return list(found.values())
+        latest[record.run, record.stage] = record
+    return list(latest.values())

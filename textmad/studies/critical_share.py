@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from textmad import store
 from textmad.errors import RecipeError, RunError
 from textmad.evaluators.metrics import MEASURED, bounds
+from textmad.loop.run import Run
 from textmad.recipe import MixSettings, parse_recipe
 from textmad.recipe.validation_errors import suggestion
 from textmad.statistics.critical_share import CriticalShare, critical_share, next_share
@@ -227,7 +227,7 @@ def _value(path: Path, planned: PlannedRun, metric: str) -> float | None:
     folder, last = path / RUNS / planned.name, planned.recipe.generations
     if not (folder / RECIPE).is_file():
         return None
-    run = store.Run(folder)
+    run = Run(folder)
     if run.generations != list(range(last + 1)):
         return None
     name, split, bin = (*metric.split("/"), "")[:3]

@@ -18,9 +18,11 @@ from typing import Any, Literal, NamedTuple
 
 from textmad import store
 from textmad.errors import RecipeError, RunError, TextmadError
-from textmad.recipe import stored_recipe
+from textmad.loop.run import Run
+from textmad.progress import Progress
+from textmad.recipe import Recipe
 from textmad.recipe.yaml_text import read_settings, to_yaml
-from textmad.store.folder import METRICS, PROVENANCE, RECIPE, read_json
+from textmad.store.folder import METRICS, PROVENANCE, RECIPE
 from textmad.studies.arms import PlannedRun, Study
 
 STUDY = "study.yaml"
@@ -98,6 +100,42 @@ def write_record(study: Study, path: Path, cpu_threads: int) -> None:
     store.write_atomically(path / STUDY, to_yaml(record).encode())
 
 
+def is_study_folder(path: Path) -> bool:
+    """Whether a study was begun in the folder."""
+    return (path / STUDY).is_file()
+
+
+def evaluate_study(path: Path, evaluators: Sequence[Any], progress: Progress) -> list[Run]:
+    """Measure all runs of a study that are there by more evaluators, as `tm.evaluate` does.
+
+    Raises:
+        TextmadError: an evaluator is refused, another process conducts the study, or a run is
+            damaged.
+    """
+    from textmad.loop.measuring import evaluate  # which loads torch
+
+    record = read_record(path)
+    with store.locked(path, STUDY, "a study"):
+        arms = record["arms"].values()
+        names = [f"{arm['folder']}/seed-{seed}" for seed in record["seeds"] for arm in arms]
+        runs = [
+            evaluate(
+                path / RUNS / name,
+                evaluators,
+                progress=progress,
+                shared=store.SharedStages(path, name),
+            )
+            for name in names
+            if (path / RUNS / name / RECIPE).is_file()
+        ]
+        measured_by = {run.path.parent.name: run.recipe.dump()["evaluate"] for run in runs}
+        for arm in arms:
+            if arm["folder"] in measured_by:
+                arm["recipe"]["evaluate"] = measured_by[arm["folder"]]
+        store.write_atomically(path / STUDY, to_yaml(record).encode())
+    return runs
+
+
 def states(study: Study, path: Path, errors: Mapping[str, TextmadError]) -> list[RunState]:
     """Each run of the study, begun or not; `errors` are this session's, by the run's name."""
     seconds: dict[str, float] = {}
@@ -105,7 +143,7 @@ def states(study: Study, path: Path, errors: Mapping[str, TextmadError]) -> list
         seconds[record.run] = seconds.get(record.run, 0.0) + record.seconds
     found = []
     for run in study.runs():
-        state, generations = _state(path / RUNS / run.name)
+        state, generations = _state(path / RUNS / run.name, run.recipe)
         if run.name in errors:
             state = "failed"
         error = str(errors.get(run.name, ""))
@@ -122,16 +160,17 @@ def saved(path: Path) -> Saved:
     return Saved(len(taken), len(records), seconds)
 
 
-def _state(path: Path) -> tuple[State, int]:
+def _state(path: Path, planned: Recipe) -> tuple[State, int]:
     """How far the run is, and its complete generations."""
     if not (path / RECIPE).exists():
         return "not begun", 0
-    run = store.Run(path)
+    run = Run(path)
     try:
-        generations = len(run.generations)
+        generations, is_complete = len(run.generations), run.complete
     except RunError:  # damaged
         return "failed", 0
-    is_whole = generations == run.recipe.generations + 1 and (path / METRICS).exists()
+    is_as_planned = not store.differences(run.recipe.dump(), planned.dump())
+    is_whole = is_complete and is_as_planned and (path / METRICS).exists()
     return "finished" if is_whole else "begun", generations
 
 
@@ -146,8 +185,9 @@ def _refuse_other_recipes(study: Study, path: Path, there: list[Path]) -> None:
         if folder not in planned:
             faults.append(f"{name}: is no run of this study; move it elsewhere")
             continue
-        differing = store.differences(stored_recipe(folder / RECIPE).dump(), planned[folder].dump())
-        faults += [f"{name}: {line}" for line in differing]
+        manifests = store.RunFolder(folder).manifests()
+        before = store.read_recipe(folder / RECIPE)
+        faults += [f"{name}: {line}" for line in store.refusals(before, planned[folder], manifests)]
     if faults:
         raise RecipeError(
             f"{path}: was begun as another study: restore that, use another --out, or delete these "
@@ -161,7 +201,7 @@ def _refuse_other_code(path: Path, there: list[Path]) -> None:
     for folder in there:
         if not (folder / PROVENANCE).exists():  # killed before its first stage
             continue
-        origins: dict[str, Any] = read_json(folder / PROVENANCE)
+        origins = store.read_sealed_json(folder / PROVENANCE)
         for line in store.differences({key: origins.get(key) for key in now}, now):
             found.setdefault(line, []).append(folder.relative_to(path).as_posix())
     if found:

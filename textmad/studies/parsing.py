@@ -29,8 +29,10 @@ def is_study(path: str | Path) -> bool:
     return "recipe" in read_settings(Path(path))
 
 
-def load_study(path: str | Path) -> Study:
-    """Read a study file; the base recipe's path is relative to it.
+def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """Read a study file and return the study; the base recipe's path is relative to the file.
+
+    `overrides` change settings of the study by path, those of its base recipe as `recipe.PATH`.
 
     Raises:
         RecipeError: it cannot be read, or anything in it is refused; the message names every fault
@@ -39,7 +41,20 @@ def load_study(path: str | Path) -> Study:
     data = read_settings(Path(path))
     if "recipe" not in data:
         _refuse_another_kind(path, data)
+    for dotted, value in (overrides or {}).items():
+        _override(data, dotted, value, Path(path).parent)
     return parse_study(data, str(path), Path(path).parent)
+
+
+def _override(data: dict[str, Any], dotted: str, value: Any, folder: Path) -> None:
+    group, _, setting = dotted.partition(".")
+    if group in Recipe.model_fields and group not in StudySettings.model_fields:
+        raise RecipeError(
+            f"{dotted}: is no setting of a study; its base recipe's is recipe.{dotted}"
+        )
+    if group == "recipe" and setting and isinstance(data["recipe"], str):
+        data["recipe"] = read_settings(folder / data["recipe"])
+    lay_over(data, dotted, value)
 
 
 def _refuse_another_kind(path: str | Path, data: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from textmad import store
 from textmad.errors import RecipeError, RunError, TextmadError
+from textmad.loop.run import Run
 from textmad.progress import Progress, SilentProgress
 from textmad.studies.arms import Study
 from textmad.studies.critical_share import grown
@@ -29,7 +29,7 @@ def study(
     progress: Progress | None = None,
     tell: Callable[[str], None] = lambda line: None,
     at_end: Callable[[list[RunState]], None] = lambda runs: None,
-) -> dict[str, list[store.Run]]:
+) -> dict[str, list[Run]]:
     """Run a study into the folder `out`, or go on with the one that stands there.
 
     >>> import textmad as tm
@@ -89,7 +89,7 @@ def study(
     if errors:
         raise _together(errors, len(plan.runs()))
     return {
-        arm.name: [store.Run(out / RUNS / run.name) for run in plan.runs() if run.arm == arm.name]
+        arm.name: [Run(out / RUNS / run.name) for run in plan.runs() if run.arm == arm.name]
         for arm in plan.arms
     }
 

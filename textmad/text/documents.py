@@ -7,8 +7,10 @@ more columns behind them (score, kept, filter, reason, votes in detail).
 from __future__ import annotations
 
 import hashlib
+import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from textmad.errors import temporary_files
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -156,17 +160,28 @@ def concatenate(corpora: Sequence[Dataset]) -> Dataset:
 
 
 def on_disk(tables: Iterable[pa.Table], schema: pa.Schema = SCHEMA) -> Dataset:
-    """A corpus of all the tables' documents, memory-mapped from a temporary file.
+    """Put the tables' documents into one corpus that is memory-mapped from a temporary file.
 
-    The file has no name any more once this returns, and is gone with the corpus.
+    The file has no name that a kill could leave behind, and is gone with the corpus.
+
+    Raises:
+        RunError: the folder for temporary files is full, or cannot be written.
     """
-    with tempfile.NamedTemporaryFile(prefix="textmad-", suffix=".arrow") as file:
-        with pa.ipc.new_file(file, schema) as writer:
-            for table in tables:
+    with temporary_files():
+        file = tempfile.TemporaryFile(prefix="textmad-")  # noqa: SIM115
+        writer = pa.ipc.new_file(file, schema)
+    try:
+        for table in tables:  # whose own errors are not those of the temporary file
+            with temporary_files():
                 writer.write_table(table, ROWS_AT_ONCE)
-        file.flush()
-        mapped = pa.ipc.open_file(pa.memory_map(file.name)).read_all()
-    return as_dataset(mapped)
+        with temporary_files():
+            writer.close()
+            file.flush()
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    finally:
+        with suppress(OSError):  # after an error there may be more to write, and no room for it
+            file.close()
+    return as_dataset(pa.ipc.open_file(pa.py_buffer(mapped)).read_all())
 
 
 def write_parquet(corpus: Dataset, path: Path) -> None:

@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from textmad.errors import ModelError
 from textmad.models.base_files import base_digest, whole_encoder
-from textmad.models.causal_lm.loading import without_bars
+from textmad.models.causal_lm.loading import OFFLINE, without_bars
 from textmad.models.distributed import processes
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def open_encoder(name: str) -> Encoder:
     """
     folder = whole_encoder(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFE)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **OFFLINE)
         return Encoder(name, base_digest(folder), _open(folder), tokenizer)
     except ModelError:
         raise
@@ -89,13 +89,10 @@ def open_encoder(name: str) -> Encoder:
         ) from error
 
 
-_SAFE = {"trust_remote_code": False, "local_files_only": True}
-
-
 def _open(folder: Path) -> PreTrainedModel:
     with without_bars():
         network, report = AutoModel.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **_SAFE
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **OFFLINE
         )
     # transformers fills what is missing with random numbers; a pooler is not asked for.
     lacking = sorted(key for key in report["missing_keys"] if "pooler" not in key)

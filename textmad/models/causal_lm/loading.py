@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+OFFLINE = {"trust_remote_code": False, "local_files_only": True}
+"""How every file of transformers is opened here: no foreign code, no network."""
+
+
 class Base(NamedTuple):
     """A base model, opened: shared by every model that is fitted on it and never changed."""
 
@@ -31,6 +35,7 @@ class Base(NamedTuple):
     end: int  # the id after every finished document
     context: int
     digest: str  # of the files it was opened from
+    folder: Path  # with those files
 
 
 def open_base(settings: ModelSettings) -> Base:
@@ -44,7 +49,7 @@ def open_base(settings: ModelSettings) -> Base:
     tokenizer, start, end = _open_tokenizer(folder, settings.base)
     network = open_network(folder, settings.dtype, settings.base)
     _require_known_attention(network, settings.base)
-    return Base(network, tokenizer, start, end, facts.context, base_digest(folder))
+    return Base(network, tokenizer, start, end, facts.context, base_digest(folder), folder)
 
 
 def _require_known_attention(network: PreTrainedModel, name: str) -> None:
@@ -66,9 +71,8 @@ def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
                 folder,
                 dtype=getattr(torch, dtype),  # or the checkpoint's own would be taken
                 use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
                 output_loading_info=True,
+                **OFFLINE,
             )
     except Exception as error:  # whatever a damaged file makes a parser raise
         raise ModelError(
@@ -107,9 +111,7 @@ def without_bars() -> Iterator[None]:
 def _open_tokenizer(folder: Path, name: str) -> tuple[Tokenizer, int, int]:
     """The tokenizer's backend with its start and end ids."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **OFFLINE)
         backend: Tokenizer = tokenizer.backend_tokenizer
     except Exception as error:  # whatever a damaged file makes a parser raise
         raise ModelError(

@@ -27,6 +27,8 @@ from textmad.seeds import torch_seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from textmad.models.base_files import BaseReference
+
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 Adapter = Mapping[str, torch.Tensor]
 
@@ -94,11 +96,18 @@ def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> Pre
     return result.requires_grad_(False).eval()
 
 
-def save(adapter: Adapter, lora: LoraSettings, base: str, folder: Path) -> None:
-    """Write the adapter as peft does, in bytes that depend on its values alone."""
+def save(adapter: Adapter, lora: LoraSettings, base: BaseReference, folder: Path) -> None:
+    """Write the adapter as peft does, in bytes that depend on its values and on `base` alone.
+
+    `peft.AutoPeftModelForCausalLM` looks for the base under `base_model_name_or_path`, so a name
+    that only textmad knows ("tiny-gpt2") or a path from the working directory would not do. The
+    price: one line of adapter_config.json differs between machines whose bases lie in different
+    folders. No result depends on that line. `load` passes over it, and a stage that is committed
+    keeps its bytes wherever its run folder goes.
+    """
     config = _config(lora).to_dict()
-    config |= {"target_modules": sorted(lora.targets), "base_model_name_or_path": base}
-    config |= {"inference_mode": True}
+    config |= {"target_modules": sorted(lora.targets), "inference_mode": True}
+    config |= {"base_model_name_or_path": base.name, "revision": base.revision}
     plain = {
         key: sorted(value) if isinstance(value, set) else value for key, value in config.items()
     }

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.errors import ModelError
+from textmad.models.base_files import base_reference
 from textmad.models.causal_lm import lora
 from textmad.models.causal_lm.loading import Base, open_base, open_network, without_bars
 from textmad.models.causal_lm.sampling_network import for_sampling
+from textmad.models.causal_lm.saving import export, save_tokenizer
 from textmad.models.causal_lm.scoring import (
     Row,
     cross_entropy,
@@ -183,17 +185,35 @@ class CausalLM:
     def save(self, folder: Path) -> None:
         """Write the adapter in peft's format, or after full fine-tuning the whole model.
 
+        The tokenizer lies beside it. `peft.AutoPeftModelForCausalLM` opens the adapter, and
+        `AutoModelForCausalLM` the whole model. An adapter names its base (`lora.save`).
+
         Raises:
             ModelError: this is the base, which has nothing to save.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if self._adapter is not None and self.settings.lora is not None:
-            lora.save(self._adapter, self.settings.lora, self.settings.base, folder)
+            lora.save(self._adapter, self.settings.lora, base_reference(self.settings), folder)
         elif self._trained is not None:
             with without_bars():
                 self._trained.save_pretrained(folder)
         else:
             raise ModelError(f"{self.name}: the base model has learned nothing to be saved")
+        save_tokenizer(self._base.folder, folder)
+
+    def export(self, folder: Path, notes: str = "") -> None:
+        """Write an ordinary transformers folder: merged weights, tokenizer and a README card.
+
+        Args:
+            folder: absent or empty; `AutoModelForCausalLM` and `AutoTokenizer` open it, and
+                `model.base` of another recipe may name it.
+            notes: Markdown that stands at the card's end, such as the run and its generation.
+
+        Raises:
+            RunError: there is something in `folder` already.
+        """
+        reference = base_reference(self.settings)
+        export(self._network, self._base.folder, reference, folder, notes)
 
     def load(self, folder: Path) -> CausalLM:
         """The model that one fitted on this base saved in `folder`.

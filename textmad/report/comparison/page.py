@@ -19,7 +19,7 @@ from textmad.report.comparison.findings_words import (
 from textmad.report.comparison.texts import side_by_side
 from textmad.report.comparison.words import difference_table, generation_table, verdict_sentences
 from textmad.report.page import template
-from textmad.report.tables import Table, show, to_markdown
+from textmad.report.tables import Table, print_words, show, to_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     Raises:
         RunError: the folder cannot be written.
     """
-    from textmad.store.commit import write_atomically, writing
+    from textmad.store import write_atomically, writing
 
     folder = Path(folder)
     contents = {
@@ -78,19 +78,19 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Print the tables and what they say to stdout."""
-    for table in (difference_table(comparison), generation_table(comparison)):
+def print_comparison(comparison: Comparison, is_brief: bool = False) -> None:
+    """Print the verdict and then the tables to stdout; only the verdict where `is_brief`."""
+    sections = _sequels(comparison)
+    for sentences in (verdict_sentences(comparison), *(each.sentences for each in sections)):
+        for sentence in sentences:
+            print_words(sentence)
+        print()
+    if is_brief:
+        return
+    tables = [difference_table(comparison), generation_table(comparison)]
+    for table in [*tables, *(section.table for section in sections)]:
         show(table)
         print()
-    for sentence in verdict_sentences(comparison):
-        print(sentence)
-    for sequel in _sequels(comparison):
-        print()
-        show(sequel.table)
-        print()
-        for sentence in sequel.sentences:
-            print(sentence)
 
 
 def to_page_markdown(comparison: Comparison) -> str:

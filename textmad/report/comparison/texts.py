@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textmad.report.texts import Shown, slot_grid
 
 if TYPE_CHECKING:
-    from textmad.store import Run
+    from textmad.loop.run import Run
 
 # Of each arm, so that a page stays below about 2 MB however many arms, generations and texts
 # there are; typically 100 kB.

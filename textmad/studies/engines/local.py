@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import textmad.errors
 from textmad import store
 from textmad.errors import TextmadError
-from textmad.progress import Progress
+from textmad.progress import Progress, TimeLeft
 from textmad.recipe import Recipe, parse_recipe
 from textmad.studies.arms import PlannedRun
 from textmad.studies.folder import LOGS, RUNS
@@ -68,8 +68,7 @@ def compute(job: Job, progress: Progress) -> TextmadError | None:
         return error
     except (Exception, SystemExit) as error:  # a filter's sys.exit ends its run, not the study
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("a", encoding="utf-8") as log:
-            traceback.print_exc(file=log)
+        store.append(job.log, traceback.format_exc())
         return TextmadError(f"{type(error).__name__}: {error}: where it was raised is in {job.log}")
     finally:
         torch.set_num_threads(threads)
@@ -114,17 +113,18 @@ def error_of(answer: Mapping[str, str]) -> TextmadError | None:
 def write_to_log(job: Job) -> None:
     """Whatever this process says from here on, what filters print too."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
+    with store.opened_to_write(job.log, os.O_APPEND) as log:
         for descriptor in (1, 2):
-            os.dup2(log.fileno(), descriptor)
+            os.dup2(log, descriptor)
 
 
 def in_this_process(
     runs: Sequence[PlannedRun], path: Path, cpu_threads: int, progress: Progress, tell: Tell
 ) -> Generator[Ended, None, None]:
     """One after another; what is imported stays imported."""
+    left = TimeLeft(len(runs))
     for number, run in enumerate(runs, start=1):
-        tell(f"run {number} of {len(runs)}: {run.title}")
+        tell(f"run {number} of {len(runs)}: {run.title}{left.after(number - 1)}")
         yield run, compute(Job(str(path), run.name, run.recipe.dump(), cpu_threads), progress)
 
 
@@ -148,6 +148,7 @@ def in_pool(
     """
     gpus = visible_gpus()
     waiting = deque(enumerate(runs, start=1))
+    left, num_ended = TimeLeft(len(runs)), 0
     processes: dict[int, subprocess.Popen[bytes]] = {}  # by their place
     working: dict[int, _Worker] = {}  # by the descriptor that it answers on
     try:
@@ -165,8 +166,9 @@ def in_pool(
             for descriptor in [number for number in working if number in answered]:
                 worker = working.pop(descriptor)
                 error = _result(worker)
+                num_ended += 1
                 if error is None:
-                    tell(f"done: {worker.run.title}")
+                    tell(f"done: {worker.run.title}{left.after(num_ended)}")
                 yield worker.run, error
     finally:
         for process in processes.values():
@@ -211,7 +213,7 @@ def search_path() -> str:
 
 def _start(job: Job, place: int, gpus: Sequence[str]) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
+    with store.opened_to_write(job.log, os.O_APPEND) as log:
         return subprocess.Popen(
             [sys.executable, "-m", "textmad.studies.engines.worker"],
             env=environment(place, job.cpu_threads, gpus),

@@ -1,0 +1,99 @@
+"""`textmad evaluate`, `sample` and `export`: what can be done with a run that is finished."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import textmad as tm
+from textmad import cli
+
+
+@pytest.fixture
+def textmad(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Call the program in this process; what it prints, or its error."""
+
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["textmad", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capsys.readouterr()
+        return out if not left.value.code else err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def run(short_recipe: tm.Recipe, tmp_path_factory: pytest.TempPathFactory) -> tm.Run:
+    recipe = short_recipe.replace(generations=0)
+    return tm.run(recipe, tmp_path_factory.mktemp("commands") / "run")
+
+
+def test_sample_prints_new_documents_and_more_of_them_begin_alike(run: tm.Run, textmad):
+    few = textmad("sample", run.path, "--generation", 0, "--num", 3)
+    assert few.startswith("0: ")
+    assert len(few.split("\n\n")) == 3 + 1
+    assert textmad("sample", run.path, "--generation", 0, "--num", 30).startswith(few)
+    assert textmad("sample", run.path, "--generation", 0, "--num", 3, "--seed", 1) != few
+    candidates = set(run.candidates(0)["text"])
+    texts = run.sample(0, 30)["text"][:]
+    assert len(texts) == 30
+    assert len(candidates & set(texts)) < 5  # a short one may come twice
+
+
+def test_sample_writes_a_file_with_the_prompt_apart(run: tm.Run, textmad, tmp_path: Path):
+    out = tmp_path / "texts.jsonl"
+    prompt = run.human["text"][0][:6]
+    textmad("sample", run.path, "--generation", 0, "--num", 4, "--prompt", prompt, "--out", out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["prompt"] for row in rows] == [prompt] * 4
+    assert len({row["text"] for row in rows}) > 1
+    assert [row["id"] for row in rows] == [f"s0-g0-{i}" for i in range(4)]
+    refused = textmad("sample", run.path, "--generation", 0, "--out", tmp_path / "texts.csv")
+    assert refused.endswith("expected a name that ends in .jsonl or .parquet\n")
+    assert "gen-07/model is not there" in textmad("sample", run.path, "--generation", 7)
+
+
+def test_export_writes_a_folder_that_another_library_opens_and_scores_the_same(
+    run: tm.Run, textmad, tmp_path: Path
+):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    out = tmp_path / "model"
+    textmad("export", run.path, "--generation", 0, "--merge", "--out", out)
+    network, tokenizer = (
+        kind.from_pretrained(out) for kind in (AutoModelForCausalLM, AutoTokenizer)
+    )
+    text = run.held_out["text"][0]
+    ids = [tokenizer.bos_token_id, *tokenizer.encode(text), tokenizer.eos_token_id]
+    with torch.no_grad():
+        logits = network(torch.tensor([ids])).logits[0, :-1].double()
+    nll = torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:]), reduction="none")
+    assert nll.numpy() == pytest.approx(run.model(0).token_nll([text])[0], abs=1e-4)
+    again = textmad("export", run.path, "--generation", 0, "--merge", "--out", out)
+    assert "holds something: expected an empty folder" in again
+
+
+def test_export_without_merging_writes_an_adapter_for_peft(run: tm.Run, textmad, tmp_path: Path):
+    from peft import AutoPeftModelForCausalLM
+
+    out = tmp_path / "adapter"
+    textmad("export", run.path, "--generation", 0, "--out", out)
+    assert (out / "adapter_model.safetensors").is_file()
+    assert AutoPeftModelForCausalLM.from_pretrained(out).peft_config["default"].r == 8
+
+
+def test_evaluate_adds_a_table_row_and_an_unknown_name_is_refused(
+    run: tm.Run, textmad, tmp_path: Path
+):
+    refused = textmad("evaluate", run.path, "--evaluate", "self_blue")
+    assert "self_blue: unknown evaluator" in refused
+    printed = textmad("evaluate", run.path, "--evaluate", "diversity", "--evaluate", "self_bleu")
+    assert "distinct-2" in printed.lower()
+    assert set(run.metrics["evaluator"]) == {"perplexity", "diversity", "self_bleu"}

@@ -1,0 +1,53 @@
+"""`textmad sample`: print or write new documents of a generation's model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textmad.cli.options import Generation, RunPath, at_home
+
+
+def sample(
+    folder: RunPath,
+    generation: Generation,
+    num: Annotated[int, typer.Option(metavar="N", min=1, help="Number of documents.")] = 10,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Beginning of each (default: as the recipe has it)."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="S", min=0, help="Another seed gives other texts.")
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", callback=at_home, help="Write .jsonl or .parquet instead of printing."
+        ),
+    ] = None,
+) -> None:
+    """Sample new documents from the model of a generation, with the recipe's settings.
+
+    They are none of the run's candidates, and the run folder stays as it is.
+    """
+    from textmad.errors import RunError
+    from textmad.loop.run import Run
+    from textmad.store import writing
+    from textmad.text.documents import write_parquet
+
+    if out is not None and out.suffix not in (".jsonl", ".parquet"):
+        raise RunError(f"--out {out}: expected a name that ends in .jsonl or .parquet")
+    documents = Run(folder).sample(generation, num, prompt=prompt, seed=seed)
+    if out is None:
+        for index, document in enumerate(documents):
+            end = "" if document["finished"] else " [...]"
+            print(f"{index}: {document['prompt']}{document['text']}{end}\n")
+        return
+    with writing(out):
+        if out.suffix == ".parquet":
+            write_parquet(documents, out)
+        else:
+            documents.to_json(out, force_ascii=False)
+    print(f"sampled: {out}")

@@ -1,0 +1,345 @@
+"""A run as a reader sees it: the object over a run folder, finished or not."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from textmad.errors import ModelError, RunError
+from textmad.loop.generation_io import as_documents, human_prompts, sample_more
+from textmad.models.protocol import Sample, SupportsExport
+from textmad.recipe import Recipe
+from textmad.seeds import stream
+from textmad.store.commit import check_content, damaged
+from textmad.store.files import make_folder, writing
+from textmad.store.folder import (
+    CORPUS,
+    CRAWL,
+    METRICS_SCHEMA,
+    PROVENANCE,
+    RECIPE,
+    RECORDS,
+    STAGES,
+    RunFolder,
+)
+from textmad.store.manifest import MANIFEST, Manifest, canonical
+from textmad.store.records import read_json, read_recipe, read_sealed_json
+from textmad.text.documents import as_dataset, as_table, read_parquet, token_counts
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+    from textmad.models.protocol import LanguageModel
+
+T = TypeVar("T")
+
+
+class Run:
+    """What a run folder holds, read when asked for; a generation is there once it is committed.
+
+    >>> run = Run("runs/upvotes")  # doctest: +SKIP
+    >>> run.candidates(2)["text"][0]  # doctest: +SKIP
+
+    Raises:
+        RunError: no run folder, no such generation, or a damaged stage.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._folder = RunFolder(self.path)
+        if not (self.path / RECIPE).is_file():
+            expected = "what `textmad run RECIPE --out DIR` writes"
+            if (self.path / "runs").is_dir():
+                expected = f"one of the runs of the study in it, {self.path}/runs/ARM/seed-N"
+            raise RunError(
+                f"{self.path}: is no run folder, it holds no {RECIPE}: expected {expected}"
+            )
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, generations={self.generations})"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return read_recipe(self.path / RECIPE)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """provenance.json: code, versions, digests, and each start of the run."""
+        return read_sealed_json(self.path / PROVENANCE)
+
+    @property
+    def generations(self) -> list[int]:
+        """The generations of which every stage is committed."""
+        names = (re.fullmatch(r"gen-(\d+)", path.name) for path in self.path.glob("gen-*"))
+        begun = sorted(int(name[1]) for name in names if name)
+        return [g for g in begun if all(self._manifest(stage, g) for stage in STAGES)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every generation of the recipe is there, measured by all of its evaluators."""
+        evaluators = set(map(canonical, self.recipe.dump()["evaluate"]))
+        return self.generations == list(range(self.recipe.generations + 1)) and all(
+            evaluators <= set(map(canonical, self._measured_by(generation)))
+            for generation in self.generations
+        )
+
+    def _measured_by(self, generation: int) -> list[Any]:
+        """The evaluators that have measured a generation, as in the recipe."""
+        stages = self._folder.evaluate_stages(generation)
+        manifests = [self._folder.manifest(stage, generation) for stage in stages]
+        return [part for m in manifests if m for part in m.inputs.get("evaluate", [])]
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """One row a value: generation, evaluator, metric, split, bin, value, n, note."""
+        frame: pd.DataFrame = self.metrics_table.to_pandas()
+        return frame
+
+    @property
+    def metrics_table(self) -> pa.Table:
+        """The same as an Arrow table, of the complete generations in order."""
+        tables = [
+            self._read(pq.read_table, stage, generation, "metrics.parquet").cast(METRICS_SCHEMA)
+            for generation in self.generations
+            for stage in self._folder.evaluate_stages(generation)
+        ]
+        return pa.concat_tables([METRICS_SCHEMA.empty_table(), *tables])
+
+    @cached_property
+    def human(self) -> Dataset:
+        """The human training pool."""
+        return self._documents(CORPUS, None, "human.parquet")
+
+    @cached_property
+    def held_out(self) -> Dataset:
+        """The human text that is only measured on."""
+        return self._documents(CORPUS, None, "held_out.parquet")
+
+    @property
+    def corpus_report(self) -> dict[str, Any]:
+        """How the human text was read, cleaned and split."""
+        report: dict[str, Any] = self._read(read_json, CORPUS, None, "corpus.json")
+        return report
+
+    def crawl(self, generation: int) -> Dataset:
+        """All that was crawled as human text for it: verdicts, `true_origin` and `true_id`.
+
+        Raises:
+            RunError: its human text is not crawled.
+        """
+        if self.recipe.crawl is None or generation == 0:
+            raise RunError(
+                f"{self.path}: generation {generation} has no crawl: expected a recipe with the "
+                "group crawl, and a generation from 1 on"
+            )
+        return self._documents(CRAWL, generation, "candidates.parquet")
+
+    def training(self, generation: int) -> Dataset:
+        """What the generation learned from."""
+        return self._documents("mix", generation, "training.parquet")
+
+    def mixture(self, generation: int) -> dict[str, int]:
+        """human_tokens, model_tokens, human_documents and model_documents of its training set.
+
+        After a crawl also `unlabelled_model_tokens`: how many of the human ones are a model's.
+        """
+        counts: dict[str, int] = self._read(read_json, "mix", generation, "mix.json")
+        return counts
+
+    def curve(self, generation: int) -> pd.DataFrame:
+        """Its training loss, one row an optimizer step."""
+        import pandas as pd
+
+        return pd.DataFrame(self._read(read_json, "model", generation, "training.json")["curve"])
+
+    def model_folder(self, generation: int) -> Path:
+        """The folder that `LanguageModel.load` opens; the SHA-256 of its files is checked."""
+        folder = self._folder.stage("model", generation)
+        manifest = self._required("model", generation)
+        for name in manifest.files:
+            check_content(folder, manifest, name)
+        return folder
+
+    def model(self, generation: int) -> LanguageModel:
+        """The model of a generation, as it was committed; this loads torch.
+
+        >>> model = Run("runs/upvotes").model(3)  # doctest: +SKIP
+        >>> model.token_nll(["how are you ?"])  # doctest: +SKIP
+
+        Raises:
+            ModelError: the base model is not there.
+            RunError: there is no such generation, or the base is not the one of this run.
+        """
+        folder = self.model_folder(generation)
+        return self.base.load(folder)
+
+    @cached_property
+    def base(self) -> LanguageModel:
+        """The base model of this run; this loads torch.
+
+        Raises:
+            ModelError: it is not there.
+            RunError: it is not the one that the run was begun with.
+        """
+        from textmad.models.opening import open_model
+
+        base = open_model(self.recipe.model, self.recipe.sample)
+        begun_with = self.provenance["digests"]["base"]
+        if base.digest != begun_with:
+            raise RunError(
+                f"{self.path}: model.base: {self.recipe.model.base}: has changed since the run was "
+                f"begun (digest {begun_with[:12]} then, {base.digest[:12]} now): restore it"
+            )
+        return base
+
+    def sample(
+        self, generation: int, num: int = 10, *, prompt: str | None = None, seed: int = 0
+    ) -> Dataset:
+        """Sample new documents from the model of a generation, with the recipe's settings.
+
+        They are none of the run's candidates: their random numbers are others, of `seed`.
+
+        >>> Run("runs/upvotes").sample(3, num=2)["text"]  # doctest: +SKIP
+
+        Args:
+            generation: whose model.
+            num: documents.
+            prompt: what each begins with; None: as `sample.prompt` of the recipe says.
+            seed: of their random numbers. The first documents are the same for any `num`.
+
+        Raises:
+            ModelError: a prompt does not fit, or the base model is not there.
+            RunError: there is no such generation.
+        """
+        settings, model, prompts = self.recipe.sample, self.model(generation), None
+        if prompt is not None:
+            prompts = partial(_always, prompt)
+        elif settings.prompt == "human":
+            prompts = human_prompts(model, self.human, settings.prompt_tokens, seed)
+        mean_tokens = float(token_counts(self.sampled(generation)).mean())
+        samples: list[Sample] = []
+        while len(samples) < num:
+            num_tokens = sum(sample.tokens for sample in samples)
+            samples = sample_more(
+                model,
+                settings,
+                samples,
+                num_tokens=num_tokens + math.ceil((num - len(samples)) * mean_tokens),
+                stream=lambda i: stream(seed, "sample again", generation, i),
+                prompt=prompts,
+            )
+        return as_documents(samples[:num], generation, model.name, prompts, ids=f"s{seed}-")
+
+    def export(self, generation: int, folder: str | Path, *, merge: bool = False) -> None:
+        """Write the model of a generation as a folder that transformers and peft open.
+
+        Args:
+            generation: whose model.
+            folder: absent or empty.
+            merge: write whole weights that need no base, with tokenizer and card, where otherwise
+                an adapter would be written.
+
+        Raises:
+            ModelError: the model cannot be exported.
+            RunError: there is something in `folder`, or no such generation.
+        """
+        folder, model = Path(folder), self.model(generation)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(f"{folder}: holds something: expected an empty folder, or none")
+        with writing(folder):
+            if not merge:
+                make_folder(folder)
+                model.save(folder)
+            elif isinstance(model, SupportsExport):
+                model.export(folder, f"Generation {generation} of the run {self.path.name}.")
+            else:
+                raise ModelError(f"{model.name}: has no weights to merge; leave out --merge")
+
+    def sampled(self, generation: int) -> Dataset:
+        """Everything it sampled, before any filter."""
+        return self._documents("sample", generation, "candidates.parquet")
+
+    def candidates(self, generation: int) -> Dataset:
+        """Everything it sampled, with score, kept, filter and reason of each document."""
+        return self._documents("curate", generation, "candidates.parquet")
+
+    def records(self, generation: int) -> dict[str, Any]:
+        """What its filters and scorers reported beside their verdicts, by name."""
+        return self._records("curate", generation)
+
+    def _records(self, stage: str, generation: int) -> dict[str, Any]:
+        if RECORDS not in self._required(stage, generation).files:
+            return {}
+        records: dict[str, Any] = self._read(read_json, stage, generation, RECORDS)
+        return records
+
+    @property
+    def warnings(self) -> list[str]:
+        """The different warnings among the records of the complete generations, guards' too."""
+        records = [
+            facts
+            for generation in self.generations
+            for stage in (CRAWL, "curate")
+            if self._manifest(stage, generation)
+            for facts in self._records(stage, generation).values()
+        ]
+        return list(dict.fromkeys(w for facts in records if (w := facts.get("warning"))))
+
+    def kept(self, generation: int) -> Dataset:
+        """The candidates that every filter kept."""
+        table = as_table(self.candidates(generation))
+        return as_dataset(table.filter(pc.field("kept")))
+
+    # --- files of stages --------------------------------------------------------------------
+
+    def _documents(self, stage: str, generation: int | None, name: str) -> Dataset:
+        return self._read(read_parquet, stage, generation, name)
+
+    def _read(self, read: Callable[[Path], T], stage: str, generation: int | None, name: str) -> T:
+        """What `read` gives for a file of a stage, after a check of its SHA-256."""
+        folder, manifest = self._folder.stage(stage, generation), self._required(stage, generation)
+        if name not in manifest.files:
+            raise damaged(folder, name, "is missing")
+        check_content(folder, manifest, name)
+        try:
+            return read(folder / name)
+        except (pa.ArrowException, OSError, EOFError) as error:
+            raise damaged(folder, name, f"cannot be read ({error})") from error
+
+    def _required(self, stage: str, generation: int | None) -> Manifest:
+        manifest = self._manifest(stage, generation)
+        if manifest is None:
+            complete = ", ".join(map(str, self.generations)) or "none"
+            raise RunError(
+                f"{self.path}: {self._folder.name(stage, generation)} is not there; complete "
+                f"generations: {complete}, of 0 to {self.recipe.generations} in the recipe; the "
+                "command that began the run resumes it"
+            )
+        return manifest
+
+    def _manifest(self, stage: str, generation: int | None) -> Manifest | None:
+        """The manifest of a stage; None where the run has not come to it.
+
+        Raises:
+            RunError: it is damaged. A stage comes to its place as a whole, with its manifest.
+        """
+        manifest = self._folder.manifest(stage, generation)
+        folder = self._folder.stage(stage, generation)
+        if manifest is None and folder.is_dir():
+            raise damaged(folder, MANIFEST, "is missing")
+        return manifest
+
+
+def _always(prompt: str, index: int) -> str:
+    """The same prompt for every document."""
+    return prompt

@@ -1,0 +1,173 @@
+"""Files written whole, locked and synced, in folders that other people may write too.
+
+Every temporary name is random and is created with O_EXCL, so that a link which somebody has put
+there is never followed; locks and logs are opened with O_NOFOLLOW.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from textmad.errors import RunError
+
+TEMPORARY = ".tmp-"  # how the names of unfinished files and folders begin
+
+_REMEDY = {
+    errno.ENOSPC: "free some space; the same command resumes",
+    errno.EDQUOT: "free some space; the same command resumes",
+    errno.ENOTDIR: "a file is in the way; choose another --out",
+    errno.EEXIST: "a file is in the way; choose another --out",
+    errno.ELOOP: "it is a symbolic link: delete the link, or choose another --out",
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors, and those of safetensors, into RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise _not_written(path, error.strerror or str(error), error.errno) from error
+    except SafetensorError as error:  # holds the number in its text: "... (os error 28)"
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        raise _not_written(path, str(error), int(number[1]) if number else None) from error
+
+
+def _not_written(path: Path, why: str, number: int | None) -> RunError:
+    remedy = _REMEDY.get(number or 0, "allow writing there, or choose another --out")
+    return RunError(f"{path}: cannot be written: {why}: {remedy}")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or, after a kill or on a full disk, as it was before.
+
+    Of two writers at the same time the last one wins.
+
+    Raises:
+        RunError: the disk is full, the place cannot be written, or something is there that is no
+            ordinary file: a symbolic link, a device, a folder.
+    """
+    temporary = new_name(path)
+    with writing(path):
+        _refuse_other_than_a_file(path)
+        try:
+            create(temporary, data)
+            os.replace(temporary, path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def append(path: Path, text: str) -> None:
+    """Append lines to a log, in one write, so that lines of several processes stay whole.
+
+    Raises:
+        RunError: it cannot be written, or is no ordinary file.
+    """
+    is_new = not path.exists()
+    with opened_to_write(path, os.O_APPEND) as descriptor, writing(path):
+        os.write(descriptor, text.encode(errors="backslashreplace"))
+        os.fsync(descriptor)
+    if is_new:
+        sync(path.parent)
+
+
+@contextmanager
+def opened_to_write(path: Path, flags: int = 0) -> Iterator[int]:
+    """Open, or create, an ordinary file to read and write; yield its descriptor.
+
+    Raises:
+        RunError: it cannot be opened, or is a symbolic link or no ordinary file.
+    """
+    with writing(path):
+        _refuse_other_than_a_file(path)  # opening a FIFO would wait
+        flags |= os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_other_than_a_file(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "a folder, a device or a pipe"
+        raise RunError(
+            f"{path}: cannot be written: it is {kind}, expected an ordinary file or none: delete "
+            "it, or choose another place"
+        )
+
+
+def new_name(path: Path) -> Path:
+    """A name beside `path` for something unfinished, which nobody can guess."""
+    return path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
+
+
+def create(path: Path, data: bytes) -> None:
+    """Write and sync a file that is not there yet."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder's entries, on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and the missing ones above it; all of their entries are on the disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+# --- digests --------------------------------------------------------------------------------
+
+_DIGESTS: dict[tuple[int, int, int, int], str] = {}
+
+# A file may change twice within a tick of the file system's clock, which its time does not tell.
+_TICK = 2.0  # seconds, the coarsest in use (FAT)
+
+
+def digest_once(path: Path) -> str:
+    """Return the SHA-256 of a file, read once for as long as inode, time and size stay the same."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        if key not in _DIGESTS:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if time.time() - status.st_mtime < _TICK:
+                return digest
+            _DIGESTS[key] = digest
+    return _DIGESTS[key]

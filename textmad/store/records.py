@@ -1,0 +1,83 @@
+"""The two records at the top of a run folder, recipe.yaml and provenance.json, with a checksum.
+
+Each holds the SHA-256 of its other content, so that a file which was damaged or changed by hand is
+not taken for what was written. Records without one, of an older textmad, are read as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from textmad.errors import RunError
+from textmad.recipe import Recipe, stored_recipe
+from textmad.store.manifest import stage_key
+
+_SEAL = "sha256"
+_SEALED = re.compile(rb"# sha256 of the lines below: ([0-9a-f]{64})\n")
+
+
+def recipe_bytes(recipe: Recipe) -> bytes:
+    """The resolved recipe as YAML, below a comment with its SHA-256."""
+    text = recipe.to_yaml().encode()
+    return f"# sha256 of the lines below: {hashlib.sha256(text).hexdigest()}\n".encode() + text
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read the resolved recipe of a run.
+
+    Raises:
+        RunError: it is not what textmad wrote.
+        RecipeError: it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""  # stored_recipe says why
+    if data.startswith(b"# sha256"):
+        sealed = _SEALED.match(data)
+        if not sealed or hashlib.sha256(data[sealed.end() :]).hexdigest().encode() != sealed[1]:
+            raise _changed(path)
+    return stored_recipe(path)
+
+
+def sealed_json(record: Mapping[str, Any]) -> bytes:
+    """A record as JSON, with its SHA-256 as the last key."""
+    return (json.dumps({**record, _SEAL: stage_key(record)}, indent=1) + "\n").encode()
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """Read what `sealed_json` wrote, without the checksum.
+
+    Raises:
+        RunError: it cannot be read, or is not what textmad wrote.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise _changed(path)
+    if _SEAL in record and record.pop(_SEAL) != stage_key(record):
+        raise _changed(path)
+    return record
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of the run folder.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+
+
+def _changed(path: Path) -> RunError:
+    return RunError(
+        f"{path}: is not what textmad wrote, its checksum differs: put the file of a backup there, "
+        "or delete the run"
+    )
