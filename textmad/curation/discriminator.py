@@ -16,7 +16,7 @@ from textmad.curation.score_mixture import ScorerSetting
 from textmad.curation.text_features import fit_text_classifier
 from textmad.curation.voters import Bools
 from textmad.curation.votes import Upvotes
-from textmad.errors import CurationError
+from textmad.errors import CurationError, WaitingForVotesError
 from textmad.text.documents import as_table, take
 
 if TYPE_CHECKING:
@@ -135,14 +135,20 @@ class Discriminator:
         (draws,) = document_uniforms(candidates["id"][:], context.rng, 1)
         random_order = np.argsort(draws, kind="stable")
         crowd_seed = int(context.rng.integers(2**63))
-        votes = []
+        votes, waiting = [], None
         for rows in np.split(random_order, [self.budget, self.budget + self.check])[:2]:
             # The same seed both times: the same voters, with the same noise for each document.
             crowd_rng = np.random.Generator(np.random.PCG64(crowd_seed))
-            verdicts = self.votes(take(candidates, rows), replace(context, rng=crowd_rng))
+            try:
+                verdicts = self.votes(take(candidates, rows), replace(context, rng=crowd_rng))
+            except WaitingForVotesError as error:  # people are asked about both at the same time
+                waiting = error
+                continue
             accepted = np.zeros(len(candidates), dtype=np.int8)
             accepted[rows] = np.where(verdicts.keep, 1, -1)
             votes.append(accepted)
+        if waiting is not None:
+            raise waiting
         return votes[0], votes[1]
 
     def _training_examples(

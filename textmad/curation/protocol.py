@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.errors import CurationError, raised
+from textmad.errors import CurationError, WaitingForVotesError, raised
 from textmad.text.documents import SCHEMA, SCORE_OF, as_dataset, as_table
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class Context:
             write at each token; an error in the same case.
         fit_classifier: trains a classifier of texts on the run's base model, which stays as it is.
         open_encoder: opens the encoder of a folder or Hub id, once a run.
+        votes_file: SQLite file in which people's votes are collected; None: people are not asked.
         record: takes facts (JSON values) about the judgement under a name, for the run folder;
             a text under "warning" among them is shown to the user.
     """
@@ -157,6 +159,7 @@ class Context:
     cross_entropy: Callable[[Sequence[str]], list[npt.NDArray[np.float64]]] = _not_told
     fit_classifier: FitClassifier = no_classifier
     open_encoder: Callable[[str], Encoder] = _no_encoder
+    votes_file: Path | None = None
     record: Callable[[str, Mapping[str, Any]], None] = forget
 
 
@@ -225,11 +228,14 @@ def run_filter(name: str, judge: Filter, candidates: Dataset, context: Context) 
 
     Raises:
         CurationError: names the filter, the generation and, where one is to blame, the document.
+        WaitingForVotesError: the filter waits for people.
     """
     where = f"filter {name}, generation {context.generation}"
     given = as_dataset(as_table(candidates))  # a copy: the filter may change its own
     try:
         verdicts = judge(candidates, context)
+    except WaitingForVotesError:
+        raise
     except CurationError as error:
         raise CurationError(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:

@@ -1,16 +1,18 @@
-"""The filter `upvotes`: a simulated crowd votes, and the documents that rank highest are kept."""
+"""The filter `upvotes`: a crowd votes, and the documents that rank highest are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from textmad.curation.controls import check_kept_share
 from textmad.curation.crowd import Counts, VoteCounts, cast_votes
 from textmad.curation.document_rng import Floats, document_uniforms
+from textmad.curation.people import check_gold, collect_votes
 from textmad.curation.protocol import Context, Verdicts
 from textmad.curation.ranking import Choice, Rule, choose, rank_score
 from textmad.curation.score_mixture import (
@@ -21,6 +23,7 @@ from textmad.curation.score_mixture import (
     score_quality,
 )
 from textmad.curation.voters import Bots, Crowd, Electorate, Exposure
+from textmad.rating.ballot import Ballot
 from textmad.text.documents import take
 
 if TYPE_CHECKING:
@@ -50,7 +53,8 @@ class Upvotes:
         scorer: a scorer's name (`textmad.curation.scorers`), names with their weights, or a
             function from a list of texts to a list of numbers, higher being better; in YAML as
             module:name.
-        voters: at least 1.
+        voters: at least 1; or `people`, who vote on a page in their browser, as for the filter
+            `people`. Then the scorer only gives `quality`, and equal ranks are ordered at random.
         noise: scale of a voter's logistic noise in units of quality; 0 = none.
         keep: share, above 0 and at most 1; exactly `round(keep * documents)` are kept.
         units: of quality. `standard`: standard deviations over the candidates, from their mean.
@@ -58,25 +62,28 @@ class Upvotes:
         crowd: how voters differ, how careful they are, whether they follow each other.
         bots: voters with a target.
         exposure: who is shown what.
+        ballot: what people are asked, if they are the voters.
         rank: the rule by which votes become a score (`textmad.curation.ranking.rank_score`).
         choice: which documents are kept, given their scores.
     """
 
     scorer: ScorerSetting = "fluency"
-    voters: int = 50
+    voters: int | Literal["people"] = 50
     noise: float = 1.0
     keep: float = _KEEP
     units: Units = "standard"
     crowd: Crowd = field(default_factory=Crowd)
     bots: Bots = field(default_factory=Bots)
     exposure: Exposure = field(default_factory=Exposure)
+    ballot: Ballot = field(default_factory=Ballot)
     rank: Rule = "net"
     choice: Choice = field(default_factory=Choice)
 
     def __post_init__(self) -> None:
         check_scorer(self.scorer)
-        if self.voters < 1:
-            raise ValueError(f"voters: {self.voters}: expected at least 1")
+        if self.voters != "people" and self.voters < 1:
+            raise ValueError(f"voters: {self.voters}: expected at least 1, or people")
+        self._reject_of_other_voters()
         check_noise(self.noise)
         check_kept_share(self.keep)
         if self.choice.by == "threshold" and self.keep != _KEEP:
@@ -93,6 +100,26 @@ class Upvotes:
                 f"exposure.hours: {self.exposure.hours:g}: has no effect while rank is "
                 f"{self.rank}; set rank: hot, or delete it"
             )
+
+    def _reject_of_other_voters(self) -> None:
+        """Reject what is set for simulated voters if people vote, and the other way round."""
+        if self.voters != "people":
+            if self.ballot != Ballot():
+                raise ValueError(
+                    f"ballot: has no effect while voters is {self.voters}; set voters: people, or "
+                    "delete it"
+                )
+            return
+        posted = replace(Exposure(), hours=self.exposure.hours)  # also people's votes rank by `hot`
+        for name, value, default in (
+            ("noise", self.noise, 1.0),
+            ("crowd", self.crowd, Crowd()),
+            ("bots", self.bots, Bots()),
+            ("exposure", self.exposure, posted),
+        ):
+            if value != default:
+                raise ValueError(f"{name}: has no effect while voters is people; delete it")
+        check_gold(self.ballot)
 
     @property
     def kept_share(self) -> float:
@@ -114,11 +141,12 @@ class Upvotes:
         posted = _posted(candidates, time_draws, self.exposure.hours)
 
         def score_of(ups: Counts, downs: Counts) -> Floats:
+            num_voters = self.ballot.votes_per_text if self.voters == "people" else self.voters
             return rank_score(
-                self.rank, ups, downs, voters=self.voters, posted=posted, quality=scores.quality
+                self.rank, ups, downs, voters=num_voters, posted=posted, quality=scores.quality
             )
 
-        votes = self._vote(candidates, scores, score_of, context)
+        votes, frozen = self._vote(candidates, scores, score_of, context)
         score = score_of(votes.ups, votes.downs)
         best_first = np.lexsort((-votes.perceived, -score))  # by score, then perceived, then id
         keep = choose(self.choice, score, best_first, self.keep, choice_draws)
@@ -131,6 +159,7 @@ class Upvotes:
             "rank": rank,
             "quality": scores.quality,
             **scores.rewards,
+            **frozen,
             "votes": (votes.ups - votes.downs).astype(np.float64),
         }
         return Verdicts(keep, score, self._reason(), columns)
@@ -141,14 +170,19 @@ class Upvotes:
         scores: QualityScores,
         score_of: Callable[[Counts, Counts], Floats],
         context: Context,
-    ) -> VoteCounts:
-        """Return the crowd's votes on candidates that are sorted by id."""
+    ) -> tuple[VoteCounts, dict[str, npt.NDArray[Any]]]:
+        """Return the votes on candidates that are sorted by id, and people's votes as columns."""
+        ids = candidates["id"][:]
+        if self.voters == "people":
+            people = collect_votes(self.ballot, candidates, context)
+            (tie_draws,) = document_uniforms(ids, context.rng.spawn(1)[0], 1)
+            return VoteCounts(people.ups, people.downs, people.exposure, tie_draws), people.frozen
         electorate = Electorate(
             self.voters, scores.weights, self.noise, self.crowd, self.bots, self.exposure
         )
         targets = self.bots.targets(context.as_posted(candidates))
-        ids = candidates["id"][:]
-        return cast_votes(ids, scores.scorer_values, targets, electorate, score_of, context.rng)
+        votes = cast_votes(ids, scores.scorer_values, targets, electorate, score_of, context.rng)
+        return votes, {}
 
     def _reason(self) -> str:
         match self.choice.by:

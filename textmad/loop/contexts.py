@@ -30,6 +30,7 @@ from textmad.models.base_files import base_digest, whole_encoder
 from textmad.models.causal_lm.encoder import Encoder, open_encoder
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.protocol import LanguageModel, expecting
+from textmad.rating.database import VOTES
 from textmad.recipe import Recipe
 from textmad.recipe.components import TWIN
 from textmad.seeds import stream
@@ -69,6 +70,7 @@ class ContextBuilder:
             human=self._run.human,
             earlier=self._run.candidates,
             record=partial(self._record, records),
+            votes_file=self._run.path / VOTES,
             **self._model_methods(generation),
         )
 
@@ -89,6 +91,7 @@ class ContextBuilder:
             earlier=labelled,
             as_posted=crawl.as_posted,
             record=partial(self._record, records),
+            votes_file=self._run.path / VOTES,
             **self._model_methods(generation - 1),
         )
 

@@ -64,11 +64,12 @@ class Ballot:
     min_gold_accuracy: float = 0.0
 
     def __post_init__(self) -> None:
-        for text in (self.question, *self.labels):
-            if not text.strip() or len(text) > _MOST_CHARACTERS:
-                raise ValueError(
-                    f"question, labels: {text[:40]!r}: expected 1 to {_MOST_CHARACTERS} characters"
-                )
+        for name, texts in (("question", (self.question,)), ("labels", self.labels)):
+            for text in texts:
+                if not text.strip() or len(text) > _MOST_CHARACTERS:
+                    raise ValueError(
+                        f"{name}: {text[:40]!r}: expected 1 to {_MOST_CHARACTERS} characters"
+                    )
         usual = _LABELS.get(self.design, ())
         if self.labels and len(self.labels) != len(usual):
             raise ValueError(
@@ -113,6 +114,11 @@ class Ballot:
     def texts_per_item(self) -> int:
         """Texts that one vote is about."""
         return {"pairs": 2, "best_of": self.group}.get(self.design, 1)
+
+    @property
+    def votes_per_text(self) -> int:
+        """Votes that a text gets if everybody votes."""
+        return self.raters_per_text * (self.rounds if self.texts_per_item > 1 else 1)
 
     @property
     def button_labels(self) -> tuple[str, ...]:
