@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from textmad.loop.run import Run
     from textmad.models.causal_lm.encoder import open_encoder
     from textmad.planning import make_plan
+    from textmad.progress import make_progress
     from textmad.recipe import Recipe, load_recipe
     from textmad.report import write_report
     from textmad.report.comparison.page import write_comparison
@@ -76,6 +77,7 @@ __all__ = [
     "load_recipe",
     "load_study",
     "make_plan",
+    "make_progress",
     "open_encoder",
     "plots",
     "run",
@@ -100,6 +102,7 @@ _HOMES = {
     "Study": "textmad.studies",
     "load_study": "textmad.studies",
     "make_plan": "textmad.planning",
+    "make_progress": "textmad.progress",
     "open_encoder": "textmad.models.causal_lm.encoder",
     "evaluate": "textmad.loop.measuring",
     "run": "textmad.loop.recursion",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS
+from textmad.loop.run import Run
 from textmad.report.page import kept_share as _kept_share
 from textmad.report.page import run_names
 from textmad.report.plots import (
@@ -24,7 +25,6 @@ from textmad.report.plots import (
     lines_of_text,
     loss_panels,
 )
-from textmad.store import Run
 
 if TYPE_CHECKING:
     import pandas as pd

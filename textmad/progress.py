@@ -185,14 +185,14 @@ def _title(generation: int | None, name: str) -> str:
 
 
 def _amount(done: int, total: float | None) -> str:
-    """A stage that came short of its total, or is on its way there, names both."""
+    """Return the amount done, with the total if that is not reached."""
     return f"{done:,}" if total is None or done >= total else f"{done:,} of {total:,.0f}"
 
 
 def _line(
     generation: int | None, name: str, done: int, total: int | None, unit: str, seconds: float
 ) -> str:
-    # Of filters and evaluators there are a few, which take as long as they take.
+    # A rate of filters or evaluators a second says nothing.
     rate = f"{done / seconds:,.0f} {unit}/s" if seconds > 0 and done / seconds >= 1 else ""
     counted = _amount(done, total) if done or total else ""  # some stages count nothing
     amount = f"{counted:>20} {unit if counted else '':<9}"

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from textmad.models.causal_lm import training
 from textmad.models.causal_lm.batches import Limits, micro_batches
-from textmad.models.causal_lm.model import CausalLM, training
+from textmad.models.causal_lm.model import CausalLM
 from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
 from textmad.text.documents import documents
 

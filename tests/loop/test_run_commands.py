@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import textmad as tm
@@ -54,6 +55,9 @@ def test_sample_writes_a_file_with_the_prompt_apart(run: tm.Run, textmad, tmp_pa
     assert [row["prompt"] for row in rows] == [prompt] * 4
     assert len({row["text"] for row in rows}) > 1
     assert [row["id"] for row in rows] == [f"s0-g0-{i}" for i in range(4)]
+    textmad("sample", run.path, "--generation", 0, "--num", 4, "--out", tmp_path / "t.parquet")
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert table["text"].to_pylist() == run.sample(0, 4)["text"][:]
     refused = textmad("sample", run.path, "--generation", 0, "--out", tmp_path / "texts.csv")
     assert refused.endswith("expected a name that ends in .jsonl or .parquet\n")
     assert "gen-07/model is not there" in textmad("sample", run.path, "--generation", 7)
@@ -97,3 +101,16 @@ def test_evaluate_adds_a_table_row_and_an_unknown_name_is_refused(
     printed = textmad("evaluate", run.path, "--evaluate", "diversity", "--evaluate", "self_bleu")
     assert "distinct-2" in printed.lower()
     assert set(run.metrics["evaluator"]) == {"perplexity", "diversity", "self_bleu"}
+
+
+@pytest.mark.parametrize("rank", ["1", "worker-0"])
+def test_a_rank_that_something_else_has_set_silences_nobody(
+    short_recipe: tm.Recipe, textmad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+):
+    monkeypatch.setenv("RANK", rank)
+    recipe = short_recipe.replace(generations=0, evaluate=["diversity"])
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
+    printed = textmad("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run")
+    assert printed.splitlines()[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
+    refused = textmad("run", tmp_path / "none.yaml", "--out", tmp_path / "run")
+    assert refused.startswith("textmad: ")

@@ -2,10 +2,10 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -116,16 +116,19 @@ def test_plan_prints_what_a_run_will_take(textmad, recipe_file):
     assert answer.out.startswith("generations    0 to 3, 21 stages\n")
 
 
-def test_plan_of_a_study_has_a_line_an_arm_and_no_set(textmad, recipe_file, tmp_path):
+def test_plan_of_a_study_has_a_line_an_arm_and_takes_set(textmad, recipe_file, tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text(f"recipe: {recipe_file}\nseeds: [0, 1]\n")
     answer = textmad("plan", path)
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
-    assert [line.split("  ")[0] for line in lines[:2]] == ["base", "human only"]
+    assert [line[:10].strip() for line in lines[:2]] == ["base", "human only"]
     assert lines[2] == "runs   2 arms x 2 seeds = 4, 44 stages"  # 1 + 2 x 5 a run
-    message = "textmad: --set: is for recipes; change the study file\n"
-    assert textmad("plan", path, "--set", "generations=3") == Answer(2, "", message)
+    small = textmad("plan", path, "--set", "seeds=[0]", "--set", "recipe.generations=0")
+    assert small.out.splitlines()[2] == "runs   2 arms x 1 seed = 2, 12 stages"
+    message = "generations: is no setting of a study; its base recipe's is recipe.generations"
+    wrong = textmad("plan", path, "--set", "generations=3")
+    assert wrong == Answer(2, "", f"textmad: {message}\n")
 
 
 def test_report_takes_several_runs_and_a_place(textmad, run_folder, recipe_file, tmp_path):
@@ -290,10 +293,10 @@ def test_a_folder_in_use_is_75(textmad, recipe_file, tmp_path):
     assert answer.err.startswith(f"textmad: {out}: is being written by process {os.getpid()} on ")
 
 
-def test_another_number_of_processes_than_asked_for_is_73(textmad, recipe_file, tmp_path):
+def test_another_number_of_processes_than_asked_for_is_2(textmad, recipe_file, tmp_path):
     answer = textmad("run", recipe_file, "--out", tmp_path / "run", "--processes", 2)
-    assert (answer.code, answer.out) == (73, "")
-    assert answer.err.startswith("textmad: 2 processes were asked for, 1 run: ")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("textmad: --processes 2: this run has 1: ")
 
 
 # --- 130, 143: interrupted ------------------------------------------------------------------
@@ -312,6 +315,7 @@ def test_a_process_beside_the_first_gives_it_time_to_speak_and_then_says_who_it_
     monkeypatch.setattr(cli.time, "sleep", sleep)
     for rank, said, waited in (("0", "textmad: ", []), ("1", "textmad: process 1: ", [5.0])):
         monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
         answer = textmad("plan", tmp_path / "none.yaml")
         assert answer.code == 2
         assert answer.err.startswith(f"{said}{tmp_path / 'none.yaml'}: ")
@@ -330,7 +334,7 @@ def test_an_interrupted_run_gives_the_folder_back_and_resumes(
         answer = textmad("run", recipe_file, "--out", out)
     assert (answer.code, answer.out) == (code, "")
     assert answer.err.splitlines()[-1] == (
-        "textmad: interrupted; the same command goes on from here"
+        "textmad: interrupted; the same command resumes from here"
     )
     # What was committed stays, and nothing that was not whole.
     assert {path.name for path in (out / "gen-00").iterdir()} == {"mix", "model"}
@@ -352,7 +356,7 @@ def test_ctrl_c_ends_the_program_with_130(recipe_file, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (130, "")
-    assert err.splitlines()[-1] == "textmad: interrupted; the same command goes on from here"
+    assert err.splitlines()[-1] == "textmad: interrupted; the same command resumes from here"
     assert "Traceback" not in err
 
 
@@ -377,11 +381,11 @@ cli.main()
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=30
     )
     assert done.returncode == 143
-    assert done.stderr == "textmad: interrupted; the same command begins again\n"
+    assert done.stderr == "textmad: interrupted; the same command starts again\n"
 
 
 @pytest.mark.parametrize(
-    ("options", "then"), [([], "begins again"), (["--out", "DIR"], "goes on from here")]
+    ("options", "then"), [([], "starts again"), (["--out", "DIR"], "resumes from here")]
 )
 def test_who_is_interrupted_hears_whether_the_command_goes_on(
     textmad, monkeypatch, tmp_path, options, then
@@ -400,17 +404,16 @@ def test_who_is_interrupted_hears_whether_the_command_goes_on(
 # --- quick ----------------------------------------------------------------------------------
 
 
-def test_help_answers_in_under_half_a_second():
+def test_help_takes_under_half_a_second_of_computing():
     seconds = []
-    for _ in range(5):
-        begun = time.perf_counter()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(program("--help"), capture_output=True, text=True, cwd=ROOT)
-        seconds.append(time.perf_counter() - begun)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.returncode == 0
         assert all(command in done.stdout for command in ("plan", "run", "report"))
-        if seconds[-1] < 0.5:
-            return
-    pytest.fail(f"best of five: {min(seconds):.2f} s")
+    assert min(seconds) < 0.5
 
 
 def test_importing_textmad_loads_none_of_the_heavy_libraries():

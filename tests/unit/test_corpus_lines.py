@@ -1,8 +1,11 @@
 """Lines of files of any size: what is a line, what is too long, what is damaged, what is a bomb."""
 
+import bz2
 import gzip
+import lzma
 import random
 import tracemalloc
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,8 @@ def write(path: Path, data: bytes) -> Path:
     packed = {
         ".gz": lambda: gzip.compress(data),
         ".zst": lambda: zstandard.compress(data),
+        ".bz2": lambda: bz2.compress(data),
+        ".xz": lambda: lzma.compress(data),
     }.get(path.suffix, lambda: data)()
     path.write_bytes(packed)
     return path
@@ -31,7 +36,7 @@ def read(path: Path) -> tuple[list[tuple[int, str]], Tally]:
     return list(numbered_lines(path, tally)), tally
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2", ".xz"])
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_lines_are_numbered_from_one_and_the_last_needs_no_end(tmp_path, suffix, end):
     got, tally = read(write(tmp_path / f"a.txt{suffix}", f"one\n\nthree\r\nfour{end}".encode()))
@@ -40,7 +45,7 @@ def test_lines_are_numbered_from_one_and_the_last_needs_no_end(tmp_path, suffix,
 
 
 def test_an_empty_file_has_no_lines(tmp_path):
-    for name in ("a.txt", "a.gz", "a.zst"):
+    for name in ("a.txt", "a.gz", "a.zst", "a.bz2", "a.xz"):
         (tmp_path / name).write_bytes(b"")
         assert read(tmp_path / name)[0] == []
 
@@ -50,7 +55,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
     assert got == [(1, "one"), (2, "\ufefftwo")]
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2", ".xz"])
 def test_characters_and_lines_across_chunk_borders_arrive_whole(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(lines_module, "_CHUNK", 7)
     monkeypatch.setattr(lines_module, "_ZSTD_PIECE", 1)
@@ -66,7 +71,7 @@ def test_a_line_that_is_not_utf8_is_counted_and_its_neighbours_are_kept(tmp_path
     assert tally.bad_lines == {"not UTF-8": [2, 4]}
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2", ".xz"])
 @pytest.mark.parametrize("end", [b"", b"\nafter"])
 def test_a_line_may_have_a_mebibyte_and_not_a_byte_more(tmp_path, suffix, end):
     letters = random.Random(0).randbytes(MAX_LINE // 2).hex().encode()  # does not pack like a bomb
@@ -113,7 +118,8 @@ def test_a_line_without_end_is_not_held_in_memory(tmp_path):
 
 
 def test_concatenated_frames_and_members_are_one_file(tmp_path):
-    for name, pack in (("a.gz", gzip.compress), ("a.zst", zstandard.compress)):
+    packers = (("a.gz", gzip), ("a.zst", zstandard), ("a.bz2", bz2), ("a.xz", lzma))
+    for name, pack in ((name, module.compress) for name, module in packers):
         (tmp_path / name).write_bytes(pack(b"one\ntw") + pack(b"") + pack(b"o\nthree"))
         assert read(tmp_path / name)[0] == [(1, "one"), (2, "two"), (3, "three")]
 
@@ -137,7 +143,7 @@ def noise_lines() -> bytes:
     return random.Random(2).randbytes(600_000).hex().encode().replace(b"00", b"\n")
 
 
-@pytest.mark.parametrize("name", ["a.gz", "a.zst"])
+@pytest.mark.parametrize("name", ["a.gz", "a.zst", "a.bz2", "a.xz"])
 def test_a_file_that_is_cut_off_is_refused(tmp_path, name):
     path = write(tmp_path / name, noise_lines())
     path.write_bytes(path.read_bytes()[:-9])
@@ -145,7 +151,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, name):
         read(path)
 
 
-@pytest.mark.parametrize("name", ["a.gz", "a.zst"])
+@pytest.mark.parametrize("name", ["a.gz", "a.zst", "a.bz2", "a.xz"])
 def test_a_frame_that_is_corrupt_is_refused(tmp_path, name):
     path = write(tmp_path / name, noise_lines())
     data = bytearray(path.read_bytes())
@@ -183,6 +189,23 @@ def test_a_gzip_bomb_is_refused(tmp_path):
             file.write(bytes(MIB))
     with pytest.raises(CorpusError, match="refused as a decompression bomb"):
         read(tmp_path / "bomb.gz")
+
+
+@pytest.mark.parametrize(("name", "module"), [("a.bz2", bz2), ("a.xz", lzma)])
+def test_a_bz2_or_xz_bomb_is_refused_in_little_memory(tmp_path, name, module):
+    (tmp_path / name).write_bytes(module.compress(b"abcdefg\n" * 2**23))
+    assert (tmp_path / name).stat().st_size < 2**26 / 1_000
+    tracemalloc.start()
+    with pytest.raises(CorpusError, match="refused as a decompression bomb"):
+        deque(numbered_lines(tmp_path / name, Tally()), maxlen=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * MIB
+
+
+def test_the_padding_of_xz_is_allowed(tmp_path):
+    (tmp_path / "a.xz").write_bytes(lzma.compress(b"one\n") + bytes(8) + lzma.compress(b"two"))
+    assert read(tmp_path / "a.xz")[0] == [(1, "one"), (2, "two")]
 
 
 def test_a_small_file_may_pack_as_well_as_it_likes(tmp_path):

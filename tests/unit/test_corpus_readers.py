@@ -1,10 +1,13 @@
 """Lines of JSON, Reddit dumps and plain text: each kind of badness, counted where it stands."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from textmad.corpus import Tally, read_rows, source_format
+from textmad.corpus import Tally, corpus_digest, read_rows, source_format
+from textmad.corpus.readers import source_path
 from textmad.corpus.rows import Row
 from textmad.errors import CorpusError, RecipeError
 from textmad.recipe import Columns, CorpusSettings
@@ -100,9 +103,14 @@ def test_a_bad_field_makes_a_bad_line(tmp_path, field, value, reason):
     assert tally.bad_lines == {reason: [2]}
 
 
-def test_a_mapped_field_has_to_be_there(tmp_path):
-    _, tally = read(tmp_path / "a.jsonl", [{"text": "a"}], columns={"votes": "scoer"})
-    assert tally.bad_lines == {"no field 'scoer'": [1]}
+def test_a_mapped_field_may_be_missing_in_some_records_and_not_in_all(tmp_path):
+    lines = [{"text": "a"}, {"text": "b", "score": 2}]
+    rows, tally = read(tmp_path / "a.jsonl", lines, columns={"votes": "score"})
+    assert [row.votes for row in rows] == [None, 2.0]
+    tally.check("a.jsonl", 0)
+    _, tally = read(tmp_path / "a.jsonl", lines, columns={"votes": "scoer"})
+    with pytest.raises(CorpusError, match=r"no line has a field 'scoer'; .* corpus\.columns"):
+        tally.check("a.jsonl", 0)
 
 
 def test_bad_utf8_and_long_lines_count_like_any_bad_line(tmp_path):
@@ -112,9 +120,56 @@ def test_bad_utf8_and_long_lines_count_like_any_bad_line(tmp_path):
     assert tally.bad_lines == {"not UTF-8": [2], "over 1 MiB": [3], "no field 'text'": [4]}
 
 
-def test_of_a_key_given_twice_the_last_counts(tmp_path):
-    rows, _ = read(tmp_path / "a.jsonl", ['{"text": "first", "text": "last"}'])
-    assert rows == [Row("last")]
+def test_a_key_given_twice_makes_a_bad_line_and_one_in_an_inner_object_does_not(tmp_path):
+    lines = [
+        '{"text": "first", "text": "last"}',
+        '{"text": "a", "other": 1, "other": 2}',
+        '{"text": "b", "inner": {"text": "c"}, "list": ["text", "text"]}',
+    ]
+    rows, tally = read(tmp_path / "a.jsonl", lines)
+    assert rows == [Row("a"), Row("b")]
+    assert tally.bad_lines == {"'text' is given twice": [1]}
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_a_time_in_a_smaller_unit_than_seconds_is_known_by_its_size(tmp_path, unit):
+    seconds = 1_262_304_000  # 2010-01-01
+    for at in (seconds * unit, str(seconds * unit)):
+        (row,), _ = read(tmp_path / "a.jsonl", [{"text": "a", "at": at}], columns={"time": "at"})
+        assert row.time == seconds
+        (row,), _ = read(tmp_path / "b.jsonl", [comment(created_utc=at)], format="reddit")
+        assert row.time == seconds
+
+
+def test_a_time_beyond_all_units_is_a_bad_line(tmp_path):
+    lines = [{"text": "a", "at": 10**30}, {"text": "a", "at": -62_135_596_800}]
+    (row,), tally = read(tmp_path / "a.jsonl", lines, columns={"time": "at"})
+    assert row.time == -62_135_596_800  # the year 1
+    assert tally.bad_lines == {"'at' is no time": [1]}
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+@pytest.mark.parametrize(
+    "text", ["сегодня мы пошли в школу", "ذهبنا اليوم إلى", "today, “quoted” – yes", "今日は学校"]
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+def test_a_file_that_is_not_utf8_but_utf16_or_utf32_is_refused(tmp_path, coding, text, name):
+    line = json.dumps({"text": text}, ensure_ascii=False) if name == "a.jsonl" else text
+    lines = ["text", *[line] * 40] if name == "a.csv" else [line] * 40
+    with pytest.raises(CorpusError, match=r"the file seems to be UTF-(16|32): save it as UTF-8"):
+        read(tmp_path / name, "\r\n".join(lines).encode(coding))
+
+
+def test_nuls_in_a_text_make_a_bad_line_in_every_format(tmp_path):
+    reason = "NUL bytes: the text seems to be UTF-16, expected UTF-8"
+    lines = [{"text": f"good {n}"} for n in range(9)] + [{"text": "h\0e\0l\0l\0o\0"}]
+    rows, tally = read(tmp_path / "a.jsonl", lines)
+    assert (len(rows), tally.bad_lines) == (9, {reason: [10]})
+    content = b"\n".join([b"good"] * 9 + [b"h\0e\0l\0l\0o\0"])
+    rows, tally = read(tmp_path / "a.txt", content)
+    assert (len(rows), tally.bad_lines) == (9, {reason: [10]})
+    rows, tally = read(tmp_path / "a.csv", b"text\n" + content)
+    assert (len(rows), tally.bad_lines) == (9, {reason: [11]})
 
 
 # --- how many bad lines are too many --------------------------------------------------------
@@ -199,13 +254,42 @@ def test_a_link_submission_is_its_title(tmp_path):
     assert row.text == "A title"
 
 
+@pytest.mark.parametrize("missing", ["score", "subreddit", "created_utc", "link_id"])
+def test_what_a_reduced_dump_leaves_out_is_not_known(tmp_path, missing):
+    line = comment()
+    del line[missing]
+    for content in (line, comment(**{missing: None})):
+        (row,), tally = read(tmp_path / "a.jsonl", [content], format="reddit")
+        unknown = [name for name, value in row._asdict().items() if value is None]
+        field = {"score": "votes", "subreddit": "community", "created_utc": "time"}
+        assert unknown == [field.get(missing, "conversation")]
+        assert tally.num_bad == 0
+
+
+def test_a_submission_without_selftext_or_id_is_its_title(tmp_path):
+    for line in ({"title": "A title"}, submission(selftext=None), submission(selftext="")):
+        (row,), _ = read(tmp_path / "a.jsonl", [line], format="reddit")
+        assert row.text == "A title"
+
+
+def test_what_is_escaped_in_a_dump_is_unescaped_twice_at_most(tmp_path):
+    body = "&gt; Tom &amp; Jerry &amp;#x200B; &lt;3 it&#39;s &amp;amp;lt; Q&A; AT&T &copy that"
+    lines = [comment(body=body), submission(title="&quot;a&quot;", selftext="&nbsp;")]
+    rows, tally = read(
+        tmp_path / "a.jsonl", [*lines, comment(body="&#91;deleted]")], format="reddit"
+    )
+    text = "> Tom & Jerry \u200b <3 it's &lt; Q&A; AT&T &copy that"
+    assert [row.text for row in rows] == [text, '"a"']
+    assert dict(tally.unwanted) == {"deleted or removed": 1}
+
+
 def test_what_is_neither_comment_nor_submission_is_bad(tmp_path):
-    lines = [comment(), {"text": "a"}, comment(score="?"), {"title": "a"}]
+    lines = [comment(), {"text": "a"}, comment(score="?"), {"title": 5}]
     _, tally = read(tmp_path / "a.jsonl", lines, format="reddit")
     assert tally.bad_lines == {
         "neither 'body' (a comment) nor 'title' (a submission)": [2],
         "'score' is not a number": [3],
-        "no field 'selftext'": [4],
+        "'title' is not text": [4],
     }
 
 
@@ -228,6 +312,8 @@ def test_plain_text_is_one_document_a_line(tmp_path):
         ("a.csv.gz", "csv"),
         ("a.parquet", "parquet"),
         ("a.txt.zst", "text"),
+        ("a.txt.bz2", "text"),
+        ("a.jsonl.xz", "jsonl"),
     ],
 )
 def test_the_name_tells_the_format(tmp_path, name, form):
@@ -293,3 +379,44 @@ def test_a_setting_without_effect_is_an_error_of_the_recipe(
     (tmp_path / "a.jsonl").touch()
     with pytest.raises(RecipeError, match=message):
         source_format(CorpusSettings(source=name, **settings))
+
+
+def test_a_pipe_or_a_device_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "a.jsonl")
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
+    for name in (str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "/dev/zero"):
+        settings = CorpusSettings(source=name, format="text")
+        for use in (source_format, corpus_digest, lambda s: list(read_rows(s, Tally()))):
+            with pytest.raises(CorpusError, match="is no regular file but a pipe, socket or dev"):
+                use(settings)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x" * 5_000 + ".jsonl", "cannot be read: File name too long"),
+        ("/".join(["x" * 200] * 100), "cannot be read: File name too long"),
+        ("~nobody-of-that-name/a.jsonl", "is no path: Could not determine home directory"),
+        ("a\0b.jsonl", "is no path: it holds a NUL byte"),
+    ],
+)
+def test_a_path_that_is_none_is_refused(source, message):
+    with pytest.raises(CorpusError, match=message):
+        source_format(CorpusSettings(source=source))
+
+
+def test_a_path_that_is_not_utf8_is_refused(tmp_path):
+    name = os.fsdecode(bytes(tmp_path / "a") + b"\xff.jsonl")
+    Path(name).write_text('{"text": "a"}')
+    for path in (name, "a\ud800.jsonl"):
+        with pytest.raises(CorpusError, match="the path is not UTF-8; rename the file"):
+            source_path(path)
+
+
+def test_the_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.txt").write_text("hello\n")
+    settings = CorpusSettings(source="~/a.txt")
+    assert source_format(settings) == "text"
+    assert list(read_rows(settings, Tally())) == [Row("hello")]
+    assert corpus_digest(settings) == corpus_digest(CorpusSettings(source=f"{tmp_path}/a.txt"))

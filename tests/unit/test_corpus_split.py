@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from textmad.corpus import corpus_digest, open_corpus
+from textmad.corpus import corpus_digest, corpus_notes, open_corpus
 from textmad.corpus.split import held_out_mask
 from textmad.errors import CorpusError
 from textmad.recipe import Columns, CorpusSettings
@@ -149,20 +149,67 @@ def test_the_report_accounts_for_every_line(tmp_path):
             "bad": {"not JSON": {"lines": 1, "first": [61]}},
         },
         "dropped": {"too_short": 1, "too_long": 0, "duplicate": 1, "near_copy_of_held_out": 0},
+        "with_html_entities": 0,
         "human": {
             "documents": num_train,
             "conversations": 0,
             "words": 12 * num_train,
             "tokens": 13 * num_train,
+            "longest_token_share": round(1 / num_train, 4),
         },
         "held_out": {
             "documents": num_held_out,
             "conversations": 0,
             "words": 12 * num_held_out,
             "tokens": 13 * num_held_out,
+            "longest_token_share": round(1 / num_held_out, 4),
         },
     }
     json.dumps(corpus.report)
+
+
+def test_a_word_without_end_is_bounded_in_tokens(tmp_path):
+    lines = [*posts(200), *({"text": f"{n} " * 8 + "A" * 3_000, "thread": None} for n in range(40))]
+    settings = CorpusSettings(source=str(tmp_path / "a.jsonl"), held_out=0.5, near_duplicate=1.0)
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    def count_letters(texts):
+        return np.array(list(map(len, texts)))
+
+    for max_tokens, num_long in ((None, 40), (2_000, 40), (4_000, 0)):
+        bounded = settings.model_copy(update={"max_tokens": max_tokens})
+        corpus = open_corpus(bounded, count_letters)
+        assert corpus.report["dropped"]["too_long"] == num_long
+        assert max([*corpus.human["tokens"], *corpus.held_out["tokens"]]) > 3_000 * (not num_long)
+
+
+def test_the_report_tells_what_share_of_the_tokens_the_longest_hundredth_holds(tmp_path):
+    lines = [*posts(199), {"text": " ".join(WORDS[:1_000]), "thread": None}]
+    corpus = opened(tmp_path / "a.jsonl", lines, max_words=1_000, held_out=0.5)
+    for part in (corpus.human, corpus.held_out):
+        tokens = sorted(part["tokens"])
+        num = -(-len(tokens) // 100)
+        share = corpus.report["human" if part is corpus.human else "held_out"]
+        assert share["longest_token_share"] == round(sum(tokens[-num:]) / sum(tokens), 4)
+
+
+def test_entities_are_counted_and_the_notes_say_so(tmp_path):
+    lines = posts(100)
+    for line in lines[:7]:
+        line["text"] += " Tom &amp; Jerry"
+    lines[8]["text"] += " Q&A; AT&T &copy"
+    report = opened(tmp_path / "a.jsonl", lines).report
+    assert report["with_html_entities"] == 7
+    assert "7 of 100 documents hold HTML entities" in corpus_notes(report)[0]
+    assert not corpus_notes(opened(tmp_path / "b.jsonl", posts(100)).report)
+
+
+def test_a_document_without_spaces_is_as_long_as_its_words(tmp_path):
+    short, long = "我们今天去学校。", "".join(f"我们今天去学校{n}。" for n in range(40))
+    lines = [*posts(50), {"text": short, "thread": None}, {"text": long, "thread": None}]
+    report = opened(tmp_path / "a.jsonl", lines).report
+    # Four words and 200: below min_words: 8, and above max_words: 120.
+    assert (report["dropped"]["too_short"], report["dropped"]["too_long"]) == (1, 1)
 
 
 def test_max_documents_takes_the_first_clean_ones(tmp_path):
@@ -212,6 +259,19 @@ def test_the_digest_of_a_saved_dataset_follows_its_rows(tmp_path):
         datasets.Dataset.from_dict({"text": [text]}).save_to_disk(tmp_path / name)
         digests.append(corpus_digest(CorpusSettings(source=str(tmp_path / name))))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_digest_of_a_saved_dataset_follows_the_order_of_its_files(tmp_path):
+    import datasets
+
+    table = datasets.Dataset.from_dict({"text": ["one", "two"]})
+    table.save_to_disk(tmp_path / "d", num_shards=2)
+    settings = CorpusSettings(source=str(tmp_path / "d"))
+    first = corpus_digest(settings)
+    state = json.loads((tmp_path / "d/state.json").read_text())
+    state["_data_files"].reverse()
+    (tmp_path / "d/state.json").write_text(json.dumps(state))
+    assert corpus_digest(settings) != first
 
 
 def test_importing_the_corpus_loads_neither_torch_nor_datasets():

@@ -1,5 +1,6 @@
 """Tables: CSV, Parquet, and `datasets` on disk; the Hub only as far as it is out of reach."""
 
+import json
 from datetime import UTC, datetime
 
 import datasets
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from textmad.corpus import Tally, read_rows
+from textmad.corpus import Tally, corpus_digest, read_rows
 from textmad.corpus.rows import Row
 from textmad.errors import CorpusError
 from textmad.recipe import Columns, CorpusSettings
@@ -141,6 +142,134 @@ def test_a_saved_dataset_without_the_column_is_refused(tmp_path):
     datasets.Dataset.from_dict({"body": ["a"]}).save_to_disk(tmp_path / "d")
     with pytest.raises(CorpusError, match="no column 'text'; it has 'body'"):
         read(tmp_path / "d")
+
+
+@pytest.mark.parametrize("name", ["../outside.arrow", "/etc/passwd", "link.arrow", "gone", "\0"])
+def test_a_saved_dataset_that_names_a_file_outside_is_neither_read_nor_hashed(tmp_path, name):
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "d")
+    (data,) = (tmp_path / "d").glob("*.arrow")
+    data.rename(tmp_path / "outside.arrow")
+    (tmp_path / "d/link.arrow").symlink_to(tmp_path / "outside.arrow")
+    (tmp_path / "d/state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+    settings = CorpusSettings(source=str(tmp_path / "d"))
+    for use in (corpus_digest, lambda settings: list(read_rows(settings, Tally()))):
+        with pytest.raises(CorpusError, match="not a folder that datasets' save_to_disk wrote"):
+            use(settings)
+
+
+BROKEN_STATES = [
+    "",
+    "[]",
+    "{}",
+    '{"_data_files": 5}',
+    '{"_data_files": [[]]}',
+    '{"_data_files": [{"filename": null}]}',
+    '{"_data_files": [{"filename": "data-00000-of-00001.arrow"}], "_indices_files": [1]}',
+    "[" * 200_000,
+    '{"a": ' + "1" * 5_000 + "}",
+    '{"a": "' + "x" * 2**22 + '"}',
+]
+
+
+@pytest.mark.parametrize("state", BROKEN_STATES, ids=lambda state: state[:20])
+def test_a_broken_state_of_a_saved_dataset_is_refused(tmp_path, state):
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "d")
+    (tmp_path / "d/state.json").write_text(state)
+    with pytest.raises(CorpusError, match="not a folder that datasets' save_to_disk wrote"):
+        read(tmp_path / "d")
+
+
+def test_a_compressed_arrow_file_is_refused_before_it_is_unpacked(tmp_path):
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "d")
+    (data,) = (tmp_path / "d").glob("*.arrow")
+    for text in (pa.array(["x" * 2**20] * 64), pa.array(["x" * 2**20]).dictionary_encode()):
+        table = pa.table({"text": text})
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_stream(data, table.schema, options=options) as writer:
+            writer.write_table(table)
+        with pytest.raises(CorpusError, match="is compressed inside; save it again"):
+            read(tmp_path / "d")
+
+
+def test_a_parquet_bomb_is_refused_in_little_memory(tmp_path):
+    # A megabyte of one letter that every row shares, and a page of zeros.
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 4_000), pa.array(["x" * 2**20]))
+    plain = pa.array(["x" * 2**20] * 64)
+    for text, use_dictionary in ((shared, True), (plain, False)):
+        path = tmp_path / "bomb.parquet"
+        table = pa.table({"text": text})
+        pq.write_table(table, path, compression="zstd", use_dictionary=use_dictionary)
+        assert path.stat().st_size < 2**20 / 4
+        before = pa.total_allocated_bytes()
+        with pytest.raises(CorpusError, match="refused as a decompression bomb"):
+            read(path)
+        assert pa.total_allocated_bytes() - before < 2**24
+
+
+def test_a_value_that_all_rows_share_and_is_too_long_is_a_bad_line_each(tmp_path):
+    long = pa.array(["x" * (5 * 2**20), "good"])
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 300 + [1]), long)
+    rows, tally = read(write_parquet(tmp_path / "a.parquet", text=text))
+    assert rows == [Row("good")]
+    assert dict(tally.bad_counts) == {"over 1 MiB": 300}
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_beyond_the_calendar_and_in_unknown_zones_are_seconds_or_bad_lines(tmp_path, unit):
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    seconds = [1_262_304_000, 9_000_000_000, None]  # 2010, 2255, unknown
+    for zone in (None, "UTC", "Mars/Olympus", "+99:99"):
+        values = [None if at is None else at * per_second for at in seconds]
+        when = pa.array(values, pa.timestamp(unit, tz=zone))
+        path = write_parquet(tmp_path / "a.parquet", text=["a", "b", "c"], when=when)
+        rows, _ = read(path, columns={"time": "when"})
+        assert [row.time for row in rows] == seconds
+    far = pa.array([2**62 // 1_000], pa.timestamp("ms"))  # the year 146 million
+    rows, _ = read(
+        write_parquet(tmp_path / "b.parquet", text=["a"], when=far), columns={"time": "when"}
+    )
+    assert len(rows) <= 1
+
+
+def test_a_date_is_its_first_second(tmp_path):
+    when = pa.array([1, 14_610], pa.date32())
+    path = write_parquet(tmp_path / "a.parquet", text=["a", "b"], when=when)
+    rows, _ = read(path, columns={"time": "when"})
+    assert [row.time for row in rows] == [86_400, 1_262_304_000]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "dataset"])
+def test_two_columns_of_one_name_are_refused_where_that_one_is_mapped(tmp_path, kind):
+    table = pa.table([["a"], ["b"], ["c"]], names=["text", "text", "other"])
+    if kind == "csv":
+        (tmp_path / "a.csv").write_text("text,text,other\na,b,c\n")
+        path = tmp_path / "a.csv"
+    elif kind == "parquet":
+        path = tmp_path / "a.parquet"
+        pq.write_table(table, path)
+    else:
+        path = tmp_path / "d"
+        datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(path)
+        (data,) = path.glob("*.arrow")
+        with pa.ipc.new_stream(data, table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(CorpusError, match="2 columns are called 'text'"):
+        read(path)
+    assert read(path, columns={"text": "other"})[0] == [Row("c")]
+
+
+def test_a_column_of_lists_is_refused(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", text=[["a"], ["b"]])
+    with pytest.raises(CorpusError, match=r"the column 'text' holds list<.*expected one text"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "header", [b"text," + b"x" * 2**20, b'"text\n' + b"x" * 2**20, b'"text"x,a']
+)
+def test_a_csv_header_that_cannot_be_read_is_not_replaced_by_the_next_row(tmp_path, header):
+    with pytest.raises(CorpusError, match="its header line cannot be read"):
+        read_csv(tmp_path, header + b"\ntext,score\nhello,1\n")
 
 
 def test_any_other_folder_is_refused(tmp_path):

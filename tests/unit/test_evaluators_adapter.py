@@ -41,7 +41,7 @@ class Shifted(ToyModel):
 
 @pytest.fixture(scope="module")
 def whole():
-    return testing._snapshot()
+    return testing.checks._snapshot()
 
 
 @pytest.fixture

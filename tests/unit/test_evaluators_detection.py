@@ -19,7 +19,7 @@ ALL = ("curvature", "cross_perplexity", "trained")
 
 @pytest.fixture
 def snapshot():
-    return testing._snapshot()  # 120 human documents, 60 of them compared
+    return testing.checks._snapshot()  # 120 human documents, 60 of them compared
 
 
 def measured(methods, snapshot):

@@ -100,7 +100,7 @@ def test_the_vendi_score_counts_different_points():
 
 @pytest.fixture(scope="module")
 def whole():
-    return testing._snapshot()  # 60 documents of each split, 40 held out
+    return testing.checks._snapshot()  # 60 documents of each split, 40 held out
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from textmad.evaluators import Memorisation
 from textmad.testing import check_evaluator
 from textmad.text.documents import documents
 
-_whole = cache(testing._snapshot)
+_whole = cache(testing.checks._snapshot)
 
 
 def snapshot_of(drawn, training, origins, held_out=("x y z",), num_words=100):

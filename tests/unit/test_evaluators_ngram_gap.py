@@ -15,7 +15,7 @@ from textmad.testing import check_evaluator
 
 @pytest.fixture(scope="module")
 def snapshot():
-    return testing._snapshot()
+    return testing.checks._snapshot()
 
 
 def values(found):

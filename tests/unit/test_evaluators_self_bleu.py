@@ -72,7 +72,7 @@ def test_one_document_has_no_other():
 
 
 def test_each_split_is_measured_on_as_many_of_its_first_documents():
-    snapshot = testing._snapshot()
+    snapshot = testing.checks._snapshot()
     found = SelfBleu(documents=5)(replace(snapshot, texts=snapshot.texts | {"kept": ["x y"] * 60}))
     assert {m.n for m in found} == {5}
     assert [m.value for m in found if m.split == "drawn"] == values(snapshot.texts["drawn"][:5])

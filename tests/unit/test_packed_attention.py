@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from textmad.models.causal_lm import packed_attention
 from textmad.models.causal_lm.batches import Batch, Example, Limits, collate, micro_batches
-from textmad.models.causal_lm.model import packed_attention
 from textmad.models.causal_lm.packed_attention import can_pack, packed_logits, packed_rows
 
 LENGTHS = [5, 30, 7, 18, 18, 40, 9, 3, 6, 18]

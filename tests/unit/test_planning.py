@@ -26,7 +26,7 @@ PLAN = Plan(
     model_tokens=500,
     scored_tokens=12_000,
     opening_seconds=7.0,
-    speed=Speed(train=100.0, sample=50.0, score=400.0, model_bytes=1_000_000),
+    speed=Speed(train=100.0, sample=50.0, score=400.0, model_bytes=1_000_000, spread=2.0),
 )
 
 
@@ -144,15 +144,17 @@ def test_what_is_scored_is_counted_by_who_scores_it(recipe):
 def test_a_plan_reads_as_a_line_a_fact():
     assert PLAN.to_text().splitlines() == [
         "generations    0 to 2, 16 stages",
-        "human text     100 documents, 5,000 tokens; 3,000 needed",
-        "held-out       10 documents, 500 tokens",
-        "training       1,000 tokens a generation, 3,000 in all (100 a second here)",
-        "drawing        2,000 tokens a generation (50 a second here)",
+        "training       1,000 tokens a generation, 3,000 in all",
+        "sampling       2,000 tokens a generation",
         "keeping        at most about 500 of them, 500 needed: TOO FEW if the filters keep short "
         "documents, sample.oversample: 6 has room",
+        "human text     100 documents, 5,000 tokens; 3,000 needed",
+        "held-out       10 documents, 500 tokens",
         "disk           about 3 MB",
-        "time           about 3.1 minutes on this machine, your own filters and evaluators not "
-        "counted",
+        "speed          training 100, sampling 50, scoring 400 tokens a second here and now",
+        # 187 s, at least a quarter less or more, and twice as slow once as the other time.
+        "time           75 seconds to 8 minutes on this machine, without your own filters and "
+        "evaluators",
     ]
 
 
@@ -212,6 +214,62 @@ def test_text_without_an_end_cannot_be_posted(finished, line_ends):
 def test_an_encoder_that_is_not_there_is_seen_before_the_run(recipe):
     with pytest.raises(tm.ModelError, match="encoder: no/such"):
         make_plan(recipe.replace(evaluate=[{"embedding": {"encoder": "no/such"}}]))
+
+
+def test_what_is_known_is_told_before_the_probe(recipe, monkeypatch):
+    from textmad.planning import make
+
+    told = []
+
+    def probe(*_):
+        told.append("probe")
+        return PLAN.speed
+
+    monkeypatch.setattr(make, "probe", probe)
+    plan = make_plan(recipe, told.append)
+    kinds = [line.split(" ")[0] for line in told]
+    assert kinds[:7] == [
+        *("generations", "training", "sampling", "keeping", "human", "held-out", "probe")
+    ]
+    assert [line for line in told if line != "probe"] == plan.to_text().splitlines()
+
+
+def test_the_probe_of_a_slow_model_stops_after_its_small_pass(recipe, monkeypatch):
+    from textmad.planning import throughput
+
+    sizes = []
+
+    def slow_pass(recipe, model, human, num_tokens):
+        sizes.append(num_tokens)
+        return throughput._Pass(PLAN.speed, seconds=11.0)
+
+    monkeypatch.setattr(throughput, "_pass", slow_pass)
+    assert throughput.probe(recipe, None, None).spread == 2.0
+    assert sizes == [300]
+
+
+def test_a_probe_tells_the_faster_of_two_passes_and_how_much_slower_the_other_was(
+    recipe, monkeypatch
+):
+    from textmad.planning import throughput
+
+    passes = iter([(9.0, 1.0), (60.0, 3.0), (90.0, 2.0)])  # tokens a second, seconds
+
+    def timed_pass(*_):
+        train, seconds = next(passes)
+        return throughput._Pass(PLAN.speed._replace(train=train), seconds)
+
+    monkeypatch.setattr(throughput, "_pass", timed_pass)
+    speed = throughput.probe(recipe, None, None)
+    assert (speed.train, speed.spread) == (90.0, 1.5)
+
+
+def test_a_missing_corpus_is_seen_before_the_model_is_opened(recipe, tmp_path, monkeypatch):
+    from textmad.planning import make
+
+    monkeypatch.setattr(make, "open_model", lambda *_: pytest.fail("the model was opened"))
+    with pytest.raises(tm.CorpusError, match="missing"):
+        make_plan(recipe.replace(corpus={"source": str(tmp_path / "missing.jsonl")}))
 
 
 def test_a_growing_training_set_is_told_as_a_range():
@@ -330,15 +388,15 @@ def test_a_study_plan_reads_as_a_line_an_arm(study_plan):
     crawling = replace(ample, crawl=CrawlPlan(300, 60, 0.5, 200))
     plans = {"plain": ample, "picky": replace(PLAN, kept_share=0.1), "crawling": crawling}
     text = replace(study_plan, plans=plans, shared_seconds=30.0).to_text()
-    # PLAN takes 187 s; a seed's three runs less 30 s, twice.
+    # PLAN takes 187 s, 75 to 468; a seed's three runs less 30 s, twice: 1,062 s, 425 to 2,655.
     assert text.splitlines()[:3] == [
-        "plain       3.1 minutes a run",
-        "picky       3.1 minutes a run: TOO FEW if the filters keep short documents, "
+        "plain     75 seconds to 8 minutes a run",
+        "picky     75 seconds to 8 minutes a run: TOO FEW if the filters keep short documents, "
         "sample.oversample: 15 has room",
-        "crawling    3.1 minutes a run: TOO FEW if the filters keep short documents, "
+        "crawling  75 seconds to 8 minutes a run: TOO FEW if the filters keep short documents, "
         "crawl.oversample: 3 has room",
     ]
-    assert text.splitlines()[-1].startswith("time   about 17.7 minutes one after another")
+    assert text.splitlines()[-1].startswith("time   7 to 44 minutes one after another")
 
 
 def test_an_arm_whose_encoder_is_not_there_is_named_though_others_share_what_it_opens(recipe):

@@ -119,7 +119,22 @@ def test_a_record_changed_by_hand_is_refused_and_one_without_a_checksum_is_read(
     path = run.path / "recipe.yaml"
     text = path.read_text()
     path.write_text(text.replace("seed: 0", "seed: 1"))
-    with pytest.raises(tm.RunError, match=r"recipe\.yaml: .*its checksum differs"):
+    with pytest.raises(tm.RunError, match=r"recipe\.yaml: .*checksum"):
         tm.Run(run.path).recipe  # noqa: B018
     path.write_text(text.partition("\n")[2])  # as an older textmad wrote it
     assert tm.Run(run.path).recipe == tm.Recipe(generations=2)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "7", '{"sessions": []}', "[" * 100_000])
+def test_a_provenance_of_another_form_is_refused_by_who_goes_on(run: tm.Run, text: str):
+    (run.path / "provenance.json").write_text(text)
+    with pytest.raises(tm.RunError, match=r"provenance\.json: "):
+        RunFolder(run.path).keep_session(
+            device="cpu",
+            processes=1,
+            cpu_threads=1,
+            overrides={},
+            extent=Extent.of(run.recipe),
+            digests={"base": "ab"},
+            own_code={},
+        )

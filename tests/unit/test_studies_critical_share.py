@@ -97,7 +97,9 @@ def test_the_record_says_what_is_sought_with_its_tolerance():
 def test_a_plan_says_how_many_arms_may_come():
     study = read(arms={"plain": {}, "voted": VOTED}, controls={"twins": False})
     (line,) = StudyPlan(study, {}, 0.0)._searched()
-    assert line.startswith("more   up to 4 arms in each of 2 kinds, placed between shares")
+    assert line.startswith(
+        "more   up to 4 arms in each of 2 kinds, at shares chosen from the results"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from textmad.models.causal_lm.model import token_loss
+from textmad.models.causal_lm import token_loss
 from textmad.models.causal_lm.token_loss import summed_nats
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from textmad.corpus import Row, Tally, clean, length_fault, read_rows, source_format
+from textmad.corpus.readers import source_path
 from textmad.errors import CorpusError, RecipeError
 from textmad.recipe import Columns, CorpusSettings
 from textmad.text.documents import as_table, content_id, on_disk, take
@@ -82,6 +83,7 @@ def reading(
         CorpusError: it is missing, or its name does not tell its format.
         RecipeError: an option has no effect on such a source.
     """
+    source_path(source)  # before pydantic meets a name that is not UTF-8
     other_column, other_form = others if source != BUILT_IN else ("text", "auto")
     form = other_form if form is None else form
     if form == "reddit" and group == _REDDIT_GROUP:  # a dump's reader has it anyway

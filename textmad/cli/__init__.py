@@ -126,8 +126,8 @@ def _say_traceback(error: TextmadError) -> None:
 def _say(message: str) -> None:
     """Print the closing message, once: what all processes say the first of them says.
 
-    The others wait so long that torchrun, which stops all as soon as one has failed, has ended
-    them; one that is still there has met with something of its own.
+    The others wait until torchrun, which stops all as soon as one has failed, has ended
+    them. A process that is still running has an error of its own.
     """
     if not _speaks():
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -45,7 +45,7 @@ def compare(
         typer.Option(
             metavar="DIR",
             callback=at_home,
-            help="Folder for comparison.md, .csv, .html and others.",
+            help="Folder for comparison.md, .html and tables.",
         ),
     ] = None,
 ) -> None:

@@ -14,9 +14,7 @@ from textmad.cli.terminal import session
 def evaluate(
     folders: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="DIR...", callback=at_home, help="Run folders, or a study's folder."
-        ),
+        typer.Argument(metavar="DIR...", callback=at_home, help="Run folders, or a study folder."),
     ],
     evaluators: Annotated[
         list[str],

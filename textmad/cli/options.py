@@ -94,3 +94,14 @@ def read_overrides(assignments: list[str] | None) -> dict[str, object]:
             raise RecipeError(f"--set {text}: {dotted} is set twice; delete one")
         overrides[dotted] = value
     return overrides
+
+
+def check_source(recipe: Recipe) -> None:
+    """Look for the human text before torch is loaded, which takes seconds.
+
+    Raises:
+        CorpusError: it is missing.
+    """
+    from textmad.corpus import source_format
+
+    source_format(recipe.corpus)

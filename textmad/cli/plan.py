@@ -13,9 +13,7 @@ from textmad.cli.options import Set, at_home, load, read_overrides
 def plan(
     recipe: Annotated[
         Path,
-        typer.Argument(
-            metavar="RECIPE", callback=at_home, help="YAML file of a recipe or a study."
-        ),
+        typer.Argument(metavar="RECIPE", callback=at_home, help="Recipe or study, in YAML."),
     ],
     set_: Set = None,
 ) -> None:

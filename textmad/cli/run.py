@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from textmad.cli.options import RecipePath, Set, at_home, load
+from textmad.cli.options import RecipePath, Set, at_home, check_source, load
 from textmad.cli.serving import Port, serve_until_enough
 from textmad.cli.terminal import is_first_process, session
 from textmad.errors import RecipeError, WaitingForVotesError
@@ -31,6 +31,7 @@ def run(
     if port != 8765 and not serve:
         raise RecipeError(f"--port {port}: has no effect without --serve")
     loaded, overrides = load(recipe, set_)
+    check_source(loaded)
     is_first = is_first_process()
     if is_first:
         session.log_into(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -34,8 +35,7 @@ def sample(
     """
     from textmad.errors import RunError
     from textmad.loop.run import Run
-    from textmad.store import writing
-    from textmad.text.documents import write_parquet
+    from textmad.store import write_atomically
 
     if out is not None and out.suffix not in (".jsonl", ".parquet"):
         raise RunError(f"--out {out}: expected a name that ends in .jsonl or .parquet")
@@ -45,9 +45,10 @@ def sample(
             end = "" if document["finished"] else " [...]"
             print(f"{index}: {document['prompt']}{document['text']}{end}\n")
         return
-    with writing(out):
-        if out.suffix == ".parquet":
-            write_parquet(documents, out)
-        else:
-            documents.to_json(out, force_ascii=False)
+    buffer = io.BytesIO()
+    if out.suffix == ".parquet":
+        documents.to_parquet(buffer)
+    else:
+        documents.to_json(buffer, force_ascii=False)
+    write_atomically(out, buffer.getvalue())
     print(f"sampled: {out}")

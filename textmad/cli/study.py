@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from textmad.cli.options import Jobs, at_home, read_overrides
+from textmad.cli.options import Jobs, at_home, check_source, read_overrides
 from textmad.cli.terminal import session
 from textmad.errors import RecipeError
 
@@ -69,6 +69,8 @@ def study(
         print(script, end="")
         session.tell(f"the script runs the {len(runs)} runs that are left; give it to sbatch")
         return
+    for arm in loaded.arms:
+        check_source(arm.recipe)
     session.log_into(out)
     studies.study(
         loaded,

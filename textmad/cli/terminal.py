@@ -37,7 +37,7 @@ def harmless(text: str) -> str:
     votes\x1b[2J
     """
     return _STEERING.sub(
-        lambda found: found[0] if found[1] is None else ascii(found[1])[1:-1], text
+        lambda match: match[0] if match[1] is None else ascii(match[1])[1:-1], text
     )
 
 

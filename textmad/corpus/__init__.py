@@ -1,19 +1,21 @@
-"""Human text in: read, cleaned, without duplicates, and split before anything else sees it."""
+"""Read human text, clean it, remove duplicates, and split it before anything else sees it."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from textmad.corpus.cleaning import clean
+from textmad.corpus.entities import holds_reference
 from textmad.corpus.identity import corpus_digest
-from textmad.corpus.readers import read_rows, source_format
+from textmad.corpus.readers import read_rows, source_format, source_path
 from textmad.corpus.records import Tally
 from textmad.corpus.rows import Row
 from textmad.corpus.split import held_out_mask
@@ -22,6 +24,7 @@ from textmad.recipe import CorpusSettings
 from textmad.text.documents import SCHEMA, as_table, content_id, on_disk, table_of
 from textmad.text.hashes import HashSet, hashes_of
 from textmad.text.near_duplicates import NearCopies
+from textmad.text.words import length_in_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,6 +35,7 @@ __all__ = [
     "Tally",
     "clean",
     "corpus_digest",
+    "corpus_notes",
     "length_fault",
     "open_corpus",
     "read_rows",
@@ -40,6 +44,7 @@ __all__ = [
 
 CountTokens = Callable[[Sequence[str]], np.ndarray]
 _BATCH = 4096  # documents held in memory at once
+_LARGE_SHARE = 0.2  # of the tokens, held by a hundredth of the documents
 
 
 class Corpus(NamedTuple):
@@ -51,19 +56,21 @@ class Corpus(NamedTuple):
 
 
 def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
-    """Read the recipe's human text and split it.
+    """Read the recipe's human text and return its two parts and the report.
 
     `count_tokens` gives the target tokens of each text, (n,) int, end token included. Of texts
     that are equal after cleaning the first is kept. Training documents that are near-copies of a
-    held-out one are removed; the held-out part stays whole. Both parts lie on the disk, in the
-    folder of temporary files: what is held in memory is some bytes a document.
+    held-out one are removed; the held-out part stays whole. Both parts are on disk, in the folder
+    of temporary files: memory holds some bytes a document.
 
     Raises:
         CorpusError: the source is missing, unreadable, too bad, or leaves nothing on one side.
         RecipeError: a setting has no effect on such a source.
     """
     tally, dropped = Tally(), Counter(too_short=0, too_long=0, duplicate=0)
-    author = Path(settings.source).name if Path(settings.source).exists() else settings.source
+    path = source_path(settings.source)
+    is_builtin_or_hub = source_format(settings) == "chitchat" or not path.exists()
+    author = settings.source if is_builtin_or_hub else path.name
     rows = _clean(read_rows(settings, tally), settings, dropped)
     everything = on_disk(_as_tables(rows, author, settings.max_documents, dropped))
     tally.check(settings.source, settings.max_bad_lines)
@@ -73,12 +80,13 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
             *(held_out_mask(_keys(part), settings.held_out) for part in _parts(everything)),
         ]
     )
-    human, held_out = _Part(count_tokens), _Part(count_tokens)
-    reference = held_out.on_disk(_chosen(everything, is_held_out))
+    bounded = partial(_Part, count_tokens, settings.largest_in_tokens, dropped)
+    human, held_out = bounded(), bounded()
+    reference = held_out.on_disk(_filtered(everything, is_held_out))
     copies = NearCopies(reference["text"], settings.near_duplicate)
     pool = human.on_disk(
         part.filter(_not_copied(copies, part, dropped))
-        for part in _chosen(everything, ~is_held_out)
+        for part in _filtered(everything, ~is_held_out)
     )
     _check_not_empty(settings, tally, dropped, len(pool), len(reference))
     report = {
@@ -86,6 +94,7 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
         "format": source_format(settings),
         "read": _read_report(tally),
         "dropped": dict(dropped),
+        "with_html_entities": human.num_with_entities + held_out.num_with_entities,
         "human": human.report(),
         "held_out": held_out.report(),
     }
@@ -93,7 +102,7 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
 
 
 def _clean(rows: Iterable[Row], settings: CorpusSettings, dropped: Counter[str]) -> Iterator[Row]:
-    """Rows in clean form and within the length bounds."""
+    """Yield the rows in clean form that are within the length bounds."""
     for row in rows:
         text = clean(row.text)
         if fault := length_fault(text, settings):
@@ -103,8 +112,8 @@ def _clean(rows: Iterable[Row], settings: CorpusSettings, dropped: Counter[str])
 
 
 def length_fault(text: str, settings: CorpusSettings) -> str:
-    """Why a clean text is out of the length bounds, as the report counts it; "" if it is not."""
-    num_words = len(text.split())
+    """Return why a clean text is out of the bounds in words, as the report counts it, or ""."""
+    num_words = length_in_words(text)
     if num_words < settings.min_words:
         return "too_short"
     return "too_long" if num_words > settings.max_words else ""
@@ -113,10 +122,10 @@ def length_fault(text: str, settings: CorpusSettings) -> str:
 def _as_tables(
     rows: Iterator[Row], author: str, max_documents: int | None, dropped: Counter[str]
 ) -> Iterator[pa.Table]:
-    """Documents by the batch, each text once; tokens are not counted yet."""
+    """Yield documents in batches, each text once; tokens are not counted yet."""
     seen = HashSet()
-    # A batch is no longer than what is missing, so nothing is read that is not wanted.
-    while batch := list(islice(rows, _missing(max_documents, len(seen)))):
+    # A batch is no longer than what is still wanted, so that no more is read.
+    while batch := list(islice(rows, _batch_size(max_documents, len(seen)))):
         columns: dict[str, Any] = dict(zip(Row._fields, zip(*batch, strict=True), strict=True))
         columns |= {"id": list(map(content_id, columns["text"])), "author": [author] * len(batch)}
         is_new = seen.add(hashes_of(columns["id"]))
@@ -124,8 +133,8 @@ def _as_tables(
         yield table_of(columns).filter(pa.array(is_new))
 
 
-def _missing(max_documents: int | None, there: int) -> int:
-    return _BATCH if max_documents is None else min(_BATCH, max_documents - there)
+def _batch_size(max_documents: int | None, num_documents: int) -> int:
+    return _BATCH if max_documents is None else min(_BATCH, max_documents - num_documents)
 
 
 def _parts(corpus: Dataset) -> Iterator[pa.Table]:
@@ -134,14 +143,14 @@ def _parts(corpus: Dataset) -> Iterator[pa.Table]:
 
 
 def _keys(part: pa.Table) -> list[str]:
-    """What decides on which side a document falls: the conversation, else the text."""
+    """Return what decides the side of each document: its conversation, else its text."""
     columns = (part[name].to_pylist() for name in ("conversation", "text"))
     return [conversation or text for conversation, text in zip(*columns, strict=True)]
 
 
-def _chosen(corpus: Dataset, chosen: np.ndarray) -> Iterator[pa.Table]:
-    for place, part in enumerate(_parts(corpus)):
-        yield part.filter(pa.array(chosen[place * _BATCH : (place + 1) * _BATCH]))
+def _filtered(corpus: Dataset, mask: np.ndarray) -> Iterator[pa.Table]:
+    for index, part in enumerate(_parts(corpus)):
+        yield part.filter(pa.array(mask[index * _BATCH : (index + 1) * _BATCH]))
 
 
 def _not_copied(copies: NearCopies, part: pa.Table, dropped: Counter[str]) -> pa.Array:
@@ -151,36 +160,46 @@ def _not_copied(copies: NearCopies, part: pa.Table, dropped: Counter[str]) -> pa
 
 
 class _Part:
-    """One side of the split on its way to the disk: tokens are counted, and the account is kept."""
+    """One side of the split: counts tokens, drops what is too long, and writes the rest to disk."""
 
-    def __init__(self, count_tokens: CountTokens) -> None:
-        self._count_tokens = count_tokens
+    def __init__(self, count_tokens: CountTokens, max_tokens: int, dropped: Counter[str]) -> None:
+        self._count_tokens, self._max_tokens, self._dropped = count_tokens, max_tokens, dropped
         self._conversations = HashSet()
-        self._num = Counter(documents=0, words=0, tokens=0)
+        self._num_words = 0
+        self._tokens = [np.empty(0, np.int32)]
+        self.num_with_entities = 0
 
     def on_disk(self, tables: Iterable[pa.Table]) -> Dataset:
         return on_disk(map(self._counted, tables))
 
-    def report(self) -> dict[str, int]:
+    def report(self) -> dict[str, Any]:
+        tokens = np.sort(np.concatenate(self._tokens))
+        longest = tokens[len(tokens) - math.ceil(len(tokens) / 100) :]
+        total = int(tokens.sum(dtype=np.int64))
         return {
-            "documents": self._num["documents"],
+            "documents": len(tokens),
             "conversations": len(self._conversations),
-            "words": self._num["words"],
-            "tokens": self._num["tokens"],
+            "words": self._num_words,
+            "tokens": total,
+            # Of the longest hundredth of the documents; 0.01 if all are equally long.
+            "longest_token_share": round(float(longest.sum(dtype=np.int64)) / max(total, 1), 4),
         }
 
     def _counted(self, table: pa.Table) -> pa.Table:
         if not table.num_rows:
             return table
+        tokens = np.asarray(self._count_tokens(table["text"].to_pylist()), np.int32)
+        fits = tokens <= self._max_tokens
+        self._dropped["too_long"] += int((~fits).sum())
+        table, tokens = table.filter(pa.array(fits)), tokens[fits]
         texts = table["text"].to_pylist()
-        tokens = np.asarray(self._count_tokens(texts))
         names = table["conversation"].drop_null().unique().to_pylist()
         self._conversations.add(hashes_of(map(content_id, names)))
-        self._num["documents"] += len(texts)
-        self._num["words"] += sum(len(text.split()) for text in texts)
-        self._num["tokens"] += int(tokens.sum())
-        place = SCHEMA.get_field_index("tokens")
-        return table.set_column(place, SCHEMA.field(place), pa.array(tokens, pa.int32()))
+        self._num_words += sum(map(length_in_words, texts))
+        self._tokens.append(tokens)
+        self.num_with_entities += sum(map(holds_reference, texts))
+        column = SCHEMA.get_field_index("tokens")
+        return table.set_column(column, SCHEMA.field(column), pa.array(tokens, pa.int32()))
 
 
 def _check_not_empty(
@@ -195,8 +214,26 @@ def _check_not_empty(
         f"{settings.source}: {human:,} documents to train on and {held_out:,} held out; at least "
         f"one of each is needed. Of {tally.lines:,} lines read {tally.num_bad:,} are bad; dropped: "
         f"{counts or 'none'}. Give more text, or change corpus.held_out ({settings.held_out:g}), "
-        f"corpus.min_words ({settings.min_words}) or corpus.max_words ({settings.max_words})"
+        f"corpus.min_words ({settings.min_words}), corpus.max_words ({settings.max_words}) or "
+        f"corpus.max_tokens ({settings.largest_in_tokens})"
     )
+
+
+def corpus_notes(report: Mapping[str, Any]) -> list[str]:
+    """Return what a user should know of a corpus before spending on it, a sentence each."""
+    notes = []
+    documents = report["human"]["documents"] + report["held_out"]["documents"]
+    if entities := report["with_html_entities"]:
+        notes.append(
+            f"{entities:,} of {documents:,} documents hold HTML entities such as &amp;, whose "
+            "names count as words: unescape the source (format: reddit does so)"
+        )
+    if (share := report["held_out"]["longest_token_share"]) > _LARGE_SHARE:
+        notes.append(
+            f"the longest 1 % of the held-out documents hold {share:.0%} of its tokens: what is "
+            "measured on it is mostly theirs; lower corpus.max_tokens"
+        )
+    return notes
 
 
 def _read_report(tally: Tally) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a source's text is identified by: a run must not go on over text that has changed."""
+"""Identify a source's text: a run must not continue over text that has changed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
-from textmad.corpus.readers import source_format
+from textmad.corpus.folders import dataset_files
+from textmad.corpus.readers import source_format, source_path
 from textmad.errors import CorpusError
 from textmad.recipe import CorpusSettings
 
 
 def corpus_digest(settings: CorpusSettings) -> str:
-    """A digest of the source's bytes, compressed as they are; reads a file at disk speed.
+    """Return a digest of the source's bytes, compressed as they are; reads at disk speed.
 
-    For chitchat it is the package's version. A Hub dataset has its name alone: whether its
-    content changed cannot be known without the network.
+    For chitchat it is the package's version, for a Hub dataset its name: whether its content
+    changed cannot be known without the network. Of a folder, the files that are read, in order.
 
     >>> corpus_digest(CorpusSettings(source="chitchat"))
     'chitchat-dataset 0.9.0'
@@ -23,18 +24,16 @@ def corpus_digest(settings: CorpusSettings) -> str:
     Raises:
         CorpusError: the source does not exist or cannot be read.
     """
-    path = Path(settings.source)
     if source_format(settings) == "chitchat":
         return f"chitchat-dataset {version('chitchat-dataset')}"
+    path = source_path(settings.source)
     if path.is_file():
         return f"sha256 {_file_digest(path)}"
     if not path.is_dir():
         return f"Hub dataset {settings.source}, config {settings.config}, split {settings.split}"
     digest = hashlib.sha256()
-    # Arrow files only: state.json changes with the version of `datasets`, cache-* are results.
-    for file in sorted(path.rglob("*.arrow")):
-        if not file.name.startswith("cache-"):
-            digest.update(f"{file.relative_to(path).as_posix()} {_file_digest(file)}\n".encode())
+    for file in dataset_files(path, settings.split):
+        digest.update(f"{file.name} {_file_digest(file)}\n".encode())
     return f"sha256 {digest.hexdigest()}"
 
 

@@ -1,24 +1,35 @@
-"""Lines of a text file of any size, plain, gzip or zstd, in memory that does not grow with it."""
+"""Read the lines of a text file of any size, plain or compressed, in bounded memory."""
 
 from __future__ import annotations
 
+import bz2
+import codecs
 import gzip
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from textmad.corpus.records import BAD_UTF8, MAX_LINE, TOO_LONG, Tally
+from textmad.corpus.records import BAD_UTF8, MAX_LINE, NULS, TOO_LONG, Tally
 from textmad.errors import CorpusError
 
 _CHUNK = 2**18  # bytes; well under MAX_LINE, so that a block of whole lines rarely exceeds it
-_BOM = b"\xef\xbb\xbf"
+_OTHER_ENCODINGS = {  # by the byte order mark; that of UTF-32 begins like that of UTF-16
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 
 # A block of 4 compressed bytes may stand for 128 KiB, so zstd is fed in small pieces: 512 bytes
-# give at most 16 MiB at a time. Text packs 3 to 15 : 1, a bomb 1,000 : 1 (gzip) or 32,000 : 1.
+# give at most 16 MiB at a time. Text packs 3 to 15 : 1, a bomb 1,000 : 1 (gzip) to 1,000,000 : 1
+# (bz2).
 _ZSTD_PIECE = 512
 _ZSTD_WINDOW = 2**31  # Reddit dumps are written with --long=31
-_BOMB_BYTES, _BOMB_RATIO = 8 * 2**20, 200
+BOMB_BYTES, BOMB_RATIO = 8 * 2**20, 200
+_XZ_MEMORY = 2**30  # bytes of a dictionary; `xz -9` takes 2**26
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 
 class _DamagedError(Exception):
@@ -28,13 +39,14 @@ class _DamagedError(Exception):
 def numbered_lines(
     path: Path, tally: Tally, errors: Literal["strict", "surrogateescape"] = "strict"
 ) -> Iterator[tuple[int, str]]:
-    r"""Each line with its number, from 1; `\n` and a byte order mark are cut, `\r` is not.
+    r"""Yield each line with its number, from 1; `\n` and a byte order mark are cut, `\r` is not.
 
-    A line over 1 MiB is counted and passed over without being held. So is one that is not UTF-8,
-    unless `errors` is "surrogateescape".
+    A line over 1 MiB is counted as bad and skipped without being held in memory. So is a line that
+    is not UTF-8 or holds a NUL byte, unless `errors` is "surrogateescape".
 
     Raises:
-        CorpusError: the file cannot be opened or read, is damaged, or is a decompression bomb.
+        CorpusError: the file cannot be opened or read, is damaged, is UTF-16 or UTF-32, or is a
+            decompression bomb.
     """
     number = 1
     try:
@@ -45,6 +57,8 @@ def numbered_lines(
                 for number, line in enumerate(_decode(block, errors), number):  # noqa: B020
                     if line is None:
                         tally.bad(BAD_UTF8, number)
+                    elif errors == "strict" and "\0" in line:
+                        tally.bad(NULS, number)
                     else:
                         yield number, line
             number += 1
@@ -58,7 +72,7 @@ def numbered_lines(
 
 
 def _decode(block: bytes, errors: Literal["strict", "surrogateescape"]) -> list[str | None]:
-    """The lines of a block; None for one that is not UTF-8."""
+    """Return the lines of a block; None for one that is not UTF-8."""
     try:
         return list(block.decode("utf-8", errors).split("\n"))
     except UnicodeDecodeError:
@@ -73,7 +87,7 @@ def _decode_line(line: bytes) -> str | None:
 
 
 def _blocks(path: Path) -> Iterator[bytes | None]:
-    """Runs of whole lines without the last line's end; None for each line over MAX_LINE."""
+    """Yield runs of whole lines without the last line's end; None for each line over MAX_LINE."""
     tail, skipping = b"", False
     for chunk in _chunks(path):
         if skipping:
@@ -95,7 +109,7 @@ def _blocks(path: Path) -> Iterator[bytes | None]:
 
 
 def _bounded(block: bytes) -> Iterator[bytes | None]:
-    """The block in runs of at most MAX_LINE bytes, so that no line in them is longer."""
+    """Split a block into runs of at most MAX_LINE bytes, so that no line in them is longer."""
     start = 0
     while len(block) - start > MAX_LINE:
         end = block.rfind(b"\n", start, start + MAX_LINE + 1)
@@ -111,19 +125,51 @@ def _bounded(block: bytes) -> Iterator[bytes | None]:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    """The file's bytes, decompressed by suffix."""
+    """Yield the file's bytes, decompressed by its suffix."""
     with path.open("rb") as raw:
-        unpack = {".gz": _unpack_gzip, ".zst": _unpack_zstd}.get(path.suffix.lower(), _as_it_is)
+        unpack = _UNPACK.get(path.suffix.lower(), _as_it_is)
         num_bytes = 0
         for chunk in unpack(raw):
+            if not chunk:
+                continue
             is_first = num_bytes == 0
             num_bytes += len(chunk)
-            if unpack is not _as_it_is and num_bytes > max(_BOMB_BYTES, _BOMB_RATIO * raw.tell()):
-                raise CorpusError(
-                    f"{path}: {raw.tell():,} compressed bytes became {num_bytes:,}, which no text "
-                    f"does (expected at most {_BOMB_RATIO} : 1); refused as a decompression bomb"
-                )
-            yield chunk.removeprefix(_BOM) if is_first else chunk
+            if unpack is not _as_it_is:
+                check_ratio(path, num_bytes, raw.tell())
+            if is_first:
+                _check_encoding(path, chunk)
+                chunk = chunk.removeprefix(codecs.BOM_UTF8)
+            yield chunk
+
+
+def check_ratio(source: Path | str, num_bytes: int, num_compressed: int) -> None:
+    """Reject a source of which so few bytes become so many.
+
+    Raises:
+        CorpusError: they are more than any text's.
+    """
+    if num_bytes > max(BOMB_BYTES, BOMB_RATIO * num_compressed):
+        raise CorpusError(
+            f"{source}: {num_compressed:,} compressed bytes became {num_bytes:,}, which no text "
+            f"does (expected at most {BOMB_RATIO} : 1); refused as a decompression bomb"
+        )
+
+
+def _check_encoding(path: Path, chunk: bytes) -> None:
+    """Reject a file whose first bytes are UTF-16 or UTF-32: by its mark, or by its line ends.
+
+    Letters other than Latin ones are valid UTF-8 byte by byte; a line feed always brings a NUL.
+    """
+    encoding = next(
+        (name for mark, name in _OTHER_ENCODINGS.items() if chunk.startswith(mark)), None
+    )
+    if encoding is None:
+        beside_nul = max(chunk.count(b"\n\0"), chunk.count(b"\0\n"))
+        num_nuls = chunk.count(b"\0")
+        if 2 * beside_nul > chunk.count(b"\n") or 0.25 < num_nuls / len(chunk) < 0.9:
+            encoding = "UTF-16"
+    if encoding is not None:
+        raise CorpusError(f"{path}: the file seems to be {encoding}: save it as UTF-8")
 
 
 def _as_it_is(raw: BinaryIO) -> Iterator[bytes]:
@@ -138,8 +184,55 @@ def _unpack_gzip(raw: BinaryIO) -> Iterator[bytes]:
         raise _DamagedError(error) from None
 
 
+def _unpack_bz2(raw: BinaryIO) -> Iterator[bytes]:
+    return _unpack_streams(raw, bz2.BZ2Decompressor)
+
+
+def _unpack_xz(raw: BinaryIO) -> Iterator[bytes]:
+    return _unpack_streams(raw, lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY))
+
+
+def _unpack_streams(
+    raw: BinaryIO, decompressor: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
+) -> Iterator[bytes]:
+    """Yield what all streams of the file hold, at most `_CHUNK` bytes at a time.
+
+    The modules' own readers ignore what follows the first stream if it is damaged.
+    """
+    stream: bz2.BZ2Decompressor | lzma.LZMADecompressor | None = None
+    piece = b""
+    try:
+        while True:
+            if not piece and (stream is None or stream.needs_input):
+                piece = raw.read(_CHUNK)
+                if not piece:
+                    break
+            if stream is None:
+                # Between and behind streams, xz allows NULs.
+                piece = piece.lstrip(b"\0") if decompressor is not bz2.BZ2Decompressor else piece
+                if not piece:
+                    continue
+                stream = decompressor()
+            chunk = stream.decompress(piece, _CHUNK)
+            piece = b""
+            if stream.eof:
+                piece = stream.unused_data
+                stream = None
+            if chunk:
+                yield chunk
+    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise _DamagedError(error) from None
+    if stream is not None:
+        raise _DamagedError("the last stream is cut off")
+
+
 def _unpack_zstd(raw: BinaryIO) -> Iterator[bytes]:
-    """All frames of the file. zstandard's own reader takes a file that is cut off for a whole."""
+    """Yield what all frames of the file hold.
+
+    zstandard's own reader does not notice a file that is cut off.
+    """
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
@@ -160,3 +253,11 @@ def _unpack_zstd(raw: BinaryIO) -> Iterator[bytes]:
     yield b"".join(ready)
     if frame is not None:
         raise _DamagedError("the last frame is cut off")
+
+
+_UNPACK: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
+    ".gz": _unpack_gzip,
+    ".zst": _unpack_zstd,
+    ".bz2": _unpack_bz2,
+    ".xz": _unpack_xz,
+}

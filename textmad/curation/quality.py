@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.curation.protocol import Context, Verdicts
+from textmad.text.words import length_in_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,7 +39,7 @@ class Length:
 
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
         """Judge all candidates."""
-        score = np.array([len(text.split()) for text in candidates["text"][:]], dtype=np.float64)
+        score = np.array(list(map(length_in_words, candidates["text"][:])), dtype=np.float64)
         reason = [
             f"{count:.0f} words, fewer than {self.min_words}"
             if count < self.min_words

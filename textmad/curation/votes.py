@@ -210,8 +210,14 @@ def check_noise(noise: float) -> None:
 def _posted(candidates: Dataset, draws: Floats, hours: float) -> Floats:
     """Return when each document was posted, in seconds.
 
-    That is its own time; if a time is unknown, all are uniform over some hours.
+    Its own time where that is known. Where it is not, a time drawn evenly between the first and
+    the last known one; without any, evenly over some hours.
     """
     times = np.array(candidates["time"][:], dtype=np.float64)  # NaN where unknown
-    posted: Floats = draws * hours * 3600 if np.isnan(times).any() else times
+    is_unknown = np.isnan(times)
+    if is_unknown.all():
+        first, seconds = 0.0, hours * 3600
+    else:
+        first, seconds = np.nanmin(times), np.nanmax(times) - np.nanmin(times)
+    posted: Floats = np.where(is_unknown, first + draws * seconds, times)
     return posted

@@ -149,6 +149,8 @@ def _posted(
             chosen.append(row)
             texts.append(text)
     tokens = np.asarray(count_tokens(texts), dtype=np.int64)
+    fits = np.flatnonzero(tokens <= recipe.corpus.largest_in_tokens)
+    chosen, texts, tokens = [chosen[i] for i in fits], [texts[i] for i in fits], tokens[fits]
     reached = documents_reaching(tokens, budget)
     if reached is None:
         raise CurationError(

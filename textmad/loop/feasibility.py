@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 # the quarter of the documents with the most votes for fluency held 1,486 and not 2,000.
 ROOM = 1.5
 
+_TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+}
 _LEARNED_FROM_VOTES = {"learned_votes", "residual(learned_votes)"}
 
 
@@ -68,6 +74,22 @@ def check_corpus(recipe: Recipe, filters: Sequence[Any], human: Dataset) -> None
     mixture.check_human_tokens(recipe.mix, recipe.generations, human, recipe.crawl)
     if any(_LEARNED_FROM_VOTES & _scorers(each) for each in filters):
         vote_targets(human)
+
+
+def check_tracker(recipe: Recipe) -> None:
+    """Reject a recipe whose tracker is not installed.
+
+    Raises:
+        RecipeError: the package is missing; the message says how to install it.
+    """
+    if recipe.track is None:
+        return
+    packages = _TRACKERS[recipe.track]
+    if not any(importlib.util.find_spec(package) for package in packages):
+        raise RecipeError(
+            f"track: {recipe.track}: the package {packages[0]} is not installed: run `pip install "
+            f"{packages[0]}`, or delete track"
+        )
 
 
 def _check(group: str, oversample: float, tokens: int, needed: int, share: float) -> None:

@@ -33,11 +33,11 @@ from textmad.errors import RecipeError
 from textmad.evaluators import measure
 from textmad.loop.contexts import ContextBuilder, Records, encoder_digests, encoder_names
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
-from textmad.loop.feasibility import check_corpus, check_kept_text
+from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
 from textmad.loop.run import Run
 from textmad.loop.stages import Stage, Stages
-from textmad.loop.tracking import check_tracker, tracking
+from textmad.loop.tracking import tracking
 from textmad.models.distributed import processes
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model

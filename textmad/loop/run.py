@@ -24,6 +24,7 @@ from textmad.store.folder import (
     CORPUS,
     CRAWL,
     METRICS_SCHEMA,
+    ORIGINS,
     PROVENANCE,
     RECIPE,
     RECORDS,
@@ -194,7 +195,7 @@ class Run:
         from textmad.models.opening import open_model
 
         base = open_model(self.recipe.model, self.recipe.sample)
-        begun_with = self.provenance["digests"]["base"]
+        begun_with = read_sealed_json(self.path / PROVENANCE, ORIGINS)["digests"]["base"]
         if base.digest != begun_with:
             raise RunError(
                 f"{self.path}: model.base: {self.recipe.model.base}: has changed since the run was "
@@ -229,12 +230,12 @@ class Run:
         mean_tokens = float(token_counts(self.sampled(generation)).mean())
         samples: list[Sample] = []
         while len(samples) < num:
-            num_tokens = sum(sample.tokens for sample in samples)
+            more_tokens = max(1, math.ceil((num - len(samples)) * mean_tokens))
             samples = sample_more(
                 model,
                 settings,
                 samples,
-                num_tokens=num_tokens + math.ceil((num - len(samples)) * mean_tokens),
+                num_tokens=sum(sample.tokens for sample in samples) + more_tokens,
                 stream=lambda i: stream(seed, "sample again", generation, i),
                 prompt=prompts,
             )

@@ -6,14 +6,13 @@ sent anywhere: wandb works offline, and `wandb sync` sends a run later.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from textmad.errors import RecipeError, RunError, raised
+from textmad.errors import RunError, raised
 from textmad.models.distributed import processes
 
 if TYPE_CHECKING:
@@ -23,27 +22,6 @@ if TYPE_CHECKING:
     from textmad.recipe import Recipe
 
 FOLDER = "tracking"
-_PACKAGES = {
-    "tensorboard": ("tensorboard", "tensorboardX"),
-    "wandb": ("wandb",),
-    "trackio": ("trackio",),
-}
-
-
-def check_tracker(recipe: Recipe) -> None:
-    """Reject a recipe whose tracker is not installed.
-
-    Raises:
-        RecipeError: the package is missing; the message says how to install it.
-    """
-    if recipe.track is None:
-        return
-    packages = _PACKAGES[recipe.track]
-    if not any(importlib.util.find_spec(package) for package in packages):
-        raise RecipeError(
-            f"track: {recipe.track}: the package {packages[0]} is not installed: run `pip install "
-            f"{packages[0]}`, or delete track"
-        )
 
 
 class Tracker:

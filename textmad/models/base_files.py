@@ -1,7 +1,8 @@
 """The base model's files: found, checked and digested without torch.
 
 A base is a built-in name, a local folder or a Hub id; a Hub id becomes the folder of its snapshot
-in the Hub's cache, so that all three pass the same checks. Safetensors only, no remote code.
+in the Hub's cache, so that all three pass the same checks. Safetensors only, no remote code, and
+no file that the digest does not cover.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +20,17 @@ from textmad.store import file_digest
 
 BUILT_IN = ("tiny-gpt2",)
 _BASE, _ENCODER = "model.base", "encoder"  # whose file it is, as messages say
-_SMALL_FILES = ["*.json", "*.model", "*.txt"]
+_SMALL_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
+_WEIGHTS = "*.safetensors"
+_INDEX = "*.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 # Under these kinds of layer a position sees all earlier ones, as the decoding assumes.
 _FULL_ATTENTION = {"full_attention", "sliding_attention"}
+# Keys of config.json under which transformers fetches code from the Hub and runs it.
+_CODE_KEYS = ("attn_implementation", "experts_implementation", "kernel_config", "use_kernels")
+# Rotary embeddings whose factors change once a text is longer than the first context.
+_CHANGING_ROTARY = {"longrope", "su", "dynamic"}
 
 
 class BaseFacts(NamedTuple):
@@ -56,7 +64,8 @@ def check_base(settings: ModelSettings, sample: SampleSettings | None = None) ->
     folder = _folder(settings.base, settings.revision, _SMALL_FILES)
     called = f"{_BASE}: {settings.base}"
     config = _decoder(folder, called)
-    _refuse_remote_code(folder, called)
+    _reject_remote_code(folder, called)
+    _reject_altered_weights(folder, config, called)
     if _is_local(settings.base):
         _require_weights(folder, called)
     _require_tokenizer(folder, called)
@@ -83,14 +92,15 @@ def whole_encoder(name: str) -> Path:
             own code.
     """
     folder, called = _whole(name, None, _ENCODER), f"{_ENCODER}: {name}"
-    _config(folder, called)
-    _refuse_remote_code(folder, called)
+    config = _config(folder, called)
+    _reject_remote_code(folder, called)
+    _reject_altered_weights(folder, config, called)
     _require_tokenizer(folder, called)
     return folder
 
 
 def _whole(name: str, revision: str | None, setting: str) -> Path:
-    folder = _folder(name, revision, [*_SMALL_FILES, "*.safetensors"], setting)
+    folder = _folder(name, revision, [*_SMALL_FILES, _WEIGHTS], setting)
     _require_weights(folder, f"{setting}: {name}")
     return folder
 
@@ -104,9 +114,12 @@ def base_reference(settings: ModelSettings) -> BaseReference:
 
 
 def base_digest(folder: Path) -> str:
-    """Over everything that shapes the base: weights, architecture, tokenizer."""
+    """Return the SHA-256 over every file of a base that can be opened, in hexadecimal.
+
+    `check_base` rejects a folder whose files name another place, so nothing else is opened.
+    """
     total = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+    for path in sorted({path for kind in (_WEIGHTS, *_SMALL_FILES) for path in folder.glob(kind)}):
         total.update(f"{path.name} {file_digest(path)}\n".encode())
     return total.hexdigest()
 
@@ -174,16 +187,23 @@ def _is_local(base: str) -> bool:
 
 
 def _config(folder: Path, called: str) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (folder / "config.json").exists():
+        adapter = (folder / "adapter_config.json").exists()
+        what = "an adapter, not a whole model" if adapter else "no config.json"
         raise ModelError(
-            f"{called}: no config.json in {folder}; expected a model folder as "
-            "save_pretrained writes it"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{called}: {folder / 'config.json'}: {error}") from None
-    return dict(config)
+            f"{called}: {what} in {folder}; expected a model folder as save_pretrained writes it"
+        )
+    config = _json(folder / "config.json", called)
+    if not isinstance(config, dict):
+        raise ModelError(f"{called}: config.json: expected a mapping of settings")
+    return config
+
+
+def _json(path: Path, called: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{called}: {path}: {error}") from None
 
 
 def _decoder(folder: Path, called: str) -> dict[str, Any]:
@@ -195,14 +215,69 @@ def _decoder(folder: Path, called: str) -> dict[str, Any]:
     return config
 
 
-def _refuse_remote_code(folder: Path, called: str) -> None:
+def _reject_remote_code(folder: Path, called: str) -> None:
+    """Reject a config that asks for code from elsewhere, at any depth.
+
+    A name with a slash among the implementations of attention or experts is a kernel on the Hub,
+    which transformers fetches and imports.
+    """
     for file in ("config.json", "tokenizer_config.json"):
-        path = folder / file
-        if path.is_file() and "auto_map" in json.loads(path.read_text(encoding="utf-8")):
-            raise ModelError(
-                f"{called}: {file} has auto_map: the model wants to run its own code, "
-                "which textmad never does; use a model whose architecture is part of transformers"
-            )
+        if not (folder / file).is_file():
+            continue
+        for key, value in _entries(_json(folder / file, called)):
+            on_hub = "/" in str(value) and key.lstrip("_").removesuffix("_internal") in _CODE_KEYS
+            if key == "auto_map" or on_hub:
+                what = key if key == "auto_map" else f"{key}: {value}"
+                raise ModelError(
+                    f"{called}: {file} has {what}: the model asks to run code of its own, "
+                    "which textmad never does; use a model whose architecture is part of "
+                    "transformers, and delete such keys"
+                )
+
+
+def _entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value, of nested mappings and lists too."""
+    nested = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        yield from value.items()
+    if isinstance(value, dict | list):
+        for each in nested:
+            yield from _entries(each)
+
+
+def _reject_altered_weights(folder: Path, config: dict[str, Any], called: str) -> None:
+    """Reject what transformers would do to the weights without being asked."""
+    if (folder / "adapter_config.json").exists():
+        raise ModelError(
+            f"{called}: {folder} has an adapter (adapter_config.json) beside the weights, which "
+            "transformers would add to them: twice where they are merged already; move the "
+            "adapter elsewhere, or merge it and save the merged weights alone"
+        )
+    if config.get("quantization_config"):
+        raise ModelError(
+            f"{called}: config.json: quantization_config: the weights are quantized, and training "
+            "and merging need ordinary ones; save the model in float32 or bfloat16"
+        )
+    explicit = config.get("transformers_weights")
+    if explicit is not None:
+        _require_own_file(folder, explicit, "config.json: transformers_weights", called)
+    for path in sorted(folder.glob(_INDEX)):
+        index = _json(path, called)
+        weight_map = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(weight_map, dict):
+            raise ModelError(f"{called}: {path.name}: expected a weight_map from tensors to files")
+        for name in sorted(set(map(str, weight_map.values()))):
+            _require_own_file(folder, name, path.name, called)
+
+
+def _require_own_file(folder: Path, name: Any, where: str, called: str) -> None:
+    """Reject weights that are not a safetensors file in the folder itself."""
+    own = isinstance(name, str) and Path(name).name == name and "\\" not in name
+    if not own or not name.endswith((".safetensors", ".safetensors.index.json")):
+        raise ModelError(
+            f"{called}: {where} names {name!r}: expected the name of a .safetensors file in the "
+            "folder itself, since nothing else is checked and digested"
+        )
 
 
 def _require_tokenizer(folder: Path, called: str) -> None:
@@ -214,7 +289,7 @@ def _require_tokenizer(folder: Path, called: str) -> None:
 
 
 def _require_weights(folder: Path, called: str) -> None:
-    if any(folder.glob("*.safetensors")):
+    if any(folder.glob(_WEIGHTS)):
         return
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles:
@@ -245,7 +320,25 @@ def _context(config: dict[str, Any], called: str) -> int:
     # Inside its window sliding attention is full attention, so the window bounds the context.
     window = config.get("sliding_window")
     uses_window = config.get("use_sliding_window", True) and isinstance(window, int)
-    return min(positions, window) if uses_window and window else positions
+    bounds = [positions, *([window] if uses_window and window else [])]
+    return min([*bounds, *_first_contexts(config)])
+
+
+def _first_contexts(config: dict[str, Any]) -> Iterator[int]:
+    """Yield the positions up to which rotary factors that change with the length stay the same.
+
+    Beyond them a token's keys depend on how long the text becomes, so no cache could hold them.
+    """
+    for key, value in _entries(config):
+        if key not in ("rope_scaling", "rope_parameters") or not isinstance(value, dict):
+            continue
+        for rotary in [value, *(each for each in value.values() if isinstance(each, dict))]:
+            kind = rotary.get("rope_type", rotary.get("type"))
+            first = rotary.get(
+                "original_max_position_embeddings", config.get("original_max_position_embeddings")
+            )
+            if kind in _CHANGING_ROTARY and isinstance(first, int):
+                yield first
 
 
 def require_positions(context: int, sample: SampleSettings, name: str) -> None:

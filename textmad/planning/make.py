@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from textmad import mixture
-from textmad.corpus import Corpus, open_corpus
-from textmad.loop.feasibility import check_corpus, check_kept_text, kept_share
+from textmad.corpus import Corpus, corpus_notes, open_corpus, source_format
+from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker, kept_share
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel
-from textmad.planning.plan import CrawlPlan, Plan
+from textmad.planning.plan import Budget, CrawlPlan, Plan
 from textmad.planning.scoring_cost import scored_tokens
 from textmad.planning.throughput import Speed, probe
 from textmad.recipe import Recipe
+
+_UNKNOWN_SPEED = Speed(train=1.0, sample=1.0, score=1.0, model_bytes=0)
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,35 @@ class Opened:
         return probe(self.recipe, self.model, self.corpus.human)
 
 
-def make_plan(recipe: Recipe) -> Plan:
-    """Read the corpus, open the model, check all budgets, and time a short probe.
+def make_plan(recipe: Recipe, tell: Callable[[str], None] = lambda line: None) -> Plan:
+    """Check the budgets, open the model, read the corpus, time a short probe, return the plan.
+
+    Args:
+        recipe: what would be run.
+        tell: given each line of the plan as soon as it is known; the probe comes last.
 
     Raises:
         TextmadError: whatever would stop the run, as far as it can be known now.
     """
+
+    def tell_all(lines: list[str]) -> None:
+        for line in lines:
+            tell(line)
+
     check_kept_text(recipe)
-    return plan_of(recipe, open_for(recipe))
+    tell_all(budget_of(recipe).budget_lines())
+    opened = open_for(recipe)
+    # What no probe can change comes before it. The speed is filled in behind.
+    tell_all(_plan_at(recipe, opened, _UNKNOWN_SPEED).text_lines())
+    plan = plan_of(recipe, opened)
+    tell_all(plan.time_lines())
+    return plan
 
 
 def open_for(recipe: Recipe) -> Opened:
-    """Open the model and the corpus."""
+    """Open the model and the corpus; a missing corpus is seen before the model is opened."""
+    check_tracker(recipe)
+    source_format(recipe.corpus)
     begun = time.perf_counter()
     model = open_model(recipe.model, recipe.sample)
     corpus = open_corpus(
@@ -55,22 +75,21 @@ def open_for(recipe: Recipe) -> Opened:
 
 
 def plan_of(recipe: Recipe, opened: Opened) -> Plan:
-    """The plan of a recipe whose corpus, model and training are those of `opened`.
+    """Return the plan of a recipe whose corpus, model and training are those of `opened`.
 
     Arms that share these may measure with other encoders, so it looks for them here.
     """
     from textmad.loop.contexts import encoder_digests  # which loads torch
 
     encoder_digests(recipe.evaluators())
-    corpus = opened.corpus
-    human, held_out = corpus.report["human"], corpus.report["held_out"]
-    check_corpus(recipe, [*recipe.filters(), *recipe.guards()], corpus.human)
-    return Plan(
+    check_corpus(recipe, [*recipe.filters(), *recipe.guards()], opened.corpus.human)
+    return _plan_at(recipe, opened, opened.speed)
+
+
+def budget_of(recipe: Recipe) -> Budget:
+    """Return what a recipe alone tells of its run."""
+    return Budget(
         generations=recipe.generations,
-        human_documents=human["documents"],
-        human_tokens=human["tokens"],
-        held_out_documents=held_out["documents"],
-        held_out_tokens=held_out["tokens"],
         human_tokens_needed=mixture.human_tokens_needed(
             recipe.mix, recipe.generations, recipe.crawl
         ),
@@ -83,12 +102,24 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
         model_tokens=(
             mixture.model_tokens_needed(recipe.mix, recipe.crawl) if recipe.generations else 0
         ),
+        crawl=_crawl_plan(recipe),
+    )
+
+
+def _plan_at(recipe: Recipe, opened: Opened, speed: Speed) -> Plan:
+    human, held_out = opened.corpus.report["human"], opened.corpus.report["held_out"]
+    return Plan(
+        **vars(budget_of(recipe)),
+        human_documents=human["documents"],
+        human_tokens=human["tokens"],
+        held_out_documents=held_out["documents"],
+        held_out_tokens=held_out["tokens"],
         scored_tokens=scored_tokens(
             recipe, held_out["tokens"], human["tokens"] / human["documents"]
         ),
         opening_seconds=opened.seconds,
-        speed=opened.speed,
-        crawl=_crawl_plan(recipe),
+        speed=speed,
+        notes=tuple(corpus_notes(opened.corpus.report)),
     )
 
 

@@ -8,10 +8,15 @@ from typing import NamedTuple
 
 from textmad.loop.feasibility import ROOM, oversample_with_room
 from textmad.planning.throughput import Speed
+from textmad.progress import about
 
 # Measured on runs of the quickstart; columns and manifests included.
 _BYTES_A_TOKEN = 2.5  # of documents in Parquet
 _BYTES_A_GENERATION = 60_000  # metrics, manifests, training curve
+
+
+# The probe is short and a machine's load changes: the time is given with this much room at least.
+_MARGIN = 1.25
 
 
 class CrawlPlan(NamedTuple):
@@ -19,12 +24,12 @@ class CrawlPlan(NamedTuple):
 
     tokens: int
     unlabelled_tokens: int  # of these, a model's
-    kept_share: float  # of the documents, by the guards that keep a fixed share
+    kept_share: float  # of the documents, by the crawl filters that keep a fixed share
     needed_tokens: int
 
     @property
     def kept_tokens(self) -> int:
-        """Tokens that the guards with a fixed share leave of a crawl, about."""
+        """Tokens that the crawl filters with a fixed share keep, about."""
         return round(self.tokens * self.kept_share)
 
     def to_text(self) -> str:
@@ -40,23 +45,16 @@ class CrawlPlan(NamedTuple):
         return _shortage(self.kept_tokens, self.needed_tokens, self.kept_share, "crawl")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a run will take; the estimate of time is from a short probe on this machine."""
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a recipe alone tells of its run."""
 
     generations: int
-    human_documents: int
-    human_tokens: int
-    held_out_documents: int
-    held_out_tokens: int
     human_tokens_needed: int
     trained_tokens: list[int]  # by generation, epochs included
     drawn_tokens: int  # by each generation
     kept_share: float  # of the documents, by the filters that keep a fixed share
     model_tokens: int  # kept tokens that the next mixture needs
-    scored_tokens: int  # in all, by evaluators and filters
-    opening_seconds: float  # that model and corpus took just now, as they will in the run
-    speed: Speed
     crawl: CrawlPlan | None = None  # of each generation from 1 on
 
     @property
@@ -65,13 +63,47 @@ class Plan:
         return 1 + 5 * (self.generations + 1) + (self.generations if self.crawl else 0)
 
     @property
+    def kept_tokens(self) -> int:
+        """Tokens that the filters with a fixed share leave of what a generation samples, about."""
+        return round(self.drawn_tokens * self.kept_share)
+
+    def budget_lines(self) -> list[str]:
+        """Return a line for each fact."""
+        return [
+            f"generations    0 to {self.generations}, {self.stages} stages",
+            f"training       {_each(self.trained_tokens)} tokens a generation, "
+            f"{sum(self.trained_tokens):,} in all",
+            f"sampling       {self.drawn_tokens:,} tokens a generation",
+            f"keeping        at most about {self.kept_tokens:,} of them, "
+            f"{self.model_tokens:,} needed{self.shortage()}",
+        ]
+
+    def shortage(self) -> str:
+        """What to change where the filters may leave too little; empty where they do not."""
+        return _shortage(self.kept_tokens, self.model_tokens, self.kept_share, "sample")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Budget):
+    """What a run will take; the estimate of time is from a short probe on this machine."""
+
+    human_documents: int
+    human_tokens: int
+    held_out_documents: int
+    held_out_tokens: int
+    scored_tokens: int  # in all, by evaluators and filters
+    opening_seconds: float  # that model and corpus took just now, as they will in the run
+    speed: Speed
+    notes: tuple[str, ...] = ()  # on the corpus
+
+    @property
     def disk_bytes(self) -> int:
         """Estimated size of the run folder."""
         texts = self.human_tokens + self.held_out_tokens + sum(self.trained_tokens)
-        drawn = 2 * self.drawn_tokens * (self.generations + 1)
+        sampled = 2 * self.drawn_tokens * (self.generations + 1)
         crawled = self.crawl.tokens * self.generations if self.crawl else 0
         others = (self.speed.model_bytes + _BYTES_A_GENERATION) * (self.generations + 1)
-        return others + round((texts + drawn + crawled) * _BYTES_A_TOKEN)
+        return others + round((texts + sampled + crawled) * _BYTES_A_TOKEN)
 
     @property
     def seconds(self) -> float:
@@ -84,48 +116,49 @@ class Plan:
         )
 
     @property
-    def kept_tokens(self) -> int:
-        """Tokens that the filters with a fixed share leave of what a generation draws, about."""
-        return round(self.drawn_tokens * self.kept_share)
-
-    @property
     def postable_tokens(self) -> int:
-        """Of these the ones in documents with an end: no others are posted without a label."""
+        """Kept tokens in documents with an end token: no others are posted without a label."""
         return round(self.kept_tokens * self.speed.finished)
 
-    def to_text(self) -> str:
-        """A line a fact."""
-        return "\n".join(
-            [
-                f"generations    0 to {self.generations}, {self.stages} stages",
-                f"human text     {self.human_documents:,} documents, {self.human_tokens:,} tokens; "
-                f"{self.human_tokens_needed:,} needed",
-                f"held-out       {self.held_out_documents:,} documents, "
-                f"{self.held_out_tokens:,} tokens",
-                f"training       {_each(self.trained_tokens)} tokens a generation, "
-                f"{sum(self.trained_tokens):,} in all ({self.speed.train:,.0f} a second here)",
-                f"drawing        {self.drawn_tokens:,} tokens a generation "
-                f"({self.speed.sample:,.0f} a second here)",
-                f"keeping        at most about {self.kept_tokens:,} of them, "
-                f"{self.model_tokens:,} needed{self.shortage()}",
-                *([self.crawl.to_text() + self._unposted()] if self.crawl else []),
-                f"disk           about {self.disk_bytes / 1e6:,.0f} MB",
-                f"time           about {self.seconds / 60:.1f} minutes on this machine, "
-                "your own filters and evaluators not counted",
-            ]
-        )
+    @property
+    def range_seconds(self) -> tuple[float, float]:
+        """Bounds of the estimated time, from how much the probe varied."""
+        margin = _MARGIN * self.speed.spread
+        return self.seconds / margin, self.seconds * margin
 
-    def shortage(self) -> str:
-        """What to change where the filters may leave too little; empty where they do not."""
-        return _shortage(self.kept_tokens, self.model_tokens, self.kept_share, "sample")
+    def to_text(self) -> str:
+        """Return a line for each fact, what is known exactly before what is estimated."""
+        return "\n".join([*self.budget_lines(), *self.text_lines(), *self.time_lines()])
+
+    def text_lines(self) -> list[str]:
+        """Return what reading the human text tells."""
+        return [
+            f"human text     {self.human_documents:,} documents, {self.human_tokens:,} tokens; "
+            f"{self.human_tokens_needed:,} needed",
+            f"held-out       {self.held_out_documents:,} documents, "
+            f"{self.held_out_tokens:,} tokens",
+            *(f"note           {note}" for note in self.notes),
+        ]
+
+    def time_lines(self) -> list[str]:
+        """Return what the probe of this machine tells."""
+        speed = self.speed
+        return [
+            *([self.crawl.to_text() + self._unposted()] if self.crawl else []),
+            f"disk           about {self.disk_bytes / 1e6:,.0f} MB",
+            f"speed          training {speed.train:,.0f}, sampling {speed.sample:,.0f}, scoring "
+            f"{speed.score:,.0f} tokens a second here and now",
+            f"time           {between(*self.range_seconds)} on this machine, without your own "
+            "filters and evaluators",
+        ]
 
     def shortages(self) -> str:
-        """All that would stop the run for want of text; empty where nothing would."""
+        """All shortages of text that would stop the run; empty if there are none."""
         crawling = self.crawl.shortage() if self.crawl else ""
         return self.shortage() + crawling + self._unposted()
 
     def _unposted(self) -> str:
-        """The same where a crawl wants more of a model's text than can be posted."""
+        """Advice if a crawl needs more model text than can be posted; else empty."""
         if self.crawl is None or self.postable_tokens >= self.crawl.unlabelled_tokens:
             return ""
         if not self.speed.finished:
@@ -140,7 +173,7 @@ class Plan:
 def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:
     """Advice where the room for filters that keep short documents is small.
 
-    Too little for any filter is refused before a plan is made (`check_kept_text`).
+    Too little for any filter is an error before a plan is made (`check_kept_text`).
     """
     if kept_share == 1 or kept >= needed * ROOM:
         return ""
@@ -156,3 +189,17 @@ def _rounded_up(times: float) -> str:
 
 def _each(tokens: list[int]) -> str:
     return f"{tokens[0]:,}" if len(set(tokens)) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
+
+
+def between(low: float, high: float) -> str:
+    """Return a range of durations in words, no more precisely than it is known.
+
+    >>> between(200, 500), between(50, 70), between(640, 700)
+    ('3 to 8 minutes', '50 to 70 seconds', '11 to 12 minutes')
+    """
+    first, last = about(low), about(high)
+    if first == last:
+        return f"about {first}"
+    number, _, unit = first.partition(" ")
+    is_same_unit = unit.removesuffix("s") == last.partition(" ")[2].removesuffix("s")
+    return f"{number if is_same_unit else first} to {last}"

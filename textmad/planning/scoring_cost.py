@@ -1,4 +1,4 @@
-"""How much the built-in evaluators and filters have a model read."""
+"""How many tokens the built-in evaluators and filters have a model score."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from textmad.detection import Method
 from textmad.evaluators import Detection, Embedding, Perplexity, RareTokens
 from textmad.recipe import Recipe
 
-# How often a text is read to be detected: for cross-perplexity by both models, and for its loss.
+# Passes over a text for its detection; cross-perplexity: one by each model, and one for the loss.
 _PASSES: dict[Method, int] = {"curvature": 1, "cross_perplexity": 3, "trained": 0}
 
 
 def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) -> int:
-    """Tokens that the built-in evaluators and filters have a model score in a whole run."""
+    """Return how many tokens the built-in evaluators and filters score in a whole run."""
     evaluators = recipe.evaluators()
     perplexity = [e.held_out_tokens for e in evaluators if isinstance(e, Perplexity)]
     rare = [e.held_out_tokens for e in evaluators if isinstance(e, RareTokens)]
@@ -24,12 +24,12 @@ def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) 
     each = sum(min(tokens, held_out_tokens) for tokens in {*perplexity, *rare})
     once = 0
     compared = mixture.compared_tokens(recipe.mix, recipe.sample)
-    own_text = compared * (2 if recipe.curate else 1)  # drawn, and kept where it is less
+    own_text = compared * (2 if recipe.curate else 1)  # sampled, and kept if it is less
     if perplexity:
         each += own_text
         once = min(perplexity[0], held_out_tokens) + compared
-    drawn = mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
-    each += _read_by(recipe.filters(), drawn, document_tokens)
+    sampled = mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
+    each += _read_by(recipe.filters(), sampled, document_tokens)
     if recipe.crawl is not None:
         crawled = mixture.crawl_budget(recipe.mix, recipe.crawl).total
         once += _read_by(recipe.guards(), crawled, document_tokens) * recipe.generations
@@ -42,7 +42,7 @@ def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) 
 
 
 def _read_by(filters: Sequence[Any], tokens: int, document_tokens: float) -> int:
-    """Tokens of documents that the filters have a model read."""
+    """Return how many tokens of documents the filters score."""
     read = 0
     for judge in filters:
         if isinstance(judge, Detector):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from textmad.errors import TextmadError
 from textmad.loop.feasibility import check_kept_text
 from textmad.planning.make import Opened, open_for, plan_of
-from textmad.planning.plan import Plan
+from textmad.planning.plan import Plan, between
+from textmad.progress import about
 from textmad.store import stage_key
 from textmad.studies import Study
 
@@ -26,40 +27,54 @@ class StudyPlan:
         each_seed = sum(plan.seconds for plan in self.plans.values()) - self.shared_seconds
         return each_seed * len(self.study.seeds)
 
+    @property
+    def range_seconds(self) -> tuple[float, float]:
+        """Bounds of the estimated time, from how much the probes varied."""
+        parts = [plan.range_seconds for plan in self.plans.values()]
+        total = sum(plan.seconds for plan in self.plans.values())
+        low, high = (sum(bounds) / total for bounds in zip(*parts, strict=True))
+        return self.seconds * low, self.seconds * high
+
     def to_text(self) -> str:
-        """A line an arm, and the sums."""
+        """Return a line for each arm, and the sums."""
         num_runs, num_seeds = len(self.study.runs()), len(self.study.seeds)
         stages = sum(plan.stages for plan in self.plans.values()) * num_seeds
         disk = sum(plan.disk_bytes for plan in self.plans.values()) * num_seeds
         width = max(map(len, self.plans))
+        shared = self.shared_seconds * num_seeds
+        saved = f"; sharing generation 0 saves {about(shared)} or more of that" if shared else ""
         return "\n".join(
             [
                 *(
-                    f"{name:<{width}}  {plan.seconds / 60:5.1f} minutes a run{plan.shortages()}"
+                    f"{name:<{width}}  {between(*plan.range_seconds)} a run{plan.shortages()}"
                     for name, plan in self.plans.items()
                 ),
-                f"runs   {len(self.plans)} arms x {num_seeds} seeds = {num_runs}, {stages} stages",
+                f"runs   {_counted(len(self.plans), 'arm')} x {_counted(num_seeds, 'seed')} = "
+                f"{num_runs}, {stages} stages",
                 f"disk   at most about {disk / 1e6:,.0f} MB",
-                f"time   about {self.seconds / 60:.1f} minutes one after another on this machine; "
-                f"sharing generation 0 saves {self.shared_seconds * num_seeds / 60:.1f} or more",
+                f"time   {between(*self.range_seconds)} one after another on this machine{saved}",
                 *self._searched(),
             ]
         )
 
     def _searched(self) -> list[str]:
-        """What the search for a threshold may come to beside that."""
+        """Return what a search for a critical share may add."""
         search = self.study.search
         if search is None:
             return []
         more = search.settings.arms - len(search.settings.between)
         families = "" if len(search.families) == 1 else f" in each of {len(search.families)} kinds"
         return [
-            f"more   up to {more} arms{families}, placed between shares as the figures of these say"
+            f"more   up to {more} arms{families}, at shares chosen from the results of the first"
         ]
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def make_study_plan(study: Study) -> StudyPlan:
-    """The same for every arm of a study; arms on the same corpus and model share the probe.
+    """Plan every arm of a study; arms with the same corpus and model share the probe.
 
     Raises:
         TextmadError: whatever would stop a run; the message begins with the arm.

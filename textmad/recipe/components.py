@@ -1,4 +1,4 @@
-"""Filters and evaluators as a recipe names them: found, constructed, and written down again.
+"""Filters and evaluators in a recipe: look up a name, construct it, and write it down again.
 
 Each is a plain function or a (frozen) dataclass with `__call__`, whose fields are its settings; a
 field that is a dataclass itself is a group of settings. A built-in name is short for the same
@@ -68,7 +68,7 @@ class Component(BaseModel):
     options: dict[str, Any] = {}
 
     def build(self, kind: Kind) -> Any:
-        """The callable itself.
+        """Construct the filter or evaluator and return it.
 
         Raises:
             RecipeError: no such name, unknown or bad settings.
@@ -90,21 +90,21 @@ class Component(BaseModel):
         return made
 
     def _original(self) -> Component:
-        """The filter whose twin this is."""
+        """Return the filter that this random control belongs to."""
         return Component(name=self.name.removeprefix(TWIN), options=self.options)
 
     def resolved(self, kind: Kind) -> Component:
-        """The same with every setting that was left to its default written out."""
+        """Return the same component with every default written out."""
         return Component(name=self.name, options=component_options(self.build(kind)))
 
     @model_serializer
     def dump(self) -> Any:
-        """As it stands in YAML, wherever in a recipe it is."""
+        """Return it as it stands in YAML."""
         return {self.name: self.options} if self.options else self.name
 
 
 def read_component(value: Any) -> Any:
-    """What stands in a recipe's list: `name`, `{name: {settings}}`, or the callable itself."""
+    """Read an entry of a list: `name`, `{name: {settings}}`, or the callable itself."""
     if isinstance(value, Component):
         return value
     if isinstance(value, str):
@@ -121,7 +121,7 @@ def read_component(value: Any) -> Any:
 
 
 def find_component(name: str, kind: Kind) -> Any:
-    """The class or function that `name` stands for; built-in name or module:name.
+    """Return the class or function that a built-in name or module:name stands for.
 
     Raises:
         RecipeError: no such built-in, module or attribute.
@@ -136,10 +136,10 @@ def find_component(name: str, kind: Kind) -> Any:
 
 
 def import_name(name: str) -> Any:
-    """What `module:name` names; the working directory is searched first, as by `python -m`.
+    """Import `module:name` and return it; the working directory is searched first.
 
     Raises:
-        RecipeError: there is none, or its module cannot be imported.
+        RecipeError: no such name, or its module cannot be imported.
     """
     module_name, _, attribute = name.partition(":")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
@@ -159,7 +159,7 @@ def import_name(name: str) -> Any:
 
 
 def component_name(component: Any) -> str:
-    """The name under which a filter, evaluator or scorer is found again."""
+    """Return the name by which a recipe refers to a filter, evaluator or scorer."""
     if (original := getattr(component, "twin_of", None)) is not None:
         return TWIN + component_name(original)
     kind = component if hasattr(component, "__qualname__") else type(component)
@@ -172,14 +172,14 @@ def component_name(component: Any) -> str:
 
 
 def component_options(component: Any) -> dict[str, Any]:
-    """The settings of a dataclass instance, all of them, as plain data.
+    """Return all settings of a dataclass instance as plain data.
 
     >>> from textmad.curation import Random
     >>> component_options(Random(keep=0.5))
     {'keep': 0.5}
 
     Raises:
-        RecipeError: a setting is nothing that a recipe could hold.
+        RecipeError: a recipe cannot hold a setting.
     """
     if (original := getattr(component, "twin_of", None)) is not None:
         return component_options(original)
@@ -199,7 +199,7 @@ def _group_options(group: Any, path: str) -> dict[str, Any]:
 
 
 def _construct(maker: type, name: str, options: Mapping[str, Any]) -> Any:
-    """An instance made from a recipe's settings, their types checked."""
+    """Construct an instance from a recipe's settings, whose types are checked."""
     if not dataclasses.is_dataclass(maker):
         if options:
             raise RecipeError(f"{name}: only a dataclass takes settings; make {name} one")
@@ -235,7 +235,7 @@ def _construct(maker: type, name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _group_of(maker: type, key: str) -> type | None:
-    """The dataclass that a field's settings are constructed as; None for a single value."""
+    """Return the dataclass of a group of settings; None for a single value."""
     hint = typing.get_type_hints(maker)[key]
     return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
 
@@ -247,21 +247,21 @@ def _group(maker: type, path: str, value: Any) -> Any:
 
 
 def whole(value: Any) -> Any:
-    """2e4 is a float to YAML and to Python, and may stand where a whole number is due."""
+    """Return a float without a fraction as a whole number: 2e4 is a float to YAML and Python."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _made(maker: type, name: str, values: Mapping[str, Any]) -> Any:
     try:
         return maker(**values)
-    except ValueError as error:  # what a dataclass refuses in its __post_init__
+    except ValueError as error:  # what a dataclass rejects in its __post_init__
         raise RecipeError(joined(name, str(error))) from error
     except (Exception, SystemExit) as error:
         raise RecipeError(f"{name}: raised {raised(error)}") from error
 
 
 def _settings_of(maker: type, name: str) -> dict[str, TypeAdapter[Any]]:
-    """The fields that a dataclass is constructed from, with what checks each of them."""
+    """Return the fields that a dataclass is constructed from, with a validator of each."""
     fields = [field.name for field in dataclasses.fields(maker) if field.init]
     try:
         hints = typing.get_type_hints(maker, include_extras=True)

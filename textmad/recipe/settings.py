@@ -1,4 +1,4 @@
-"""The recipe: every setting of textmad, its default and its bounds, in one file. No torch.
+"""The recipe: every setting of textmad with its default and bounds. Loads no torch.
 
 A recipe is YAML outside and the frozen `Recipe` inside. `load_recipe` reports *all* faults at
 once, each with its path, before anything expensive is imported.
@@ -32,11 +32,12 @@ from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(whole), Field(lt=2**63)]
+Whole = Annotated[int, Field(lt=2**63), BeforeValidator(whole)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
-Count = Annotated[Whole, Field(ge=0)]
-AtLeastOne = Annotated[Whole, Field(ge=1)]
+# The bounds come before the validator: a JSON Schema has those alone.
+Count = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole)]
+AtLeastOne = Annotated[int, Field(ge=1, lt=2**63), BeforeValidator(whole)]
 # More than any machine computes or holds. A slip (1e9 for 1e3) is an error here, not a run that
 # never ends. A trillion tokens is a hundred times what a large model of 2020 learned from.
 _MOST_TOKENS = 10**12
@@ -104,6 +105,7 @@ class CorpusSettings(Settings):
     columns: Columns = Columns()
     min_words: AtLeastOne = 8
     max_words: AtLeastOne = 120
+    max_tokens: AtLeastOne | None = None  # of a document; null: 8 for each of max_words
     max_documents: AtLeastOne | None = None  # the first so many clean ones
     max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is rejected
     held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
@@ -116,6 +118,11 @@ class CorpusSettings(Settings):
                 f"max_words: {self.max_words}: expected at least min_words, {self.min_words}"
             )
         return self
+
+    @property
+    def largest_in_tokens(self) -> int:
+        """Most tokens of a document: a word may be ten thousand letters long."""
+        return 8 * self.max_words if self.max_tokens is None else self.max_tokens
 
 
 class LoraSettings(Settings):
@@ -189,7 +196,7 @@ class MixSettings(Settings):
 
 
 class WatermarkSettings(Settings):
-    """A mark in drawn text that its key finds again, as transformers makes it."""
+    """A watermark in sampled text that its key detects, as in transformers."""
 
     kind: Literal["green_list", "synthid"] = "green_list"
     key: Annotated[Whole, Field(ge=1, le=LARGEST_KEY)] = 15_485_863  # transformers' own
@@ -208,11 +215,11 @@ class WatermarkSettings(Settings):
 
 
 class SampleSettings(Settings):
-    """How candidates are drawn. Nothing is left to a library's default."""
+    """How candidates are sampled. No setting is left to a library's default."""
 
-    oversample: Times = 1.0  # tokens drawn for each model token needed
+    oversample: Times = 1.0  # tokens sampled for each model token needed
     min_tokens: Annotated[AtLeastOne, Field(le=_MOST_TOKENS)] = (
-        20_000  # drawn at least: what the evaluators compare
+        20_000  # sampled at least; the evaluators compare as many
     )
     max_new_tokens: AtLeastOne = 128
     temperature: Positive = 1.0
@@ -222,7 +229,7 @@ class SampleSettings(Settings):
     repetition_penalty: Positive = 1.0  # 1: off
     prompt: Literal["none", "human"] = "none"
     prompt_tokens: AtLeastOne = 8  # of a human document's beginning
-    slots: AtLeastOne = 256  # documents drawn side by side: speed and memory, not the text
+    slots: AtLeastOne = 256  # documents sampled at a time: changes speed and memory, not the text
     watermark: WatermarkSettings | None = None  # null: none
 
     @model_validator(mode="after")
@@ -273,7 +280,7 @@ Evaluator = Annotated[
 
 
 class CrawlSettings(Settings):
-    """How later generations' human text is found: a crawl that holds model text without a label."""
+    """A crawl: the human text of later generations holds model text without a label."""
 
     contamination: Annotated[Number, Field(ge=0, lt=1)] = 0.0  # model text, share of the tokens
     oversample: Times = 1.0  # tokens crawled for each one that is needed
@@ -302,7 +309,7 @@ class Recipe(Settings):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     mix: MixSettings = MixSettings()
-    crawl: CrawlSettings | None = None  # null: human text is drawn from the corpus as it is
+    crawl: CrawlSettings | None = None  # null: human text comes from the corpus as it is
     sample: SampleSettings = SampleSettings()
     curate: Annotated[tuple[Filter, ...], Field(strict=False)] = ()
     evaluate: Annotated[tuple[Evaluator, ...], Field(strict=False)] = Field(
@@ -420,10 +427,10 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 def stored_recipe(path: str | Path) -> Recipe:
     """Read a resolved recipe that textmad wrote, as it is.
 
-    The run's own filters and evaluators need not be there: a report can do without them.
+    Filters and evaluators of the user's own may be missing: a report does not need them.
 
     Raises:
-        RecipeError: as `load_recipe`, but for filters and evaluators that cannot be found.
+        RecipeError: as `load_recipe`, except for filters and evaluators that cannot be imported.
     """
     return parse_recipe(read_settings(Path(path)), where=str(path), stored=True)
 

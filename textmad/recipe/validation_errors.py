@@ -54,7 +54,7 @@ _NAME = re.compile(r"[A-Za-z_][\w.:<>]*: ")  # a setting, a filter or an evaluat
 
 
 def fault_lines(error: ValidationError, group: type[BaseModel]) -> list[str]:
-    """Return a line for each fault that pydantic found in the settings `group`; 100 at most."""
+    """Return a line for each error of pydantic in the settings `group`; 100 at most."""
     items = error.errors(include_url=False)
     lines = [line for item in items[:_MOST_FAULTS] for line in _lines(item, group)]
     more = len(items) - _MOST_FAULTS

@@ -1,7 +1,7 @@
-"""The two watermarks, as transformers has them: what drawing and recognising have to agree on.
+"""The two watermarks, as transformers has them: what sampling and detection have to agree on.
 
 A watermark makes a secret function of a token, the tokens before it and a key likelier to be 1 in
-drawn text than in any other. Green list: Kirchenbauer et al., "A Watermark for Large Language
+sampled text than in any other. Green list: Kirchenbauer et al., "A Watermark for Large Language
 Models" (2301.10226). SynthID: Dathathri et al., "Scalable watermarking for identifying large
 language model outputs" (Nature 634, 2024). Both functions are bit for bit those of transformers'
 `WatermarkLogitsProcessor` and `SynthIDTextWatermarkLogitsProcessor` on a CPU.
@@ -40,8 +40,8 @@ class GreenLists:
     """Which tokens are green after which (2301.10226, algorithm 2; transformers' "lefthash").
 
     After token t, the first `green_share` of a permutation of the vocabulary that is seeded with
-    key * t. (So after token 0 the list is the same for every key.) A list is drawn when it is first
-    asked for, and kept, a bit a token: 2 MB for all lists of 4,096 tokens, 300 MB of 49,152.
+    key * t. (So after token 0 the list is the same for every key.) Lists are generated on first use
+    and kept with one bit a token: 2 MB for all lists of 4,096 tokens, 300 MB for 49,152.
     """
 
     def __init__(self, key: int, green_share: float, vocabulary: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from textmad.store.files import (
     create,
     digest_once,
     new_name,
+    read_once,
     remove,
     sync,
     write_atomically,
@@ -92,7 +94,7 @@ def committed(
             `inputs` than those given. The message names the file, or the inputs that differ.
     """
     try:
-        manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
+        manifest = read_once(folder / MANIFEST, _read_manifest)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -165,6 +167,10 @@ def damaged(folder: Path, name: str, what: str) -> RunError:
         f"{folder / name}: {what}: delete the folder {folder}; the command that made the run "
         "computes it again"
     )
+
+
+def _read_manifest(file: BufferedReader) -> Manifest:
+    return Manifest.from_bytes(file.read())
 
 
 # --- a stage's files ------------------------------------------------------------------------

@@ -14,13 +14,17 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
 from textmad.errors import RunError
+
+T = TypeVar("T")
 
 TEMPORARY = ".tmp-"  # how the names of unfinished files and folders begin
 
@@ -152,22 +156,32 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-# --- digests --------------------------------------------------------------------------------
+# --- read once ------------------------------------------------------------------------------
 
-_DIGESTS: dict[tuple[int, int, int, int], str] = {}
+_RESULTS: dict[tuple[Any, ...], Any] = {}
 
 # A file may change twice within a tick of the file system's clock, which its time does not tell.
 _TICK = 2.0  # seconds, the coarsest in use (FAT)
 
 
-def digest_once(path: Path) -> str:
-    """Return the SHA-256 of a file, read once for as long as inode, time and size stay the same."""
+def read_once(path: Path, read: Callable[[BufferedReader], T]) -> T:
+    """Return what `read` gives for a file, read again only if inode, time or size have changed."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-        if key not in _DIGESTS:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        key = (read, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        if key not in _RESULTS:
+            result = read(file)
             if time.time() - status.st_mtime < _TICK:
-                return digest
-            _DIGESTS[key] = digest
-    return _DIGESTS[key]
+                return result
+            _RESULTS[key] = result
+    known: T = _RESULTS[key]
+    return known
+
+
+def digest_once(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return read_once(path, _sha256)
+
+
+def _sha256(file: BufferedReader) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()

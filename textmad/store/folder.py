@@ -35,6 +35,7 @@ CORPUS = "corpus"
 STAGES = ("mix", "model", "sample", "curate", "evaluate")
 CRAWL = "crawl"  # before mix, where the recipe has one
 RECIPE, PROVENANCE, METRICS = "recipe.yaml", "provenance.json", "metrics.parquet"
+ORIGINS = ("code", "versions", "digests")  # of provenance.json: the same in every session
 RECORDS = "records.json"  # of what filters and scorers report beside their verdicts
 METRICS_SCHEMA = pa.schema(
     [
@@ -181,9 +182,9 @@ class RunFolder:
         origins = {"code": code_version(), "versions": versions(), "digests": dict(digests)}
         sessions = []
         if path.exists():
-            earlier = read_sealed_json(path)
+            earlier = read_sealed_json(path, (*ORIGINS, "sessions"))
             sessions = earlier["sessions"]
-            self._refuse_other_origins({key: earlier[key] for key in origins}, origins)
+            self._refuse_other_origins({key: earlier[key] for key in ORIGINS}, origins)
         sessions.append(
             {
                 **session(),

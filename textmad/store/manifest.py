@@ -80,23 +80,23 @@ def stage_key(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(inputs).encode()).hexdigest()
 
 
-def differences(there: Any, now: Any, path: str = "") -> list[str]:
-    """One line for each place where two nestings of JSON values differ.
+def differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """List the places where two nestings of JSON values differ, a line each.
 
     >>> differences({"seed": 0, "mix": {"human": "fixed"}}, {"seed": 1, "mix": {"human": "fresh"}})
     ['seed: 0 there, 1 now', 'mix.human: fixed there, fresh now']
     """
     pairs: list[tuple[Any, Any, Any]]
-    if isinstance(there, Mapping) and isinstance(now, Mapping):
-        keys = [*there, *(key for key in now if key not in there)]
-        pairs = [(key, there.get(key, _ABSENT), now.get(key, _ABSENT)) for key in keys]
-    elif isinstance(there, list | tuple) and isinstance(now, list | tuple):
-        filled = zip_longest(there, now, fillvalue=_ABSENT)
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = [*before, *(key for key in now if key not in before)]
+        pairs = [(key, before.get(key, _ABSENT), now.get(key, _ABSENT)) for key in keys]
+    elif isinstance(before, list | tuple) and isinstance(now, list | tuple):
+        filled = zip_longest(before, now, fillvalue=_ABSENT)
         pairs = [(index, old, new) for index, (old, new) in enumerate(filled)]
-    elif there is not _ABSENT and now is not _ABSENT and canonical(there) == canonical(now):
+    elif before is not _ABSENT and now is not _ABSENT and canonical(before) == canonical(now):
         return []
     else:
-        return [f"{path}: {_shown(there)} there, {_shown(now)} now"]
+        return [f"{path}: {_shown(before)} there, {_shown(now)} now"]
     prefix = f"{path}." if path else ""
     return [line for key, old, new in pairs for line in differences(old, new, f"{prefix}{key}")]
 

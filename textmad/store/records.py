@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,14 @@ def sealed_json(record: Mapping[str, Any]) -> bytes:
     return (json.dumps({**record, _SEAL: stage_key(record)}, indent=1) + "\n").encode()
 
 
-def read_sealed_json(path: Path) -> dict[str, Any]:
+def read_sealed_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
     """Read what `sealed_json` wrote, without the checksum.
 
     Raises:
-        RunError: it cannot be read, or is not what textmad wrote.
+        RunError: it cannot be read, is not what textmad wrote, or lacks one of the `keys`.
     """
     record = read_json(path)
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not record.keys() >= set(keys):
         raise _changed(path)
     if _SEAL in record and record.pop(_SEAL) != stage_key(record):
         raise _changed(path)
@@ -78,6 +78,6 @@ def read_json(path: Path) -> Any:
 
 def _changed(path: Path) -> RunError:
     return RunError(
-        f"{path}: is not what textmad wrote, its checksum differs: put the file of a backup there, "
-        "or delete the run"
+        f"{path}: is not what textmad wrote (checksum or keys differ): put the file of a backup "
+        "there, or delete the run"
     )

@@ -97,9 +97,15 @@ class StudySettings(Settings):
 
     recipe: Annotated[Any, BeforeValidator(_recipe)]  # the base: a path, or the settings
     seeds: Annotated[tuple[Count, ...], Field(strict=False)]
-    arms: Annotated[dict[str, dict[str, Any]], BeforeValidator(_arms)] = Field({})
+    arms: Annotated[
+        dict[str, dict[str, Any]],
+        BeforeValidator(_arms, json_schema_input_type=dict[str, dict[str, Any] | None]),
+    ] = Field({})
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field({})
-    controls: Annotated[ControlSettings, BeforeValidator(_controls)] = ControlSettings()
+    controls: Annotated[
+        ControlSettings,
+        BeforeValidator(_controls, json_schema_input_type=ControlSettings | bool),
+    ] = ControlSettings()
     threshold: ThresholdSettings | None = None
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import rensa
 
 from textmad.text.hashes import Hashes, HashSet, pair_hashes
+from textmad.text.words import segmented
 
 NUM_PERMUTATIONS = 128
 _SEED = 1
@@ -36,7 +37,7 @@ def shingles(text: str) -> frozenset[str]:
     >>> sorted(shingles("I don't know."))
     ['don t', 'i don', 't know']
     """
-    words = _WORD.findall(text.casefold())
+    words = segmented(_WORD.findall(text.casefold()), text)
     if len(words) < 2:
         return frozenset(words or [text.strip()])
     return frozenset(map(" ".join, pairwise(words)))
@@ -265,7 +266,7 @@ def _shingle_hashes(
 ) -> tuple[Hashes, npt.NDArray[np.int64]]:
     """Hashes of all shingles of all texts, repeats included, and the index of each one's text."""
     joined = "".join(text.replace(_END, " ") + _END for text in texts)
-    found = _WORD_OR_END.findall(joined.casefold())
+    found = segmented(_WORD_OR_END.findall(joined.casefold()), joined)
     words = np.fromiter(map(hash_of.__getitem__, found), np.uint64, len(found))
     is_end = words == np.uint64(hash_of[_END])
     owners = (np.cumsum(is_end) - is_end)[~is_end]

@@ -1,19 +1,34 @@
 """Texts as words: splitting, counting, cutting to equal length, integer codes, n-grams.
 
 A word is a run of letters, digits and underscores, with inner apostrophes, folded to one case;
-punctuation is not counted. Scripts that put no space between words come out as whole phrases.
+punctuation is not counted. In scripts that put no space between words (Chinese, Japanese, Thai,
+Lao, Khmer, Burmese and their like) ICU finds the words, by its dictionaries.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from icu4py.breakers import WordBreaker
 
-_WORD = re.compile(r"\w+(?:'\w+)*")
+# Vowel signs and other marks, which `\w` has not; in these blocks are those of all living scripts.
+_MARKS = "".join(
+    char
+    for first, last in ((0x300, 0x36F), (0x483, 0x1CFF), (0x3099, 0x309A), (0xA802, 0xABED))
+    for char in map(chr, range(first, last + 1))
+    if unicodedata.category(char)[0] == "M"
+)
+_WORD = re.compile(rf"[\w{_MARKS}]+(?:'[\w{_MARKS}]+)*")
+# The scripts without spaces between words for which ICU has dictionaries.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
 _END = "\0"  # of a text among others
 _WORD_OR_END = re.compile(rf"{_WORD.pattern}|{_END}")
 _AT_ONCE = 4096  # texts split at once
@@ -32,12 +47,48 @@ def words_of(text: str) -> list[str]:
     >>> words_of("Don’t PANIC, don't!")
     ["don't", 'panic', "don't"]
     """
-    return [word.casefold() for word in _WORD.findall(_plain(text))]
+    return [word.casefold() for word in segmented(_WORD.findall(_plain(text)), text)]
 
 
 def count_words(texts: Iterable[str]) -> int:
-    """The number of words in all texts together."""
-    return sum(len(_WORD.findall(_plain("\n".join(batch)))) for batch in _batches(texts))
+    """Return the number of words in all texts together."""
+    joined = (_plain("\n".join(batch)) for batch in _batches(texts))
+    return sum(len(segmented(_WORD.findall(text), text)) for text in joined)
+
+
+def length_in_words(text: str) -> int:
+    """Return how long a text is, in words between white space.
+
+    Where a script puts no space between words, they count as words all the same.
+
+    >>> length_in_words("3.5 o'clock - fine"), length_in_words("我们今天去学校。")
+    (4, 4)
+    """
+    pieces = text.split()
+    if text.isascii() or not _UNSPACED.search(text):
+        return len(pieces)
+    return sum(max(1, count_words([piece])) for piece in pieces)
+
+
+def segmented(words: list[str], text: str) -> list[str]:
+    """Return the words of a text, with runs of a script without spaces split into theirs.
+
+    >>> segmented(["ok", "我们今天去学校"], "ok 我们今天去学校")
+    ['ok', '我们', '今天', '去', '学校']
+    """
+    if text.isascii() or not _UNSPACED.search(text):
+        return words
+    return [
+        word[begin:end]
+        for word in words
+        for begin, end in (_segments(word) if _UNSPACED.search(word) else ((0, len(word)),))
+    ]
+
+
+def _segments(run: str) -> list[tuple[int, int]]:
+    """Return where the words of a run without spaces begin and end, by Unicode's rules and ICU."""
+    # The language changes no border between words in ICU's data but those of Finnish and Swedish.
+    return list(WordBreaker(run, "en").segments())
 
 
 def cut_texts(texts: Sequence[str], num_words: int) -> list[str]:
@@ -60,7 +111,11 @@ def cut(texts: Sequence[str], words: Words, num_words: int) -> tuple[list[str], 
         return [], words
     last = int(words.documents[-1])
     in_last = num_words - int(np.searchsorted(words.documents, last))
-    ends = [match.end() for match in _WORD.finditer(_plain(texts[last]))]
+    ends = [
+        match.start() + end
+        for match in _WORD.finditer(_plain(texts[last]))
+        for _, end in (_segments(match[0]) if _UNSPACED.search(match[0]) else ((0, len(match[0])),))
+    ]
     end = texts[last] if len(ends) == in_last else texts[last][: ends[in_last - 1]]
     return [*texts[:last], end], words
 
@@ -134,7 +189,7 @@ def type_counts(texts: Iterable[str], vocabulary: Vocabulary) -> np.ndarray:
 def _numbered(batch: Sequence[str], vocabulary: Vocabulary) -> np.ndarray:
     """The number of each word, and the one of `_END` behind each text."""
     joined = "".join(text.replace(_END, " ") + _END for text in batch)
-    split = _WORD_OR_END.findall(_plain(joined))
+    split = segmented(_WORD_OR_END.findall(_plain(joined)), joined)
     return np.fromiter(map(vocabulary.__getitem__, split), np.int64, len(split))
 
 

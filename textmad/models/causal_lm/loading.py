@@ -14,6 +14,7 @@ from transformers.utils import logging
 from textmad.errors import ModelError
 from textmad.models.base_files import base_digest, check_base, whole_base
 from textmad.models.causal_lm.runtime import fuse
+from textmad.models.causal_lm.tokenization import DocumentTokenizer
 from textmad.models.distributed import parallel, processes
 from textmad.recipe import ModelSettings
 
@@ -30,12 +31,25 @@ class Base(NamedTuple):
     """A base model, opened: shared by every model that is fitted on it and never changed."""
 
     network: PreTrainedModel  # frozen, in eval mode
-    tokenizer: Tokenizer  # adds nothing, and takes "</s>" in a text for ordinary characters
-    start: int  # the id before every document
-    end: int  # the id after every finished document
+    text: DocumentTokenizer
     context: int
     digest: str  # of the files it was opened from
     folder: Path  # with those files
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of whole documents as it was opened."""
+        return self.text.backend
+
+    @property
+    def start(self) -> int:
+        """The id before every document."""
+        return self.text.start
+
+    @property
+    def end(self) -> int:
+        """The id after every finished document."""
+        return self.text.end
 
 
 def open_base(settings: ModelSettings) -> Base:
@@ -46,10 +60,11 @@ def open_base(settings: ModelSettings) -> Base:
     """
     facts = check_base(settings)
     folder = whole_base(settings)
-    tokenizer, start, end = _open_tokenizer(folder, settings.base)
+    text = _open_tokenizer(folder, settings.base)
     network = open_network(folder, settings.dtype, settings.base)
     _require_known_attention(network, settings.base)
-    return Base(network, tokenizer, start, end, facts.context, base_digest(folder), folder)
+    text.check(settings.base, network.get_input_embeddings().weight.shape[0])
+    return Base(network, text, facts.context, base_digest(folder), folder)
 
 
 def _require_known_attention(network: PreTrainedModel, name: str) -> None:
@@ -108,8 +123,8 @@ def without_bars() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
-def _open_tokenizer(folder: Path, name: str) -> tuple[Tokenizer, int, int]:
-    """The tokenizer's backend with its start and end ids."""
+def _open_tokenizer(folder: Path, name: str) -> DocumentTokenizer:
+    """Return the tokenizer with its start and end ids; one without a start id uses the end's."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **OFFLINE)
         backend: Tokenizer = tokenizer.backend_tokenizer
@@ -122,9 +137,6 @@ def _open_tokenizer(folder: Path, name: str) -> tuple[Tokenizer, int, int]:
         raise ModelError(
             f"model.base: {name}: the tokenizer has no eos_token, so no document could end"
         )
-    backend.no_padding()
-    backend.no_truncation()
-    backend.encode_special_tokens = True
-    bos = tokenizer.bos_token_id
     end = int(tokenizer.eos_token_id)
-    return backend, end if bos is None else int(bos), end
+    start = end if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)
+    return DocumentTokenizer(backend, start, end, tokenizer.all_special_tokens)

@@ -60,6 +60,10 @@ def attach(
     """A trainable network over the base's own tensors: a fresh adapter, or `adapter` again.
 
     peft's A matrices are random; they depend on `seed` alone.
+
+    Raises:
+        ModelError: a target matches no module, peft adapts others than the linear modules of that
+            name (it has rules of its own for mixtures of experts), or `adapter` does not fit.
     """
     expected = adapted_modules(network, lora)
     with torch.random.fork_rng(), warnings.catch_warnings():
@@ -67,8 +71,18 @@ def attach(
         warnings.filterwarnings("ignore", message=".*fan_in_fan_out")  # peft sets it a layer
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft's own
         adapted = peft.get_peft_model(sharing(network), _config(lora))
-    layers = [m for m in adapted.modules() if isinstance(m, peft.tuners.lora.LoraLayer)]
-    assert len(layers) == len(expected), (len(layers), expected)
+    wrapped = [
+        name.removeprefix("base_model.model.")
+        for name, module in adapted.named_modules()
+        if isinstance(module, peft.tuners.lora.LoraLayer)
+    ]
+    if sorted(wrapped) != sorted(expected):
+        other = sorted(set(wrapped) ^ set(expected))[0]
+        raise ModelError(
+            f"model.lora.targets: {', '.join(lora.targets)}: peft adapts {len(wrapped)} modules, "
+            f"expected the {len(expected)} linear ones of these names; the first that differs is "
+            f"{other}; name the targets by longer names, such as self_attn.q_proj"
+        )
     if adapter is not None:
         _set(adapted, adapter)
     return adapted
@@ -156,6 +170,16 @@ def sharing(network: PreTrainedModel) -> PreTrainedModel:
     """A copy of the module tree over the very same tensors."""
     tensors = [*network.parameters(), *network.buffers()]
     return copy.deepcopy(network, memo={id(tensor): tensor for tensor in tensors})
+
+
+def without_values(network: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the module tree without any numbers, on torch's meta device."""
+    empty = {
+        id(tensor): torch.nn.Parameter(tensor.to("meta"), requires_grad=False)
+        for tensor in network.parameters()
+    }
+    empty |= {id(tensor): tensor.to("meta") for tensor in network.buffers()}
+    return copy.deepcopy(network, memo=empty)
 
 
 def _set(adapted: peft.PeftModel, adapter: Adapter) -> None:

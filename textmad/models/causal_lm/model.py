@@ -25,6 +25,7 @@ from textmad.models.causal_lm.scoring import (
     token_moments,
     windows,
 )
+from textmad.models.causal_lm.verification import verify_once
 from textmad.models.causal_lm.weight_changes import weight_changes
 from textmad.models.distributed import processes
 from textmad.models.protocol import (
@@ -76,9 +77,12 @@ class CausalLM:
         """The base of a recipe.
 
         Raises:
-            ModelError: the base is missing, unsafe or damaged, or a LoRA target matches nothing.
+            ModelError: the base is missing, unsafe or damaged, a LoRA target matches nothing, or
+                the network does not compute here what its plain forward pass computes.
         """
-        model = cls(open_base(settings), settings)
+        base = open_base(settings)
+        verify_once(base.network, base.digest, settings.lora, base.context, settings.base)
+        model = cls(base, settings)
         _log.info("%s: %d modules adapted by LoRA", model.name, model.num_adapted_modules)
         return model
 
@@ -236,31 +240,30 @@ class CausalLM:
         the characters they are.
         """
         ends = np.array([self._base.end], np.int32)
-        return [np.concatenate([ids, ends]) for ids in self._pieces(texts)]
+        return [np.concatenate([ids, ends]) for ids in self._base.text.encode(texts)]
 
     def beginning(self, text: str, num_tokens: int) -> str:
-        """The first `num_tokens` tokens of a text, as text: a prompt.
+        """Return the first `num_tokens` tokens of a text as text, for a prompt.
 
         Fewer where the cut would fall inside a character.
-        """
-        ids = self._pieces([text])[0][:num_tokens].tolist()
-        while ids and not text.startswith(self._base.tokenizer.decode(ids)):
-            ids.pop()
-        begun: str = self._base.tokenizer.decode(ids)
-        return begun
 
-    def _pieces(self, texts: Sequence[str]) -> list[np.ndarray]:
-        encodings = self._base.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+        Raises:
+            ModelError: the tokenizer does not give the text back.
+        """
+        return self._base.text.beginning(text, num_tokens)
 
     def _rows(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[Row]:
-        """Start token, prompt, text, end token; text and prompt are encoded apart."""
-        targets = self.encode(texts)
-        before = self._pieces(prompts if prompts is not None else [""] * len(targets))
-        start = np.array([self._base.start], np.int32)
+        """Return start token, prompt, text and end token as ids, a row a text.
+
+        Prompt and text are encoded apart, so that the border between them is kept.
+        """
+        given = list(prompts) if prompts is not None else [""] * len(texts)
+        before = self._base.text.encode(given)
+        pieces = self._base.text.encode(texts, continues=[bool(prompt) for prompt in given])
+        start, end = (np.array([i], np.int32) for i in (self._base.start, self._base.end))
         return [
-            Row(np.concatenate([start, prompt, target]), first=1 + len(prompt))
-            for prompt, target in zip(before, targets, strict=True)
+            Row(np.concatenate([start, prompt, text, end]), first=1 + len(prompt))
+            for prompt, text in zip(before, pieces, strict=True)
         ]
 
     # --- scoring ----------------------------------------------------------------------------
@@ -327,7 +330,7 @@ class CausalLM:
         """
 
         def prompt_ids(index: int) -> np.ndarray:
-            ids = self._pieces([prompt(index) if prompt is not None else ""])[0]
+            [ids] = self._base.text.encode([prompt(index) if prompt is not None else ""])
             return np.array([self._base.start, *ids], np.int64)
 
         return sample_documents(
@@ -343,19 +346,16 @@ class CausalLM:
         )
 
     def _read(self, drafts: Sequence[Draft]) -> list[Sample]:
-        """Ids back to text, and the text's tokens as it will be read again.
+        """Return drafts as samples: ids back to text, and the text's tokens as it will be read.
 
         Special tokens drawn inside a text (start, unknown, padding) stand for no characters and
-        leave none. The continuation is what follows the prompt in the whole document's text, so
-        `prompt + text` reads as the model wrote it.
+        leave none. What follows a prompt is decoded as its continuation, so `prompt + text` reads
+        as the model wrote it.
         """
-        tokenizer = self._base.tokenizer
-        heads = [draft.prompt.tolist() for draft in drafts]
-        wholes = [[*head, *draft.ids.tolist()] for head, draft in zip(heads, drafts, strict=True)]
-        begun = tokenizer.decode_batch(heads, skip_special_tokens=True)
-        written = tokenizer.decode_batch(wholes, skip_special_tokens=True)
-        texts = [whole[len(head) :] for head, whole in zip(begun, written, strict=True)]
+        continues = [len(draft.prompt) > 1 for draft in drafts]  # more than the start token
+        texts = self._base.text.decode([draft.ids.tolist() for draft in drafts], continues)
+        pieces = self._base.text.encode(texts, continues)
         return [
             Sample(text, draft.finished, len(ids) + draft.finished)
-            for text, draft, ids in zip(texts, drafts, self._pieces(texts), strict=True)
+            for text, draft, ids in zip(texts, drafts, pieces, strict=True)
         ]

@@ -16,6 +16,7 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from textmad.errors import ModelError
 from textmad.models.causal_lm.batches import Batch, Layout
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def packed_attention(
     Shapes: query (1, heads, tokens, size), key and value with as many or fewer heads; the result
     (1, tokens, heads, size).
     """
-    assert attention_mask is None, "a packed row has no mask"
+    if attention_mask is not None:  # documents are taken apart, so it would have no effect
+        raise ModelError(
+            "model.base: its layers make an attention mask of their own, which a row of several "
+            "documents cannot have; use another base"
+        )
     q, k, v = (states.squeeze(0).transpose(0, 1) for states in (query, key, value))
     if dropout == 0 and not settings.get("softcap") and _has_flash(query):
         flat = varlen_attn(

@@ -12,8 +12,11 @@ from textmad.models.causal_lm.lora import sharing
 from textmad.models.sampling.slot_cache import ATTENTION
 
 
-def for_sampling(network: PreTrainedModel) -> PreTrainedModel:
-    """`network` with attention over slots; in bfloat16 on a GPU, else over the same tensors."""
+def for_sampling(network: PreTrainedModel, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """Return `network` with attention over slots, over the same tensors where `dtype` is theirs.
+
+    Without a `dtype` it samples in bfloat16 on a GPU and in its own one on CPU.
+    """
     prepared = sharing(network)
     prepared.set_attn_implementation(ATTENTION)
     for name, module in list(prepared.named_modules()):
@@ -21,8 +24,10 @@ def for_sampling(network: PreTrainedModel) -> PreTrainedModel:
             prepared.set_submodule(name, _TanhGelu())
         elif isinstance(module, torch.nn.Dropout):  # does nothing here, at 2 microseconds a call
             prepared.set_submodule(name, torch.nn.Identity())
-    if network.device.type == "cuda":
-        prepared = prepared.to(torch.bfloat16)
+    if dtype is None:
+        dtype = torch.bfloat16 if network.device.type == "cuda" else network.dtype
+    if dtype != network.dtype:
+        prepared = prepared.to(dtype)
     return prepared.eval()
 
 

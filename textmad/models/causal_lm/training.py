@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 
+from textmad.errors import ModelError
 from textmad.models.causal_lm.batches import (
     IGNORED,
     Batch,
@@ -62,7 +63,16 @@ def train(
     Rows hold `step`, `tokens` (target tokens so far), `loss` (nats per token, before the step),
     `learning_rate` and `grad_norm` (before clipping). With `bfloat16` matrices are multiplied in
     it (autocast); weights, gradients of weights and the loss keep their own precision.
+
+    Raises:
+        ModelError: there is nothing to learn from, or training diverges: a loss, a gradient or what
+            the last step leaves is not finite.
     """
+    if not any(example.num_targets for example in examples):
+        raise ModelError(
+            f"train: {len(examples)} documents without a single token to learn from; check the "
+            "corpus, and the filters that chose these documents"
+        )
     network: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
     torch.manual_seed(torch_seed(seed, "train", "dropout", processes.rank()))
     steps = plan_steps(examples, settings, seed)
@@ -74,11 +84,45 @@ def train(
         for step, rate, num_targets in zip(steps, rates, sizes, strict=True):
             measured.append(learner.step([examples[index] for index in step], rate, num_targets))
             advance(num_targets)
+        # Of the first document once more: a last step may leave weights that overflow.
+        after = learner.loss(examples[steps[0][0]])
+    _require_finite(torch.stack(measured), after, rates, settings)
     rows = zip(np.cumsum(sizes).tolist(), rates, torch.stack(measured).tolist(), strict=True)
     return [
         {"step": number, "tokens": tokens, "loss": loss, "learning_rate": rate, "grad_norm": norm}
         for number, (tokens, rate, (loss, norm)) in enumerate(rows)
     ]
+
+
+def _require_finite(
+    measured: torch.Tensor, after: torch.Tensor, rates: Sequence[float], settings: TrainSettings
+) -> None:
+    """Check the losses and gradient norms of all steps, (steps, 2), and a loss after the last.
+
+    Raises:
+        ModelError: one is not finite.
+    """
+    broken = (~measured.isfinite().all(-1)).nonzero().flatten().tolist()
+    if not broken and bool(after.isfinite()):
+        return
+    step = broken[0] if broken else len(measured)
+    loss, norm = measured[step].tolist() if broken else (float(after), 0.0)
+    where = f"step {step + 1} of {len(measured)}" if broken else f"after the last step, {step}"
+    gradient = "" if math.isfinite(norm) else f" and the norm of its gradient {norm:.4g}"
+    if step:
+        advice = (
+            f"at step 1 it was {float(measured[0, 0]):.4g}, and the learning rate of step {step} "
+            f"was {rates[step - 1]:.3g}: lower train.learning_rate, or raise train.warmup"
+        )
+    else:
+        advice = (
+            "nothing has been learned yet, so the model that it starts from overflows on this "
+            "text: check its weights, or set model.dtype: float32"
+        )
+    raise ModelError(
+        f"train.learning_rate: {settings.learning_rate:g}: training diverges: {where}: the loss is "
+        f"{loss:.4g}{gradient}; {advice}"
+    )
 
 
 def plan_steps(examples: Sequence[Example], settings: TrainSettings, seed: int) -> list[list[int]]:
@@ -149,6 +193,14 @@ class _Learner:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return torch.stack([loss, parallel.whole(norm).double()])
+
+    @torch.no_grad()
+    def loss(self, example: Example) -> torch.Tensor:
+        """Return the summed token loss of a document, (); every process reads it."""
+        batch = collate([example], [Rectangle([0], len(example.input_ids))], self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self._logits(batch)
+        return summed_nats(logits, batch.labels)
 
     def _accumulate(self, examples: Sequence[Example], num_targets: int) -> torch.Tensor:
         """Gradients of the step's mean token loss; this process's part of the summed loss."""

@@ -14,20 +14,24 @@ if TYPE_CHECKING:
 
 @torch.inference_mode()
 def weight_changes(base: PreTrainedModel, learned: PreTrainedModel) -> list[WeightChange]:
-    """Every parameter of `learned` that is not the base's own, by the base's names.
+    """Return a change for every parameter of `learned` that differs from the base's.
 
-    An adapter counts as what it adds to the weight, so rank and scale are in it.
+    Names are the base's. An adapter counts as what it adds to the weight, so rank and scale are in
+    it. Tied weights have two names: they are one change where they changed together, and an
+    adapter on the output layer alone is a change of the output layer.
     """
-    found = []
-    own = dict(learned.named_parameters())
-    for name, before in base.named_parameters():
-        after = own[name]
-        if after is before:
+    changes = []
+    learned_parameters = dict(learned.named_parameters(remove_duplicate=False))
+    compared = set()
+    for name, before in base.named_parameters(remove_duplicate=False):
+        after = learned_parameters[name]
+        if after is before or (id(before), id(after)) in compared:
             continue
+        compared.add((id(before), id(after)))
         update = _norm(after.to(torch.float64) - before.to(torch.float64))
         if update:  # below float32 the whole network is a copy, most of it unchanged
-            found.append(WeightChange(name, update, _norm(before), before.numel()))
-    return found
+            changes.append(WeightChange(name, update, _norm(before), before.numel()))
+    return changes
 
 
 def _norm(tensor: torch.Tensor) -> float:

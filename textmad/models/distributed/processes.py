@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import torch
 from accelerate import PartialState
 
+from textmad.errors import RunError
+
 Value = TypeVar("Value")
 
 _alone = ContextVar("alone", default=False)
@@ -83,7 +85,13 @@ def barrier() -> None:
 def _state() -> PartialState:
     # Without cpu=True accelerate takes CPU processes under torchrun for so many separate runs.
     # The others wait while the main process filters and evaluates, which may take hours.
-    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+    try:
+        return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+    except ValueError as error:
+        raise RunError(
+            f"the environment of a launcher (RANK, LOCAL_RANK, WORLD_SIZE): {error}: unset what "
+            "something else has put there, or start textmad by torchrun or accelerate launch"
+        ) from error
 
 
 @atexit.register

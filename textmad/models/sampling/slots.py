@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from textmad.errors import ModelError
 from textmad.models.sampling.slot_cache import SlotCache
 from textmad.models.sampling.token_choice import BLOCK, pick, truncate
 from textmad.models.sampling.watermark_logits import Written, watermark
@@ -38,14 +39,29 @@ class Entry(NamedTuple):
 
 
 class Slots:
-    """`num_slots` documents side by side and, on a GPU, as many again that wait."""
+    """`num_slots` documents side by side and, on a GPU, as many again that wait.
+
+    Args:
+        network: made by `for_sampling`.
+        settings: the sampling options.
+        num_slots: documents that a step takes further.
+        end: id of the end token.
+        captured: whether a GPU's steps are captured as a graph, in which no hook is called.
+    """
 
     def __init__(
-        self, network: PreTrainedModel, settings: SampleSettings, num_slots: int, *, end: int
+        self,
+        network: PreTrainedModel,
+        settings: SampleSettings,
+        num_slots: int,
+        *,
+        end: int,
+        captured: bool = True,
     ) -> None:
         self.network, self.settings, self.end = network, settings, end
         self.device = network.device
         on_gpu = self.device.type == "cuda"
+        self._captured = captured and on_gpu
         self.most_steps = 16 if on_gpu else 1  # between two looks of the host
         self._shrink_at = 1 / 2 if on_gpu else 7 / 8  # a GPU has to capture the step anew
         self.num_slots = num_slots
@@ -60,6 +76,7 @@ class Slots:
         self._uniforms = self._zeros(rows, longest).double()
         self._reached = self._zeros(rows)  # tokens fed
         self._over = self._zeros(rows).bool()
+        self._broken = self._zeros().bool()
         self._marked = self._zeros(rows).bool()
         self._queue = self._zeros(rows)
         self._head, self._tail = self._zeros(), self._zeros()
@@ -89,6 +106,11 @@ class Slots:
     def num_documents(self) -> int:
         """Documents in the table, drawn or waiting."""
         return int((self.turn >= 0).sum())
+
+    @property
+    def turn_of_slot(self) -> list[int]:
+        """The turn of the document in each slot, -1 where it is idle."""
+        return [int(self.turn[row]) for row in self._row.tolist()]
 
     def num_drawn(self) -> dict[int, int]:
         """Tokens drawn so far of each document here, by turn."""
@@ -138,10 +160,16 @@ class Slots:
         if self.num_documents <= self._shrink_at * self.num_slots:
             self._shrink()
         for _ in range(num_steps):
-            if self.device.type == "cuda":
+            if self._captured:
                 self._replay()
             else:
                 self._step()
+        if bool(self._broken):
+            raise ModelError(
+                "sample: the model's scores of the next token are not finite, so none can be "
+                "drawn: the training that led there may have diverged (lower "
+                "train.learning_rate), or the base's weights are damaged or overflow"
+            )
         over = np.flatnonzero(self._over.cpu().numpy() & (self.turn >= 0))
         if not len(over):
             return {}
@@ -188,6 +216,8 @@ class Slots:
         if self._watermark is not None:
             marked = self._marked[row] & free
             scores = self._watermark(scores, Written(self._ids[row], known, self._position, marked))
+        # Every row has a finite largest score; without one no token can be drawn.
+        self._broken |= ~scores.amax(-1).isfinite().all()
         chosen = pick(scores, self._uniforms[row, number], self._scratch)
 
         self._ids[row, self._position] = torch.where(free, chosen, self._ids[row, self._position])

@@ -89,10 +89,12 @@ def pick(
     blocks = scratch.view(rows, -1, BLOCK)
     until = blocks.sum(-1).cumsum_(-1)
     goal = uniform.double().unsqueeze(-1) * until[:, -1:]
-    block = torch.searchsorted(until, goal, right=True)
+    # Past the end only where scores are not numbers, which whoever calls this has to check.
+    block = torch.searchsorted(until, goal, right=True).clamp_(max=until.shape[-1] - 1)
     before = torch.where(block > 0, until.gather(1, (block - 1).clamp_(min=0)), 0.0)
     at = block.unsqueeze(-1).expand(-1, -1, BLOCK)
     within = blocks.gather(1, at).squeeze(1).cumsum_(-1)
     # The block's sum and its cumulative sum may differ in the last bit.
     rest = torch.minimum(goal - before, within[:, -1:].nextafter(within.new_zeros(())))
-    return (block * BLOCK + torch.searchsorted(within, rest, right=True)).squeeze(-1)
+    token = block * BLOCK + torch.searchsorted(within, rest, right=True)
+    return token.clamp_(max=vocabulary - 1).squeeze(-1)
