@@ -42,7 +42,8 @@ class VoteCounts(NamedTuple):
 
     def on(self, rows: slice) -> VoteCounts:
         """Return a view of the votes on some documents: what is added to it counts in both."""
-        return VoteCounts(*(counts[rows] for counts in self))
+        ups, downs, exposure, perceived = self
+        return VoteCounts(ups[rows], downs[rows], exposure[rows], perceived[rows])
 
 
 def cast_votes(

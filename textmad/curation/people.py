@@ -113,7 +113,10 @@ class People:
             return strengths(len(votes.ups), votes.choices)
         if self.rank == "stars":
             middle = np.full(len(votes.ups), float(np.mean(self.ballot.values)))
-            return np.divide(votes.values, votes.exposure, out=middle, where=votes.exposure > 0)
+            means: Floats = np.divide(
+                votes.values, votes.exposure, out=middle, where=votes.exposure > 0
+            )
+            return means
         unused = np.zeros(len(votes.ups))  # only `hot` and `quality` need more than votes
         voters = self.ballot.votes_per_text
         return rank_score(

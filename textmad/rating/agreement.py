@@ -119,7 +119,8 @@ def strengths(num_texts: int, choices: Sequence[tuple[int, tuple[int, ...]]]) ->
     except ImportError as error:
         raise _missing(error) from error
     values: Floats = choix.ilsr_top1(num_texts, list(choices), alpha=_PRIOR, max_iter=1000)
-    return values - values.mean()
+    centred: Floats = values - values.mean()
+    return centred
 
 
 def _share(truths: Sequence[bool]) -> float | None:

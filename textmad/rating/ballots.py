@@ -194,7 +194,7 @@ class Ballots:
                 ),
             )
             known = db.execute("SELECT * FROM tasks WHERE id = ?", (task,)).fetchone()
-        is_new = known["state"] != "voted"
+        is_new = bool(known["state"] != "voted")
         set_state(db, known, "voted")
         db.execute(
             "INSERT OR REPLACE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -46,6 +46,7 @@ def read_votes_file(path: Path) -> list[Vote]:
     is_csv = _is_csv(path)
     try:
         with path.open(encoding="utf-8", newline="") as file:
+            rows: Sequence[str | Mapping[str, Any]]
             rows = list(csv.DictReader(file)) if is_csv else file.read().splitlines()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
