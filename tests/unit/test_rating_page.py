@@ -1,6 +1,7 @@
 """The page: what raters see, what they send, and what an attacker does not get."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -466,7 +467,7 @@ def killed_servers(folder, times):
     settings = Ballot(raters_per_text=4, texts_per_rater=None)
     ballots, name = laid_out(folder, texts, settings)
     tokens = ballots.raters.invite(4)
-    acknowledged = []
+    acknowledged: list[str] = []
 
     def work(url, token):
         browser = Browser(url)
@@ -483,7 +484,9 @@ def killed_servers(folder, times):
             if "IncompleteRead" not in repr(error) and "RemoteDisconnected" not in repr(error):
                 raise
 
-    for number in range(times):
+    moments = random.Random(0)
+    for _ in range(times):
+        begun = time.monotonic()
         server = subprocess.Popen(
             [sys.executable, "-c", SERVER, str(folder / VOTES)],
             stdout=subprocess.PIPE,
@@ -497,7 +500,10 @@ def killed_servers(folder, times):
         with ThreadPoolExecutor(4) as pool:
             for token in tokens:
                 pool.submit(work, url, token)
-            time.sleep(0.3 + 0.07 * (number % 5))
+            wanted = len(acknowledged) + moments.randrange(1, 20)
+            while len(acknowledged) < wanted:
+                assert time.monotonic() < begun + 300, "the server does not answer"
+                time.sleep(moments.uniform(0, 0.01))
             server.send_signal(signal.SIGKILL)
             server.wait()
     with ballots._database.read() as db:
