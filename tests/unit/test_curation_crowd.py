@@ -343,7 +343,7 @@ def test_all_faults_of_a_group_are_reported_with_the_others():
     with pytest.raises(RecipeError) as caught:
         Component(name="upvotes", options=options).build("filter")
     assert str(caught.value).splitlines() == [
-        "upvotes.voters: 0.5: expected a whole number",
+        "upvotes.voters: 0.5: expected a whole number or 'people'",
         "upvotes.crowd.herdin: unknown setting; did you mean herding?",
         "upvotes.crowd.abstain: often: expected a number",
     ]
