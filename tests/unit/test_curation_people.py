@@ -207,6 +207,22 @@ def test_peoples_filter_stands_in_a_list_of_filters(tmp_path):
     assert judged["votes"][:] == [-3.0, 3.0] * 4
 
 
+def test_people_read_the_prompt_with_what_the_model_wrote(tmp_path):
+    prompted = documents(
+        {"id": ["g2-0", "g2-1"], "text": [" tea 1", " milk 2"], "prompt": ["I like", "I hate"]}
+    )
+    with pytest.raises(WaitingForVotesError):
+        People()(prompted, context(tmp_path))
+    ballots = Ballots(tmp_path / VOTES)
+    ballots.raters.invite(1)
+    (rater,) = ballots.raters.names()
+    shown = set()
+    while (task := ballots.voting.next_task(rater)) is not None:
+        shown |= set(task.texts)
+        ballots.voting.cast(rater, task.key, 1)
+    assert shown == {"I like tea 1", "I hate milk 2"}
+
+
 def test_a_context_without_a_file_for_votes_is_an_error():
     with pytest.raises(CurationError, match="has no file for people's votes"):
         run_filter("people", People(), candidates(), _context(0, 2))

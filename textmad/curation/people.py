@@ -170,7 +170,10 @@ def collect_votes(ballot: Ballot, candidates: Dataset, context: Context) -> Peop
             "this context has no file for people's votes: it was made by hand without one; give it "
             "votes_file"
         )
-    ids, texts = candidates["id"][:], candidates["text"][:]
+    ids = candidates["id"][:]
+    # A prompted document is the prompt and its continuation; people read both.
+    rows = zip(candidates["prompt"][:], candidates["text"][:], strict=True)
+    texts = [prompt + text for prompt, text in rows]
     ballots = Ballots(context.votes_file)
     try:
         try:
