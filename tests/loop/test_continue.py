@@ -152,6 +152,21 @@ def test_an_evaluator_that_is_added_measures_every_generation_in_a_stage_of_its_
     assert counts.to_dict() == {0: 2, 1: 2, 2: 2}
 
 
+def test_a_measurement_that_was_deleted_is_computed_again_in_its_place(copied: Path):
+    for name in ("self_bleu", "diversity"):
+        run = tm.evaluate(copied, [name])
+    before, table = contents(copied), run.metrics
+    (copied / "gen-00" / "evaluate-2" / "manifest.json").unlink()
+    with pytest.raises(tm.RunError, match=r"evaluate-2/manifest\.json: is missing: delete"):
+        run.metrics  # noqa: B018
+    shutil.rmtree(copied / "gen-00" / "evaluate-2")
+    assert not tm.Run(copied).complete
+    run = tm.run(run.recipe, copied)
+    assert run.complete
+    assert contents(copied) == before
+    assert run.metrics.equals(table)
+
+
 def test_evaluate_measures_a_finished_run_again_and_once_only(copied: Path):
     run = tm.evaluate(copied, ["self_bleu"])
     assert set(run.metrics["evaluator"]) == {"perplexity", "self_bleu"}

@@ -20,6 +20,7 @@ import yaml
 import textmad as tm
 from textmad import cli, store
 from textmad.loop import recursion
+from textmad.store.records import read_sealed_json, sealed_json
 from textmad.studies import RunState, emit_slurm, parse_study, saved, states
 from textmad.studies.engines.ray import refuse_strange_node
 from textmad.studies.engines.slurm import recorded_job
@@ -215,7 +216,7 @@ def test_seeds_and_arms_may_be_added_to_a_study(plan: dict[str, Any], finished: 
 
 def change_code(folder: Path) -> None:
     path = folder / "provenance.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "code": "0ld"}))
+    path.write_bytes(sealed_json({**read_sealed_json(path), "code": "0ld"}))
 
 
 def test_runs_by_another_version_of_the_code_are_refused_at_once(
@@ -240,11 +241,12 @@ def test_another_study_in_the_folder_is_refused_with_what_differs(
     record = (copied / "study.yaml").read_bytes()
     with pytest.raises(tm.RecipeError) as refused:
         tm.study({**plan, "arms": {"picky": {**PICKY, "sample.oversample": 2}}}, copied)
-    assert str(refused.value) == (
+    assert re.fullmatch(
         f"{copied}: was begun as another study: restore that, use another --out, or delete these "
-        "runs\n"
-        "  runs/picky/seed-3: sample.oversample: 2.5 there, 2 now\n"
-        "  runs/plain/seed-3: is no run of this study; move it elsewhere"
+        r"runs\n  runs/picky/seed-3: sample\.oversample: 2: samples [\d,]+ tokens a generation, "
+        r"there are [\d,]+ already: give as much as before, or more\n"
+        r"  runs/plain/seed-3: is no run of this study; move it elsewhere",
+        str(refused.value),
     )
     assert (copied / "study.yaml").read_bytes() == record
 

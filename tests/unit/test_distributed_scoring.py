@@ -81,12 +81,12 @@ def together(
     def process(rank: int) -> None:
         own.rank = rank
         models = {None: make("base", rank), 3: make("generation 3", rank)}
-        crew = DistributedScorer(models.__getitem__)
+        scorer = DistributedScorer(models.__getitem__)
         value, error = None, None
         try:
-            with crew.at_work():
+            with scorer.at_work():
                 if rank == 0:
-                    value = work(crew)
+                    value = work(scorer)
         except BaseException as stopped:
             error = stopped
         asked = {model.name: getattr(model, "asked", []) for model in models.values()}
@@ -109,7 +109,7 @@ def test_answers_come_in_the_order_of_the_texts(monkeypatch, num_processes):
     alone = Toy("alone").token_scores(TEXTS)
     first, *others = together(
         monkeypatch,
-        lambda crew: (crew.shared(3).token_scores(TEXTS), crew.shared(None).token_nll(TEXTS)),
+        lambda scorer: (scorer.shared(3).token_scores(TEXTS), scorer.shared(None).token_nll(TEXTS)),
         num_processes,
     )
     scores, nll = first.value
@@ -136,7 +136,7 @@ def test_shares_are_as_many_and_about_as_long():
 def test_prompts_go_with_their_texts_and_count_as_length(monkeypatch):
     prompts = ["", "p" * 90, "", "", "pp", "p" * 80]
     first, second = together(
-        monkeypatch, lambda crew: crew.shared(None).token_nll(TEXTS, prompts=prompts)
+        monkeypatch, lambda scorer: scorer.shared(None).token_nll(TEXTS, prompts=prompts)
     )
     assert equal(first.value, Toy("alone").token_nll(TEXTS, prompts))
     # Characters with the prompt: 93 (the), 81 (f), 35 (seven ...), 7 (c d e), 5 (a fox), 1 (b).
@@ -147,15 +147,15 @@ def test_prompts_go_with_their_texts_and_count_as_length(monkeypatch):
 def test_a_shared_model_as_an_argument_is_each_process_its_own(monkeypatch):
     first, second = together(
         monkeypatch,
-        lambda crew: crew.shared(3).token_nll(TEXTS, observer=crew.shared(None)),
+        lambda scorer: scorer.shared(3).token_nll(TEXTS, observer=scorer.shared(None)),
     )
     assert equal(first.value, Toy("alone").token_nll(TEXTS, observer=Toy("base")))
     assert second.asked["generation 3"]
 
 
 def test_a_shared_model_is_otherwise_the_model_itself(monkeypatch):
-    def work(crew):
-        shared = crew.shared(3)
+    def work(scorer):
+        shared = scorer.shared(3)
         assert isinstance(shared, Toy)
         assert shared == Toy("generation 3")
         return shared.special()
@@ -165,28 +165,28 @@ def test_a_shared_model_is_otherwise_the_model_itself(monkeypatch):
 
 
 def test_what_else_takes_all_processes_does_without_the_others(monkeypatch):
-    first, _ = together(monkeypatch, lambda crew: crew.shared(3).sample())
+    first, _ = together(monkeypatch, lambda scorer: scorer.shared(3).sample())
     assert first.value == [1]
 
 
 def test_one_text_is_not_sent_around(monkeypatch):
-    first, second = together(monkeypatch, lambda crew: crew.shared(None).token_nll(["a fox"]))
+    first, second = together(monkeypatch, lambda scorer: scorer.shared(None).token_nll(["a fox"]))
     assert equal(first.value, [np.array([1.0, 3.0])])
     assert second.asked["base"] == []
 
 
 def test_nothing_is_sent_around_when_the_others_do_not_listen(monkeypatch):
     kept = []
-    first, second = together(monkeypatch, lambda crew: kept.append(crew.shared(None)))
+    first, second = together(monkeypatch, lambda scorer: kept.append(scorer.shared(None)))
     assert equal(kept[0].token_nll(TEXTS), Toy("alone").token_nll(TEXTS))
     assert (len(first.asked["base"]), second.asked["base"]) == (1, [])
 
 
 def test_one_process_has_the_models_themselves():
     model = Toy("base")
-    crew = DistributedScorer(lambda name: model)
-    with crew.at_work():
-        assert crew.shared(None) is model
+    scorer = DistributedScorer(lambda name: model)
+    with scorer.at_work():
+        assert scorer.shared(None) is model
 
 
 # --- what can go wrong ----------------------------------------------------------------------
@@ -197,10 +197,10 @@ def test_one_process_has_the_models_themselves():
 def test_an_error_in_any_process_is_raised_in_the_first_and_work_goes_on(
     monkeypatch, rank, fails_on
 ):
-    def work(crew):
+    def work(scorer):
         with pytest.raises(ModelError) as raised:
-            crew.shared(None).token_nll(TEXTS)
-        return str(raised.value), crew.shared(3).token_nll(TEXTS)
+            scorer.shared(None).token_nll(TEXTS)
+        return str(raised.value), scorer.shared(3).token_nll(TEXTS)
 
     def make(name, _):
         return Toy(name, fails_on=fails_on if name == "base" else "")
@@ -213,8 +213,8 @@ def test_an_error_in_any_process_is_raised_in_the_first_and_work_goes_on(
 
 
 def test_what_the_first_process_stops_with_stops_the_others(monkeypatch):
-    def work(crew):
-        crew.shared(None).token_nll(TEXTS)
+    def work(scorer):
+        scorer.shared(None).token_nll(TEXTS)
         raise EvaluationError("evaluator odd: no")
 
     first, second = together(monkeypatch, work)
@@ -229,9 +229,9 @@ class Interrupted(Toy):
 
 @pytest.mark.parametrize("scoring", [False, True])
 def test_an_interrupt_of_the_first_process_leaves_no_other_waiting(monkeypatch, scoring):
-    def work(crew):
+    def work(scorer):
         if scoring:
-            crew.shared(None).token_nll(TEXTS)
+            scorer.shared(None).token_nll(TEXTS)
         raise KeyboardInterrupt
 
     def make(name, rank):
@@ -245,13 +245,13 @@ def test_an_interrupt_of_the_first_process_leaves_no_other_waiting(monkeypatch, 
 
 
 def test_processes_that_lost_each_other_are_not_asked_again(monkeypatch):
-    def work(crew):
+    def work(scorer):
         with monkeypatch.context() as cut:
             cut.setattr(processes, "gather", lambda value: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                crew.shared(None).token_nll(TEXTS)
+                scorer.shared(None).token_nll(TEXTS)
         with pytest.raises(TextmadError, match="have lost each other; start it again"):
-            crew.shared(None).token_nll(TEXTS)
+            scorer.shared(None).token_nll(TEXTS)
 
     first, second = together(monkeypatch, work)
     assert first.error is None
@@ -268,7 +268,7 @@ BAD_CALLS = [
 @pytest.mark.parametrize(("arguments", "message"), BAD_CALLS)
 def test_what_cannot_be_dealt_out_is_refused(monkeypatch, arguments, message):
     first, second = together(
-        monkeypatch, lambda crew: crew.shared(None).token_nll(TEXTS, **arguments)
+        monkeypatch, lambda scorer: scorer.shared(None).token_nll(TEXTS, **arguments)
     )
     assert isinstance(first.error, ModelError)
     assert str(first.error).startswith(message)
@@ -285,7 +285,7 @@ class Closed:
 
 def test_a_model_whose_methods_cannot_be_replaced_is_refused(monkeypatch):
     first, _ = together(
-        monkeypatch, lambda crew: crew.shared(None), make=lambda name, rank: Closed(name)
+        monkeypatch, lambda scorer: scorer.shared(None), make=lambda name, rank: Closed(name)
     )
     assert isinstance(first.error, ModelError)
     assert "base: 'Closed' object attribute 'token_nll' is read-only" in str(first.error)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import textmad as tm
+from textmad.models.opening import open_model
 from textmad.recipe import Recipe, load_recipe
 from textmad.recipe.validation_errors import printable, shown
 from textmad.recipe.yaml_text import parse_override, parse_yaml
@@ -188,6 +189,21 @@ def test_a_module_that_exits_when_imported_does_not_end_the_program_with_0(tmp_p
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert f"SystemExit: 0 ({tmp_path}/quits.py, line 2, in <module>)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("os:system", "model.base: os:system: raised TypeError: "),
+        ("builtins:repr", "model.base: builtins:repr: returned str, which is no language model: "),
+        ("builtins:exit", "model.base: builtins:exit: raised SystemExit: "),
+    ],
+)
+def test_a_base_that_makes_no_language_model_is_a_model_error(base, message):
+    recipe = Recipe(model={"base": base})
+    with pytest.raises(tm.ModelError) as caught:
+        open_model(recipe.model, recipe.sample)
+    assert str(caught.value).startswith(message)
 
 
 # --- mutated recipes ------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from textmad.progress import (
     Progress,
     SilentProgress,
     TerminalProgress,
+    TimeLeft,
+    about,
     make_progress,
 )
 
@@ -117,3 +119,56 @@ def test_rich_is_loaded_only_when_a_bar_is_drawn():
     script = "import sys, textmad.progress as p; p.make_progress(); print('rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_where_a_generation_begins_the_time_left_is_told_from_those_before():
+    out = io.StringIO()
+    # Generation 0 takes from 0 to 100 s, so the two that are left take 200 s.
+    progress = PlainProgress(out, clock=ticking(0.0, 100.0, 100.0, 101.0), generations=2)
+    for generation in (0, 1):
+        with progress.stage(generation, "fit", None, "tokens"):
+            pass
+    assert "about 3 minutes left" in out.getvalue().splitlines()[1]
+
+
+def test_the_time_left_of_a_resumed_run_is_told_from_this_session_alone():
+    out = io.StringIO()
+    ticks = ticking(0.0, 300.0, 300.0, 301.0)
+    progress = PlainProgress(out, clock=ticks, generations=9)
+    for generation in (7, 8):
+        with progress.stage(generation, "fit", None, "tokens"):
+            pass
+    assert "about 10 minutes left" in out.getvalue()  # two generations of 300 s
+
+
+def test_less_than_a_minute_left_is_not_told():
+    out = io.StringIO()
+    progress = PlainProgress(out, clock=ticking(0.0, 5.0, 5.0, 6.0), generations=1)
+    for generation in (0, 1):
+        with progress.stage(generation, "fit", None, "tokens"):
+            pass
+    assert "left" not in out.getvalue()
+
+
+def test_each_of_several_processes_counts_its_share_and_a_finished_stage_is_whole():
+    out = io.StringIO()
+    progress = PlainProgress(out, clock=ticking(0.0, 2.0), processes=2)
+    with progress.stage(1, "fit", 3_200, "tokens"):
+        progress.advance(849)  # of 3,200 in two processes
+    assert " 3,200 tokens" in out.getvalue()
+    assert " of " not in out.getvalue()
+
+
+def test_the_rest_of_several_runs_is_estimated_from_those_that_are_done():
+    left = TimeLeft(6, clock=ticking(0.0, 240.0, 290.0))
+    assert left.after(2) == "; about 8 minutes left"  # four more of 120 s
+    assert left.after(5) == ""  # 58 s
+    assert TimeLeft(6).after(0) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 second"), (14, "15 seconds"), (95, "2 minutes"), (5_000, "1.5 hours")],
+)
+def test_a_duration_is_told_as_precisely_as_an_estimate_is(seconds, text):
+    assert about(seconds) == text

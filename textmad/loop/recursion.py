@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -331,15 +332,17 @@ class Recursion:
             store.canonical(component.dump()): (component, evaluator)
             for component, evaluator in zip(self.recipe.evaluate, self.evaluators, strict=True)
         }
-        stages = self.folder.evaluate_stages(generation)
-        for stage in stages:
-            manifest = self._stages.manifest(stage, generation)
-            assert manifest is not None, f"{stage} was there a moment ago"
+        stages = {
+            stage: manifest
+            for stage in self.folder.evaluate_stages(generation)
+            if (manifest := self._stages.manifest(stage, generation)) is not None
+        }
+        for stage, manifest in stages.items():
             keys = [store.canonical(part) for part in manifest.inputs["evaluate"]]
             self._measure(generation, stage, [pending.pop(key) for key in keys])
         if pending or not stages:
-            stage = store.evaluate_stage(len(stages) + 1)
-            self._measure(generation, stage, list(pending.values()))
+            free = next(name for name in map(store.evaluate_stage, count(1)) if name not in stages)
+            self._measure(generation, free, list(pending.values()))
 
     def _measure(
         self, generation: int, stage: str, evaluators: Sequence[tuple[Component, Any]]

@@ -1,4 +1,4 @@
-"""A run as a reader sees it: the object over a run folder, finished or not."""
+"""Read a run folder, finished or not: `Run` gives its numbers, texts and models."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class Run:
-    """What a run folder holds, read when asked for; a generation is there once it is committed.
+    """A run folder. Everything is read when it is asked for, and its SHA-256 is checked.
 
     >>> run = Run("runs/upvotes")  # doctest: +SKIP
     >>> run.candidates(2)["text"][0]  # doctest: +SKIP
@@ -97,12 +97,12 @@ class Run:
     def _measured_by(self, generation: int) -> list[Any]:
         """The evaluators that have measured a generation, as in the recipe."""
         stages = self._folder.evaluate_stages(generation)
-        manifests = [self._folder.manifest(stage, generation) for stage in stages]
-        return [part for m in manifests if m for part in m.inputs.get("evaluate", [])]
+        manifests = [self._required(stage, generation) for stage in stages]
+        return [part for m in manifests for part in m.inputs.get("evaluate", [])]
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """One row a value: generation, evaluator, metric, split, bin, value, n, note."""
+        """The metrics, a row a value: generation, evaluator, metric, split, bin, value, n, note."""
         frame: pd.DataFrame = self.metrics_table.to_pandas()
         return frame
 
@@ -133,7 +133,7 @@ class Run:
         return report
 
     def crawl(self, generation: int) -> Dataset:
-        """All that was crawled as human text for it: verdicts, `true_origin` and `true_id`.
+        """Everything that was crawled as human text: verdicts, `true_origin` and `true_id`.
 
         Raises:
             RunError: its human text is not crawled.
@@ -146,7 +146,7 @@ class Run:
         return self._documents(CRAWL, generation, "candidates.parquet")
 
     def training(self, generation: int) -> Dataset:
-        """What the generation learned from."""
+        """The training set of the generation."""
         return self._documents("mix", generation, "training.parquet")
 
     def mixture(self, generation: int) -> dict[str, int]:
@@ -222,7 +222,8 @@ class Run:
             ModelError: a prompt does not fit, or the base model is not there.
             RunError: there is no such generation.
         """
-        settings, model, prompts = self.recipe.sample, self.model(generation), None
+        settings, model = self.recipe.sample, self.model(generation)
+        prompts: Callable[[int], str] | None = None
         if prompt is not None:
             prompts = partial(_always, prompt)
         elif settings.prompt == "human":
@@ -286,7 +287,7 @@ class Run:
 
     @property
     def warnings(self) -> list[str]:
-        """The different warnings among the records of the complete generations, guards' too."""
+        """The different warnings of filters and crawl filters, in the complete generations."""
         records = [
             facts
             for generation in self.generations

@@ -161,7 +161,7 @@ def _hub_folder(name: str, revision: str | None, patterns: list[str], setting: s
     from huggingface_hub import constants, snapshot_download
 
     try:
-        found = snapshot_download(
+        snapshot = snapshot_download(
             name,
             revision=revision,
             allow_patterns=patterns,
@@ -176,7 +176,7 @@ def _hub_folder(name: str, revision: str | None, patterns: list[str], setting: s
             f"{Path.cwd()}, and not to be had from the Hub{which}: "
             f"{type(error).__name__}: {mode}"
         ) from error
-    return Path(found)
+    return Path(snapshot)
 
 
 def _is_local(base: str) -> bool:

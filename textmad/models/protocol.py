@@ -43,19 +43,19 @@ class TokenScores(NamedTuple):
 
 
 class TokenMoments(NamedTuple):
-    """What a model expects of each target token of each text, end token last; float64.
+    """Exact statistics of the prediction of each target token of each text, end token last.
 
-    With p the model's distribution of the token, given what stands before it, the mean and
-    variance of -log p(v) over v drawn from p.
+    With p the model's distribution of the token given what is before it: mean and variance of
+    -log p(v) over v drawn from p; float64.
     """
 
-    nll: list[np.ndarray]  # of the token that stands there, nats
+    nll: list[np.ndarray]  # of the text's own token, nats
     entropy: list[np.ndarray]  # expected, nats
     variance: list[np.ndarray]  # nats squared
 
 
 class WeightChange(NamedTuple):
-    """How far learning has moved one weight of the base, in Frobenius norms."""
+    """How far training has moved one weight of the base, in Frobenius norms."""
 
     name: str
     update: float  # of the weight less the base's
@@ -93,11 +93,11 @@ class LanguageModel(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Target token ids of each text, end token last, aligned with `token_nll`."""
+        """Return the target ids of each text, end token last, aligned with `token_nll`."""
         ...
 
     def beginning(self, text: str, num_tokens: int) -> str:
-        """The first `num_tokens` tokens of a text, as text: a prompt."""
+        """Return the first `num_tokens` tokens of a text as text, for a prompt."""
         ...
 
     def sample(
@@ -109,35 +109,35 @@ class LanguageModel(Protocol):
         prompt: Callable[[int], str] | None = None,
         advance: Advance = no_advance,
     ) -> list[Sample]:
-        """Documents 0, 1, 2, ...: the shortest prefix with at least `num_tokens` tokens.
+        """Sample documents 0, 1, 2, ...; return the fewest with at least `num_tokens` tokens.
 
-        Document i is drawn from `stream(i)` and begins with `prompt(i)`.
+        Document i uses the random numbers of `stream(i)` and continues `prompt(i)`.
         """
         ...
 
     def token_nll(
         self, texts: Sequence[str], prompts: Sequence[str] | None = None
     ) -> list[np.ndarray]:
-        """Nats per target token; a prompt is context and not scored."""
+        """Return nats per target token, `(tokens,)` a text; a prompt is context, not scored."""
         ...
 
     def token_scores(
         self, texts: Sequence[str], prompts: Sequence[str] | None = None
     ) -> TokenScores:
-        """The same, with whether each token was the most likely one."""
+        """Return the same with whether each token was the most likely one."""
         ...
 
 
 @runtime_checkable
 class SupportsTokenMoments(Protocol):
-    """What a model may have beside: some detectors ask for what it expects of a text's tokens."""
+    """An optional capability: exact statistics of each token's prediction, for some detectors."""
 
     def token_moments(self, texts: Sequence[str]) -> TokenMoments:
-        """Exact, over all tokens of the vocabulary."""
+        """Return mean and variance of nats over the whole vocabulary, beside each token's nats."""
         ...
 
     def cross_entropy(self, texts: Sequence[str], observer: Any) -> list[np.ndarray]:
-        """Mean nats under this model of what `observer` would draw at each target token.
+        """Return the mean nats under this model of the observer's prediction of each token.
 
         -sum_v p_observer(v) log p(v), float64; `observer` is a model of the same tokenizer.
         """
@@ -146,25 +146,25 @@ class SupportsTokenMoments(Protocol):
 
 @runtime_checkable
 class SupportsEmbedding(Protocol):
-    """What a model may have beside: some evaluators ask where in its space a text lies."""
+    """An optional capability: a vector for each text, for evaluators that compare texts so."""
 
     def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """A vector for each text, all of one length."""
+        """Return a vector for each text, all of one length."""
         ...
 
 
 @runtime_checkable
 class SupportsWeightChanges(Protocol):
-    """What a fitted model may have beside: one evaluator asks how far learning has moved it."""
+    """An optional capability of a fitted model: how far training has moved its weights."""
 
     def weight_changes(self) -> list[WeightChange]:
-        """Of every weight that differs from the base's."""
+        """Return a change for every weight that differs from the base's."""
         ...
 
 
 @runtime_checkable
 class SupportsExport(Protocol):
-    """What a model may have beside: `textmad export` writes it for other programs."""
+    """An optional capability: the model as a folder that other programs open."""
 
     def export(self, folder: Path, notes: str = "") -> None:
         """Write an ordinary transformers folder; `notes` is Markdown at its card's end."""
@@ -172,7 +172,7 @@ class SupportsExport(Protocol):
 
 
 def expecting(model: LanguageModel) -> SupportsTokenMoments:
-    """The model itself, if it tells its expectations.
+    """Return the model itself if it supports token moments.
 
     Raises:
         CurationError: it does not.
@@ -181,6 +181,6 @@ def expecting(model: LanguageModel) -> SupportsTokenMoments:
         raise CurationError(
             f"the model {model.name} has no token_moments(texts) and cross_entropy(texts, "
             "observer), which this filter asks for; add them to the model "
-            "(textmad.models.SupportsTokenMoments), or choose a filter that does without"
+            "(textmad.models.protocol.SupportsTokenMoments), or choose a filter that does without"
         )
     return model

@@ -7,8 +7,7 @@ import json
 from typing import Any, cast
 
 from pydantic import BaseModel, TypeAdapter
-from pydantic.errors import PydanticUserError
-from pydantic.json_schema import PydanticInvalidForJsonSchema
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
 from textmad.recipe.components import BUILT_IN, Kind, find_component
 

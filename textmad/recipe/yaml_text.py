@@ -90,13 +90,17 @@ def _whole_text(loader: _Loader, node: yaml.ScalarNode) -> str:
     return text
 
 
+def _rejected(loader: _Loader, node: yaml.Node) -> Any:
+    return loader.construct_undefined(node)
+
+
 _TAG = "tag:yaml.org,2002:"
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 _Loader.add_constructor(f"{_TAG}int", _bounded_int)
 _Loader.add_constructor(f"{_TAG}str", _whole_text)
 _Loader.add_constructor(f"{_TAG}timestamp", _whole_text)  # no setting is a date
 for _unknown in ("binary", "omap", "pairs", "set"):  # a recipe has no place for any of these
-    _Loader.add_constructor(f"{_TAG}{_unknown}", _Loader.construct_undefined)
+    _Loader.add_constructor(f"{_TAG}{_unknown}", _rejected)
 
 
 def parse_yaml(text: str, where: str) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +97,10 @@ class RunFolder:
         return committed(self.path / name, name, inputs)
 
     def evaluate_stages(self, generation: int) -> list[str]:
-        """The evaluate stages of a generation that are committed, in the order of their numbers."""
-        names = map(evaluate_stage, count(1))
-        return list(takewhile(lambda name: self.manifest(name, generation) is not None, names))
+        """The evaluate stages of a generation that have a folder, in the order of their numbers."""
+        names = (path.name for path in self.path.glob(f"gen-{generation:02d}/evaluate*"))
+        numbered = (re.fullmatch(r"evaluate(?:-([2-9]|[1-9]\d+))?", name) for name in names)
+        return [evaluate_stage(n) for n in sorted(int(m[1] or 1) for m in numbered if m)]
 
     def committed_stages(self) -> list[Path]:
         """The stage folders that hold a manifest, damaged or not."""

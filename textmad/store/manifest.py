@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 
 
 class FileRecord(TypedDict):
-    """What a file has to be."""
+    """Size and SHA-256 of a file."""
 
     bytes: int
     sha256: str
@@ -31,11 +31,11 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Digest of the content, for the keys of the stages that read it."""
+        """SHA-256 of name and files, for the keys of the stages that read them."""
         return stage_key({"stage": self.stage, "files": self.files})
 
     def to_bytes(self) -> bytes:
-        """As it stands in the file; no time in it, so equal stages have equal manifests."""
+        """Return the manifest as JSON. It holds no time, so equal stages have equal manifests."""
         return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod

@@ -61,7 +61,7 @@ _NOT_IN_RESULTS = {
 
 @cache
 def code_version() -> str:
-    """Digest of textmad's own source, of those modules that a run's results depend on."""
+    """Return the SHA-256 of textmad's source: of the modules that a run's results depend on."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE)
@@ -72,7 +72,7 @@ def code_version() -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that results depend on; imports none of them."""
+    """Return the versions of Python and of the libraries that results depend on, by name."""
     return {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in LIBRARIES},
@@ -125,7 +125,7 @@ def git_revision() -> str | None:
 
 
 def session() -> dict[str, Any]:
-    """The facts of one start of a run that may be others at the next."""
+    """Return the facts of this start of a run that may differ at the next one."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,

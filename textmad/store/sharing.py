@@ -1,7 +1,7 @@
-"""Stages that runs of a study have in common: one of them computes, the others take over.
+"""Stages that runs of a study have in common: one run computes them, the others reuse them.
 
-A stage's key digests everything that its result depends on. So a stage of the same name and key,
-committed by another run, is what this run would come to, to the last byte.
+A stage's key is the SHA-256 of everything that its result depends on. So a stage of the same name
+and key that another run has committed is, to the last byte, what this run would compute.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _LOG = "stages.jsonl"
 
 
 class StageRecord(NamedTuple):
-    """How a run came by a stage."""
+    """Whether a run computed a stage or reused it, and how long that took."""
 
     run: str  # as in voted/seed-0
     stage: str  # as in gen-00/mix
     key: str
-    source: str | None  # the run that it was taken over from; None: computed
+    source: str | None  # the run whose stage was reused; None: computed
     seconds: float
 
 
 class SharedStages:
-    """What a run of a study may take over from the others under `study`/runs."""
+    """The stages of the other runs under `study`/runs that a run may reuse."""
 
     def __init__(self, study: Path, run: str) -> None:
         self._study, self._run = study, run
@@ -49,18 +49,19 @@ class SharedStages:
         inputs: Mapping[str, Any],
         accept: Callable[[Path], None],
     ) -> Iterator[bool]:
-        """Take the stage over into `folder`, or have the caller compute it there.
+        """Copy the stage of another run into `folder`, or have the caller compute it there.
 
-        Nobody else computes the same stage meanwhile: who claims it waits, also in another process.
+        Nobody else computes the same stage meanwhile: other runs that claim it wait, in other
+        processes too.
 
         Args:
             folder: the stage's place in this run.
             stage: its name, as in gen-00/mix.
             inputs: everything that it depends on; `seed` is None for what all seeds share.
-            accept: told where it is before it is taken over; what it raises is raised.
+            accept: called with the stage's folder before it is reused; what it raises is raised.
 
         Yields:
-            Whether it was taken over. If not, the caller commits it inside the `with`.
+            Whether it was reused. If not, the caller commits it inside the `with`.
 
         Raises:
             RunError: the place cannot be written.
@@ -71,7 +72,7 @@ class SharedStages:
             source = self._find(stage, key, of_any_seed=inputs["seed"] is None)
             if source is not None:
                 accept(self._study / "runs" / source / stage)
-                self._take_over(source, folder, stage, inputs)
+                self._reuse(source, folder, stage, inputs)
             yield source is not None
             seconds = round(time.perf_counter() - begun, 3)
             self._note(StageRecord(self._run, stage, key, source, seconds))
@@ -85,7 +86,7 @@ class SharedStages:
 
     def _find(self, stage: str, key: str, of_any_seed: bool) -> str | None:
         runs = self._study / "runs"
-        # What depends on a seed is sought where it can be: else n runs would look n^2 times.
+        # What depends on a seed is searched in runs of that seed alone: else n runs look n^2 times.
         seed = "seed-*" if of_any_seed else Path(self._run).name
         for path in sorted(runs.glob(f"*/{seed}/{stage}/{MANIFEST}")):
             if f'"{key}"'.encode() not in path.read_bytes():
@@ -98,7 +99,7 @@ class SharedStages:
                 return path.parents[stage.count("/") + 1].relative_to(runs).as_posix()
         return None
 
-    def _take_over(self, run: str, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
+    def _reuse(self, run: str, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
         source = self._study / "runs" / run / stage
         manifest = committed(source, stage)
         assert manifest is not None, f"{source} was there a moment ago"
@@ -118,7 +119,7 @@ class SharedStages:
 
 
 def stage_records(study: Path) -> list[StageRecord]:
-    """How each stage of a study's runs was come by, the last time, in the order of time."""
+    """Return the latest record of each stage of a study's runs, in the order of time."""
     path = study / _LOG
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     latest: dict[tuple[str, str], StageRecord] = {}

@@ -1,8 +1,8 @@
-"""What one forward pass reads: documents laid end to end in a single row, with next to no padding.
+"""The batches of training: documents end to end in one row, with almost no padding.
 
-Weights do not care where a document ends, so a row of tokens serves every layer but attention,
-which looks at each document by itself (`packed_attention`). Documents of equal length lie together
-as a rectangle, the shape in which attention is fast; a few tokens of padding may save a rectangle.
+All layers but attention work on single tokens, so they take the row as it is. Attention works on
+each document by itself (`packed_attention`). Documents of equal length form a rectangle, the shape
+in which attention is fast; a few tokens of padding may save a rectangle.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Limits(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where the documents of a row begin and end, twice told."""
+    """Where the documents of a row begin and end, as rectangles and as borders."""
 
     rectangles: tuple[tuple[int, int], ...]  # (documents, length), in order
     starts: torch.Tensor  # (documents + 1,) int32, of each document and of what would be next
@@ -85,23 +85,23 @@ def micro_batches(
 
 
 def _rectangles(order: list[int], lengths: Sequence[int], limits: Limits) -> list[Rectangle]:
-    """Documents in ascending order of length; a longer one pads those before it, or stays out."""
-    found: list[Rectangle] = []
+    """Group documents, in ascending order of length, into rectangles with little padding."""
+    rectangles: list[Rectangle] = []
     for index in order:
         length = lengths[index]
-        if found:
-            last = found[-1]
+        if rectangles:
+            last = rectangles[-1]
             padding = sum(length - lengths[other] for other in last.documents)
             full = (len(last.documents) + 1) * length > limits.max_tokens
             if padding <= limits.spare_tokens and not full:
-                found[-1] = Rectangle([*last.documents, index], length)
+                rectangles[-1] = Rectangle([*last.documents, index], length)
                 continue
-        found.append(Rectangle([index], length))
-    return found
+        rectangles.append(Rectangle([index], length))
+    return rectangles
 
 
 def _rows(rectangles: list[Rectangle], limits: Limits) -> list[list[Rectangle]]:
-    """Rectangles that are read together."""
+    """Group rectangles into the rows of forward passes."""
     if not limits.packed:
         return [[rectangle] for rectangle in rectangles]
     rows: list[list[Rectangle]] = []
@@ -118,10 +118,11 @@ def _rows(rectangles: list[Rectangle], limits: Limits) -> list[list[Rectangle]]:
 def collate(
     examples: Sequence[Example], rectangles: Sequence[Rectangle], device: torch.device
 ) -> Batch:
-    """The documents of `rectangles` as one row.
+    """Lay the documents of `rectangles` end to end; return the tensors of one forward pass.
 
     Padding needs no mask: it lies behind its document, and no token sees what comes after it.
     """
+    # Ids and labels, (tokens,), with padding behind the shorter documents.
     tokens = sum(rectangle.tokens for rectangle in rectangles)
     input_ids = np.zeros(tokens, np.int64)
     labels = np.full(tokens, IGNORED, np.int64)
@@ -133,6 +134,7 @@ def collate(
             input_ids[begin:end] = examples[index].input_ids
             labels[begin:end] = examples[index].labels
             begin += rectangle.length
+    # Positions and borders of the documents.
     positions = np.concatenate([np.tile(np.arange(length), num) for num, length in shapes])
     lengths = np.concatenate([np.full(num, length) for num, length in shapes])
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
@@ -147,7 +149,7 @@ def collate(
 
 
 def _on(device: torch.device, array: np.ndarray) -> torch.Tensor:
-    """Copied without waiting for what the device is still busy with."""
+    """Copy an array to the device, without waiting for what it is still computing."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

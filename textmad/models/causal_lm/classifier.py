@@ -38,8 +38,8 @@ class Classifier:
 
     @torch.inference_mode()
     def probabilities(self, rows: Sequence[Row]) -> Probabilities:
-        """The probability that each row is of the second kind, `(rows,)`."""
-        found = np.empty(len(rows))
+        """Return the probability that each row is of the second kind, `(rows,)`."""
+        probabilities = np.empty(len(rows))
         examples = [_example(row, 0, self._context) for row in rows]
         lengths = [len(example.input_ids) for example in examples]
         limits = Limits(_PASS_TOKENS, _SPARE_TOKENS, packed=False)
@@ -52,8 +52,8 @@ class Classifier:
                     input_ids=batch.input_ids.view(shape), use_cache=False
                 ).logits
             ends = logits.flatten(0, 1)[batch.learned].double()
-            found[rectangle.documents] = ends.softmax(-1)[:, 1].cpu().numpy()
-        return found
+            probabilities[rectangle.documents] = ends.softmax(-1)[:, 1].cpu().numpy()
+        return probabilities
 
 
 def fit_classifier(

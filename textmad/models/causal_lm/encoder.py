@@ -1,4 +1,4 @@
-"""An encoder beside the base model, for those that ask where a text lies in its space."""
+"""A sentence encoder beside the base model, for evaluators that compare texts as vectors."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ class Encoder:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The mean last hidden state over each text's tokens, `(hidden size,)` float64.
+        """Return the mean last hidden state over each text's tokens, `(hidden size,)` float64.
 
         The tokenizer's own start and end tokens count, as in sentence-transformers' mean pooling;
         what is longer than the encoder's positions is cut.
         """
         encoded = self._tokenizer(list(texts), truncation=True, max_length=self._longest)
         rows = encoded["input_ids"]
-        found: list[np.ndarray] = [np.empty(0)] * len(rows)
-        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        vectors: list[np.ndarray] = [np.empty(0)] * len(rows)
+        order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
         while order:
             longest = max(len(rows[order[0]]), 1)
             at_once = max(1, _TOKENS_AT_ONCE // longest)
-            places, order = order[:at_once], order[at_once:]
-            for place, vector in zip(places, self._means([rows[p] for p in places]), strict=True):
-                found[place] = vector
-        return found
+            batch, order = order[:at_once], order[at_once:]
+            for index, vector in zip(batch, self._means([rows[i] for i in batch]), strict=True):
+                vectors[index] = vector
+        return vectors
 
     def _means(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         ids = np.zeros((len(rows), max(map(len, rows), default=0) or 1), np.int64)
         mask = np.zeros_like(ids)
-        for place, row in enumerate(rows):
-            ids[place, : len(row)] = row
-            mask[place, : max(len(row), 1)] = 1  # of a text without a token, what padding says
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = row
+            mask[index, : max(len(row), 1)] = 1  # a text without tokens gets the padding's state
         device = self._network.device
         given, read = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
         states = self._network(input_ids=given, attention_mask=read).last_hidden_state.float()
@@ -72,10 +72,10 @@ class Encoder:
 
 
 def open_encoder(name: str) -> Encoder:
-    """The encoder of a built-in name, a folder or a Hub id, in float32 on this process's device.
+    """Open the encoder in a folder or of a Hub id, in float32 on this process's device.
 
     Raises:
-        ModelError: whatever `whole_encoder` refuses, or files that cannot be read.
+        ModelError: whatever `whole_encoder` rejects, or files that cannot be read.
     """
     folder = whole_encoder(name)
     try:

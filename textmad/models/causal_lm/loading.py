@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from textmad.errors import ModelError
 from textmad.models.base_files import base_digest, check_base, whole_base
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel
 
+
+_log = logging.getLogger(__name__)
+# Settings of transformers' `generate` that change which token is sampled.
+_CHANGES_SAMPLING = (
+    *("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"),
+    *("repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "suppress_tokens"),
+    *("begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id", "sequence_bias"),
+)
 
 OFFLINE = {"trust_remote_code": False, "local_files_only": True}
 """How every file of transformers is opened here: no foreign code, no network."""
@@ -63,6 +72,7 @@ def open_base(settings: ModelSettings) -> Base:
     text = _open_tokenizer(folder, settings.base)
     network = open_network(folder, settings.dtype, settings.base)
     _require_known_attention(network, settings.base)
+    _say_what_is_not_used(network, text, settings.base)
     text.check(settings.base, network.get_input_embeddings().weight.shape[0])
     return Base(network, text, facts.context, base_digest(folder), folder)
 
@@ -74,6 +84,23 @@ def _require_known_attention(network: PreTrainedModel, name: str) -> None:
             f"model.base: {name}: {type(network).__name__} brings its own attention, for which "
             "there is no static key-value cache; expected a model that takes transformers' "
             "attention functions, as GPT-2 and Llama do"
+        )
+
+
+def _say_what_is_not_used(network: PreTrainedModel, text: DocumentTokenizer, name: str) -> None:
+    """Log settings of generation_config.json that `generate` would obey and a recipe does not."""
+    asked = network.generation_config.to_diff_dict() if network.can_generate() else {}
+    changing = {key: asked[key] for key in _CHANGES_SAMPLING if asked.get(key) is not None}
+    ends = asked.get("eos_token_id")
+    if isinstance(ends, list) and set(ends) != {text.end}:
+        changing["eos_token_id"] = ends
+    if changing:
+        _log.warning(
+            "%s: generation_config.json has %s: not used; the recipe's sample settings apply, and "
+            "a document ends with the token %r alone",
+            name,
+            ", ".join(f"{key} {value}" for key, value in changing.items()),
+            text.backend.id_to_token(text.end),
         )
 
 
@@ -100,6 +127,16 @@ def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
             f"model.base: {name}: the weights in {folder} do not fit config.json: "
             f"{len(lacking)} tensors are missing or of another shape, the first is {lacking[0]}"
         )
+    if report["unexpected_keys"]:
+        surplus = sorted(report["unexpected_keys"])
+        _log.warning(
+            "%s: %d tensors of the weights in %s have no place in the model of config.json and "
+            "are not used, the first is %s",
+            name,
+            len(surplus),
+            folder,
+            surplus[0],
+        )
     network.requires_grad_(False)
     fuse(network)
     # Tensors mapped from a file lie at odd addresses, where matrix kernels round differently than
@@ -113,14 +150,14 @@ def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
 @contextmanager
 def without_bars() -> Iterator[None]:
     """No progress bars of transformers' own beside textmad's."""
-    if not logging.is_progress_bar_enabled():
+    if not transformers_logging.is_progress_bar_enabled():
         yield
         return
-    logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.enable_progress_bar()
+        transformers_logging.enable_progress_bar()
 
 
 def _open_tokenizer(folder: Path, name: str) -> DocumentTokenizer:

@@ -107,6 +107,8 @@ def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> Pre
         module.weight = torch.nn.Parameter(module.weight.detach().clone(), requires_grad=False)
     adapted = attach(merged, lora, seed=0, adapter=adapter)
     result: PreTrainedModel = adapted.merge_and_unload()
+    if result.get_output_embeddings().weight is not result.get_input_embeddings().weight:
+        result.config.tie_word_embeddings = False  # an adapted output layer is saved by itself
     return result.requires_grad_(False).eval()
 
 

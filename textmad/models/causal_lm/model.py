@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import operator
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -137,7 +138,17 @@ class CausalLM:
     def _examples(self, corpus: Dataset) -> list[Example]:
         from textmad.models.causal_lm.batches import IGNORED, Example
 
-        rows = self._rows(corpus["text"], corpus["prompt"])
+        texts = corpus["text"][:]
+        lost = sum(map(operator.ne, texts, self.read_back(texts)))
+        if lost:
+            _log.warning(
+                "%s: %d of %d documents to learn from do not come back from their tokens: the "
+                "tokenizer does not know some of their characters",
+                self.name,
+                lost,
+                len(texts),
+            )
+        rows = self._rows(texts, corpus["prompt"])
         examples = []
         for row, finished in zip(rows, corpus["finished"], strict=True):
             learned = row if finished else row._replace(ids=row.ids[:-1])
@@ -251,6 +262,14 @@ class CausalLM:
             ModelError: the tokenizer does not give the text back.
         """
         return self._base.text.beginning(text, num_tokens)
+
+    def read_back(self, texts: Sequence[str]) -> list[str]:
+        """Return documents as they read after encoding and decoding.
+
+        A sampled text can hold no character that the tokenizer does not know, so human text is
+        comparable with it once it has been read back.
+        """
+        return self._base.text.read_back(texts)
 
     def _rows(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[Row]:
         """Return start token, prompt, text and end token as ids, a row a text.

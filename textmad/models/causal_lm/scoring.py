@@ -60,7 +60,10 @@ class Batch(NamedTuple):
 
 @torch.inference_mode()
 def score(network: PreTrainedModel, rows: Sequence[Row], context: int) -> TokenScores:
-    """Nats and hits of the scored tokens of each row; the batches change nothing but the speed."""
+    """Score each row's tokens; return nats and hits, `(scored tokens,)` each.
+
+    How rows are batched changes the speed alone.
+    """
 
     def nats_and_hits(batch: Batch) -> torch.Tensor:
         logits = read(network, batch)
@@ -81,30 +84,30 @@ def of_each_token(
     context: int,
     *networks: PreTrainedModel,
 ) -> list[np.ndarray]:
-    """What `numbers_of` says of the scored tokens of each row, `(numbers, tokens)` in float64.
+    """Apply `numbers_of` to all rows; return `(numbers, tokens)` float64 for each row.
 
     Args:
-        numbers_of: gives `(numbers, windows, scored time)` for a batch.
+        numbers_of: computes `(numbers, windows, scored time)` for a batch.
         rows: the sequences.
         context: of the networks.
-        networks: that `numbers_of` has read a batch; their logits share the memory.
+        networks: those that `numbers_of` runs on a batch; their logits share the memory.
     """
     vocabulary = sum(network.config.vocab_size for network in networks)
-    found: list[dict[int, np.ndarray]] = [{} for _ in rows]  # by where a window's tokens begin
+    by_offset: list[dict[int, np.ndarray]] = [{} for _ in rows]  # where a window's tokens begin
     for side_by_side, batch in batches(rows, context, vocabulary, networks[0].device):
         values = numbers_of(batch).cpu().numpy()
         scored = (batch.wanted != -100).cpu().numpy()
-        for place, window in enumerate(side_by_side):
-            found[window.row][window.offset] = values[:, place, scored[place]]
-    return [np.concatenate([parts[at] for at in sorted(parts)], axis=1) for parts in found]
+        for index, window in enumerate(side_by_side):
+            by_offset[window.row][window.offset] = values[:, index, scored[index]]
+    return [np.concatenate([parts[at] for at in sorted(parts)], axis=1) for parts in by_offset]
 
 
 def batches(
     rows: Sequence[Row], context: int, vocabulary: int, device: torch.device
 ) -> Iterator[tuple[list[Window], Batch]]:
-    """All windows of the rows, those of similar length together.
+    """Yield all windows of the rows in batches of similar length, each with its tensors.
 
-    As many at once as keep the logits of `vocabulary` tokens within bounds.
+    A batch is as large as keeps the logits of `vocabulary` tokens within bounds.
     """
     pieces = [w for number, row in enumerate(rows) for w in windows(row, context, number)]
     for side_by_side in _alike(pieces, vocabulary):
@@ -137,7 +140,7 @@ def _batch(side_by_side: list[Window], device: torch.device) -> Batch:
 
 
 def read(network: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """The network's logits, `(windows, scored time, vocabulary)` in float32."""
+    """Run the network; return logits `(windows, scored time, vocabulary)` in float32."""
     # Padding on the right needs no mask: under a causal mask nothing scored ever sees it.
     output = network(input_ids=batch.inputs, use_cache=False, logits_to_keep=batch.wanted.shape[1])
     logits: torch.Tensor = output.logits.float()
@@ -149,29 +152,30 @@ def read(network: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 @torch.inference_mode()
 def token_moments(network: PreTrainedModel, rows: Sequence[Row], context: int) -> TokenMoments:
-    """Nats of each scored token, and their mean and variance over all that it might have been."""
+    """Return the nats of each scored token, and mean and variance of nats over the vocabulary."""
 
-    def moments(batch: Batch) -> torch.Tensor:
-        return _a_few_at_a_time(_moments, batch, read(network, batch))
+    def statistics(batch: Batch) -> torch.Tensor:
+        return _in_parts(_token_statistics, batch, read(network, batch))
 
-    numbers = of_each_token(moments, rows, context, network)
-    return TokenMoments(*([found[i] for found in numbers] for i in range(3)))
+    by_row = of_each_token(statistics, rows, context, network)
+    return TokenMoments(*([statistic[i] for statistic in by_row] for i in range(3)))
 
 
 @torch.inference_mode()
 def cross_entropy(
     network: PreTrainedModel, observer: PreTrainedModel, rows: Sequence[Row], context: int
 ) -> list[np.ndarray]:
-    """Nats that `network` gives, on average, to what `observer` would draw at each token."""
+    """Return the mean nats under `network` of `observer`'s predictions, `(tokens,)` a row."""
 
     def expected(batch: Batch) -> torch.Tensor:
-        return _a_few_at_a_time(_cross, batch, read(network, batch), read(observer, batch))
+        return _in_parts(_cross_entropy, batch, read(network, batch), read(observer, batch))
 
-    numbers = of_each_token(expected, rows, context, network, observer)
-    return [nats for (nats,) in numbers]
+    by_row = of_each_token(expected, rows, context, network, observer)
+    return [nats for (nats,) in by_row]
 
 
-def _moments(targets: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+def _token_statistics(targets: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return nats of the targets, and mean and variance over the vocabulary, `(3, tokens)`."""
     nats = -logits.log_softmax(-1, dtype=torch.float64)
     shares = (-nats).exp()
     mean = (shares * nats).sum(-1, keepdim=True)
@@ -181,17 +185,20 @@ def _moments(targets: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     return torch.stack([own[:, 0], mean[:, 0], variance])
 
 
-def _cross(targets: torch.Tensor, logits: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+def _cross_entropy(
+    targets: torch.Tensor, logits: torch.Tensor, observed: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean of -log p under the observer's probabilities, `(1, tokens)`."""
     shares = observed.softmax(-1, dtype=torch.float64)
     return -(shares * logits.log_softmax(-1, dtype=torch.float64)).sum(-1)[None]
 
 
-def _a_few_at_a_time(
+def _in_parts(
     numbers_of: Callable[..., torch.Tensor], batch: Batch, *logits: torch.Tensor
 ) -> torch.Tensor:
-    """`numbers_of(targets, *logits)` over a batch, `(numbers, windows, scored time)`.
+    """Apply `numbers_of(targets, *logits)` to a batch; return `(numbers, windows, scored time)`.
 
-    float64 copies of the logits never exist as a whole.
+    It works on a few tokens at a time, so that no float64 copy of all logits exists.
     """
     flat = [part.flatten(0, 1) for part in logits]
     rows = rows_at_a_time(flat[0])
@@ -205,10 +212,10 @@ def _a_few_at_a_time(
 
 @torch.inference_mode()
 def mean_states(network: PreTrainedModel, rows: Sequence[Row], context: int) -> list[np.ndarray]:
-    """The mean last hidden state at each row's tokens, `(hidden size,)` in float64.
+    """Return the mean last hidden state over each row's tokens, `(hidden size,)` float64.
 
-    The states of the start token are left out: it is the same in all texts, and networks park
-    there what attends to nothing. Only an empty text has no other.
+    The state of the start token is left out: it is the same in all texts, and networks use it as
+    an attention sink. Only an empty text has no other.
     """
     # What follows a token is scored, so a token's own state is that of the next one's target.
     texts = [row._replace(first=min(row.first + 1, len(row.ids) - 1)) for row in rows]

@@ -67,8 +67,12 @@ class DocumentTokenizer:
             if token.special or number in (start, end)
         }
         self._unknown = _unknown_id(backend, settings["model"])
-        forbidden = set(tokens.values()) - {self._unknown, None} | {start, end}
+        ids = {number for number in tokens.values() if number is not None}
+        forbidden = ids - {self._unknown} | {start, end}
         self._forbidden = np.array(sorted(forbidden))
+        # Unknown characters are no special token, but the characters "<unk>" would be one.
+        unknown = set() if self._unknown is None else {self._unknown}
+        self._looked_at = np.array(sorted(forbidden | unknown))
         self._spelled = [token for token in tokens if len(token) > 1]
         by_length = sorted(map(re.escape, self._spelled), key=len, reverse=True)
         self._spelling = re.compile(f"(?=({'|'.join(by_length)}))") if by_length else None
@@ -95,7 +99,7 @@ class DocumentTokenizer:
         encodings = self._inner.encode_batch_fast(given, add_special_tokens=False)
         rows = [np.array(encoding.ids, np.int32) for encoding in encodings]
         lengths = np.array([len(ids) for ids in rows], int)
-        inside = np.isin(np.concatenate([*rows, np.zeros(0, np.int32)]), self._forbidden)
+        inside = np.isin(np.concatenate([*rows, np.zeros(0, np.int32)]), self._looked_at)
         for number in np.unique(np.repeat(np.arange(len(rows)), lengths)[inside]).tolist():
             rows[number] = self._encode_spelled(given[number])
         return rows
@@ -166,8 +170,8 @@ class DocumentTokenizer:
         self._check_ids(name, num_embeddings)
         for probe in self._probes():
             (whole,), (after,) = self.encode([probe]), self.encode([probe], [True])
-            prompt = self.encode(["a"])[0]
-            joined = self.backend.decode([*prompt.tolist(), *after.tolist()])
+            prompt = self.encode(["a"])[0].tolist()
+            joined = self.backend.decode([*prompt, *after.tolist()])
             readings = (
                 ("a document", probe, self.decode([whole.tolist()], [False])[0]),
                 ("a text after a prompt", probe, self.decode([after.tolist()], [True])[0]),
@@ -181,6 +185,14 @@ class DocumentTokenizer:
                         "human text by the tokenizer alone; use a base whose tokenizer keeps text "
                         "as it is (byte-level BPE or sentencepiece without normalisation)"
                     )
+            own = self.backend.encode(probe, add_special_tokens=False).ids
+            mended = probe[0].isspace() or np.isin(own, self._looked_at).any()
+            if not mended and own != whole.tolist():
+                raise ModelError(
+                    f"model.base: {name}: its tokenizer puts more than a space before a text: "
+                    f"{probe!r} does not end in the tokens that it has behind a prompt; use "
+                    "another base"
+                )
 
     def _check_ids(self, name: str, num_embeddings: int) -> None:
         special = {
@@ -209,9 +221,9 @@ class DocumentTokenizer:
                 yield kept
 
     def _knows(self, character: str) -> bool:
-        ids = self.backend.encode(f"a{character}", add_special_tokens=False).ids
-        without = self.backend.encode("a", add_special_tokens=False).ids
-        return self._unknown not in ids[-1:] and ids != without
+        """Return whether a character has a token; a space without one is left out, not unknown."""
+        ids = self._inner.encode(character, add_special_tokens=False).ids
+        return self._unknown not in ids and (bool(ids) or character.isspace())
 
 
 def _without_added_space(backend: Tokenizer, settings: dict[str, Any]) -> tuple[Tokenizer, bool]:

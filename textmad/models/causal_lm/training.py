@@ -85,7 +85,7 @@ def train(
             measured.append(learner.step([examples[index] for index in step], rate, num_targets))
             advance(num_targets)
         # Of the first document once more: a last step may leave weights that overflow.
-        after = learner.loss(examples[steps[0][0]])
+        after = torch.stack([learner.loss(examples[steps[0][0]]), learner.squares()])
     _require_finite(torch.stack(measured), after, rates, settings)
     rows = zip(np.cumsum(sizes).tolist(), rates, torch.stack(measured).tolist(), strict=True)
     return [
@@ -97,18 +97,26 @@ def train(
 def _require_finite(
     measured: torch.Tensor, after: torch.Tensor, rates: Sequence[float], settings: TrainSettings
 ) -> None:
-    """Check the losses and gradient norms of all steps, (steps, 2), and a loss after the last.
+    """Check what training leaves behind.
+
+    Args:
+        measured: losses and gradient norms of all steps, (steps, 2).
+        after: a loss after the last step, and the sum of the squared weights, (2,).
+        rates: the learning rate of each step.
+        settings: for the message.
 
     Raises:
-        ModelError: one is not finite.
+        ModelError: one of these is not finite.
     """
     broken = (~measured.isfinite().all(-1)).nonzero().flatten().tolist()
-    if not broken and bool(after.isfinite()):
+    if not broken and bool(after.isfinite().all()):
         return
     step = broken[0] if broken else len(measured)
-    loss, norm = measured[step].tolist() if broken else (float(after), 0.0)
+    loss, norm = measured[step].tolist() if broken else (float(after[0]), 0.0)
     where = f"step {step + 1} of {len(measured)}" if broken else f"after the last step, {step}"
     gradient = "" if math.isfinite(norm) else f" and the norm of its gradient {norm:.4g}"
+    if not broken and math.isfinite(loss):
+        gradient = ", and weights are so large that their squares overflow"
     if step:
         advice = (
             f"at step 1 it was {float(measured[0, 0]):.4g}, and the learning rate of step {step} "
@@ -201,6 +209,14 @@ class _Learner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self._logits(batch)
         return summed_nats(logits, batch.labels)
+
+    @torch.no_grad()
+    def squares(self) -> torch.Tensor:
+        """Return the sum of the squared learned weights, (); infinite where it overflows."""
+        return sum(
+            (parallel.whole(p.float().square().sum()).double() for p in self.learned),
+            torch.zeros((), device=self.device, dtype=torch.float64),
+        )
 
     def _accumulate(self, examples: Sequence[Example], num_targets: int) -> torch.Tensor:
         """Gradients of the step's mean token loss; this process's part of the summed loss."""

@@ -84,7 +84,7 @@ def verify(network: PreTrainedModel, adapter: LoraSettings | None, context: int,
     compare(
         f"a prefix before a token at position {context - 1}, the last one of the context",
         lambda: [_at_the_last_position(network, first, context)],
-        hint="what a token predicts depends on how long the text becomes",
+        hint="its positions are counted otherwise, or its rotary factors change with the length",
     )
     compare("scoring in batches", lambda: _scored(network, documents, context), targets=documents)
     compare(
@@ -140,8 +140,11 @@ def _explained(network: PreTrainedModel, name: str, way: str) -> Iterator[None]:
     """Turn whatever a network raises inside into a ModelError that says what was tried."""
     try:
         yield
-    except ModelError:
-        raise
+    except ModelError as error:
+        if str(error).startswith("model.lora"):  # it says all that is needed
+            raise
+        why = str(error).removeprefix("model.base: ")
+        raise ModelError(f"model.base: {name}: {type(network).__name__}: {way}: {why}") from error
     except Exception as error:  # any layer may raise anything at a call that it does not expect
         why = (str(error).strip().splitlines() or [""])[0]
         raise ModelError(

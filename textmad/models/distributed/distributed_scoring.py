@@ -1,8 +1,8 @@
-"""The crew: while the first process filters and evaluates, the others score texts for it.
+"""Distributed scoring: while the first process filters and evaluates, the others score for it.
 
-Filters and evaluators may be anyone's code, so they run in the first process alone. What is dear in
-them is asking a model about texts, and that can be dealt out: each process holds the same models
-and reads its share.
+Filters and evaluators may be anyone's code, so they run in the first process alone. Most of their
+time goes into scoring texts with a model. That is distributed: each process holds the same models
+and scores its share of the texts.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from textmad.models.distributed import processes
 from textmad.models.protocol import LanguageModel
 
 SHARED = ("token_nll", "token_scores", "token_moments", "cross_entropy", "embed")
-"""The methods that are dealt out, where a model has them.
+"""The methods that are distributed, where a model has them.
 
-Their first argument is texts, and they give a list with an entry a text, or a NamedTuple of such
+Their first argument is texts, and they return a list with an entry a text, or a NamedTuple of such
 lists. A further argument is None, a number, a text, a sequence with an entry a text, or a model
-that `Crew.shared` gave.
+that `DistributedScorer.shared` returned.
 """
 
 ALONE = ("fit", "sample")
@@ -33,7 +33,7 @@ ALONE = ("fit", "sample")
 
 Name: TypeAlias = int | None  # of a model: the generation that it was fitted in; None: the base
 
-_NAME = "_name_in_the_crew"
+_NAME = "_name_of_shared_model"
 
 
 class DistributedScorer:
@@ -155,22 +155,22 @@ class DistributedScorer:
 
     def _answer(self, request: _Request) -> Any:
         """The answer for this process's share of the texts, None where it has none."""
-        places = request.shares[processes.rank()]
-        if not places:
+        indices = request.shares[processes.rank()]
+        if not indices:
             return None
 
         def mine(value: Any) -> Any:
             if isinstance(value, _Model):
                 return self._find(value.name)
-            return [value[i] for i in places] if isinstance(value, list) else value
+            return [value[i] for i in indices] if isinstance(value, list) else value
 
         try:
             method = getattr(self._find(request.model), request.method)
             arguments = [mine(value) for value in request.arguments]
             answer = method(*arguments, **{k: mine(value) for k, value in request.named.items()})
             for column in _columns(answer):
-                if len(column) != len(places):
-                    raise ValueError(f"{len(column)} entries for {len(places)} texts")
+                if len(column) != len(indices):
+                    raise ValueError(f"{len(column)} entries for {len(indices)} texts")
         except Exception as error:
             return _Failure(_described(error))
         return answer
@@ -197,7 +197,7 @@ class _Request(NamedTuple):
     method: str
     arguments: list[Any]
     named: Mapping[str, Any]
-    shares: list[list[int]]  # the places among the texts that are each process's
+    shares: list[list[int]]  # indices of each process's texts
 
 
 class _Failure(NamedTuple):
@@ -245,16 +245,16 @@ def _request(
 
 
 def deal(lengths: Sequence[int], num_processes: int) -> list[list[int]]:
-    """The places of each process's texts, longest first: as many, and as long, as the others'.
+    """Deal texts to processes; return each one's indices, longest first, of about equal length.
 
     >>> deal([40, 7, 30, 8, 39], num_processes=2)
     [[0, 3, 1], [4, 2]]
     """
-    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     shares: list[list[int]] = [[] for _ in range(num_processes)]
     turns = [*shares, *reversed(shares)]  # who had the longest of one round gets the next's last
-    for turn, place in enumerate(order):
-        turns[turn % len(turns)].append(place)
+    for turn, index in enumerate(order):
+        turns[turn % len(turns)].append(index)
     return shares
 
 
@@ -267,10 +267,10 @@ def _in_order(shares: list[list[int]], answers: list[Any]) -> Any:
     """One answer, in the texts' order, from those for each process's share."""
     first = answers[0]  # the longest text is in its share
     whole: list[list[Any]] = [[None] * sum(map(len, shares)) for _ in _columns(first)]
-    for places, answer in zip(shares, answers, strict=True):
-        if not places:
+    for indices, answer in zip(shares, answers, strict=True):
+        if not indices:
             continue
         for entries, column in zip(whole, _columns(answer), strict=True):
-            for place, entry in zip(places, column, strict=True):
-                entries[place] = entry
+            for index, entry in zip(indices, column, strict=True):
+                entries[index] = entry
     return type(first)(*whole) if hasattr(first, "_fields") else whole[0]

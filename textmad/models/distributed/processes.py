@@ -31,7 +31,7 @@ def world_size() -> int:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Inside, this process works by itself, as if there were no others: one alone filters."""
+    """Make this process work by itself inside, as if there were no others."""
     before = _alone.set(True)
     try:
         yield
@@ -46,8 +46,8 @@ def is_main() -> bool:
 
 def device() -> torch.device:
     """Where this process computes: its own GPU, or the CPU."""
-    found: torch.device = _state().device
-    return found
+    own_device: torch.device = _state().device
+    return own_device
 
 
 def gather(mine: Value) -> list[Value]:

@@ -30,9 +30,8 @@ class SlotCache:
     """Room for `num_slots` documents of up to `length` fed tokens each."""
 
     def __init__(self, network: PreTrainedModel, num_slots: int, length: int, *, paged: bool):
-        config, self._device, self._dtype = network.config, network.device, network.dtype
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        self._heads, self._num_layers = int(heads), int(config.num_hidden_layers)
+        self._device, self._dtype = network.device, network.dtype
+        self._num_layers = int(network.config.num_hidden_layers)
         self._paged = paged
         self._pools: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._keys: list[torch.Tensor | None] = [None] * self._num_layers
@@ -49,7 +48,6 @@ class SlotCache:
         self._slot_of = np.full((self._num_pages, num_slots), num_slots)
         self._row_of[0] = self._slot_of[0] = np.arange(num_slots)  # a slot always has its first
         self._first_rows = torch.arange(num_slots, device=self._device)
-        self._each_head = torch.arange(self._heads, device=self._device)
         self._columns = torch.arange(self.length, device=self._device)
 
     # --- each step --------------------------------------------------------------------------
@@ -63,8 +61,8 @@ class SlotCache:
             column = position - page * self._page
         else:
             row, column, num_columns = self._first_rows, position, self.length
-        rows_of_heads = row.unsqueeze(1) * self._heads + self._each_head
-        self._written = (rows_of_heads * self._page + column.unsqueeze(1)).flatten()
+        self._row, self._column = row.unsqueeze(1), column.unsqueeze(1)
+        self._written: dict[int, torch.Tensor] = {}  # by the number of a layer's key heads
         behind = self._columns[:num_columns] > position.unsqueeze(1)
         mask = torch.zeros(behind.shape, dtype=self._dtype, device=self._device)
         self._mask = mask.masked_fill_(behind, -torch.inf).view(self.num_slots, 1, 1, num_columns)
@@ -84,8 +82,8 @@ class SlotCache:
             if len(used) and number <= page.max():
                 slots = torch.from_numpy(slot_of[: used[-1] + 1].copy())
                 self._pools.append((slots.clamp(max=self.num_slots - 1), slots))
-        found: np.ndarray = self._row_of[page, np.arange(self.num_slots)]
-        return found
+        rows: np.ndarray = self._row_of[page, np.arange(self.num_slots)]
+        return rows
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -94,7 +92,7 @@ class SlotCache:
         keys = self._write(self._keys, layer, key)
         values = self._write(self._values, layer, value)
         # The query heads that share a key head stand where a longer query would: nothing repeated.
-        grouped = query.reshape(self.num_slots, self._heads, -1, query.shape[-1])
+        grouped = query.reshape(self.num_slots, key.shape[1], -1, query.shape[-1])
         if self._paged:
             out = self._attend_pages(grouped * scale, keys, values)
         else:
@@ -106,16 +104,23 @@ class SlotCache:
     def _write(
         self, layers: list[torch.Tensor | None], layer: int, new: torch.Tensor
     ) -> torch.Tensor:
+        heads, size = new.shape[1], new.shape[-1]
         cached = layers[layer]
         if cached is None:
-            cached = layers[layer] = self._zeros(new.shape[-1])
-        cached.view(-1, new.shape[-1]).index_copy_(
-            0, self._written, new.reshape(-1, new.shape[-1]).to(self._dtype)
-        )
+            cached = layers[layer] = self._zeros(heads, size)
+        columns = self._columns_of(heads)
+        cached.view(-1, size).index_copy_(0, columns, new.reshape(-1, size).to(self._dtype))
         return cached
 
-    def _zeros(self, size: int) -> torch.Tensor:
-        shape = (self._num_pages * self.num_slots, self._heads, self._page, size)
+    def _columns_of(self, heads: int) -> torch.Tensor:
+        """Where this step's keys and values go in a layer's cache seen flat, (slots * heads,)."""
+        if heads not in self._written:
+            rows = self._row * heads + torch.arange(heads, device=self._device)
+            self._written[heads] = (rows * self._page + self._column).flatten()
+        return self._written[heads]
+
+    def _zeros(self, heads: int, size: int) -> torch.Tensor:
+        shape = (self._num_pages * self.num_slots, heads, self._page, size)
         if self._device.type != "cpu":
             return torch.zeros(shape, dtype=self._dtype, device=self._device)
         # Mapped, so that rows which are never needed take no memory; what malloc has kept would.
@@ -164,10 +169,10 @@ class SlotCache:
         self._lay_out(len(kept), length)
         sources, targets = [], []
         for number, rows in enumerate(row_of):
-            there = np.flatnonzero(rows >= 0)
-            new_rows = np.arange(len(there))
-            self._row_of[number, there], self._slot_of[number, new_rows] = new_rows, there
-            sources.append(number * old_slots + rows[there])
+            holding = np.flatnonzero(rows >= 0)  # slots that have this page
+            new_rows = np.arange(len(holding))
+            self._row_of[number, holding], self._slot_of[number, new_rows] = new_rows, holding
+            sources.append(number * old_slots + rows[holding])
             targets.append(number * len(kept) + new_rows)
         source = torch.from_numpy(np.concatenate(sources)).to(self._device)
         target = torch.from_numpy(np.concatenate(targets)).to(self._device)
@@ -175,9 +180,9 @@ class SlotCache:
         for layers in (self._keys, self._values):
             for layer, old in enumerate(layers):
                 if old is not None:
-                    held, size = old[source], old.shape[-1]
+                    held, heads, size = old[source], old.shape[1], old.shape[-1]
                     # What a row held before is finite, and weighs nothing behind the mask.
-                    room = old[: self._num_pages * len(kept)] if fits else self._zeros(size)
+                    room = old[: self._num_pages * len(kept)] if fits else self._zeros(heads, size)
                     room[target, :, :old_page] = held
                     layers[layer] = room
 

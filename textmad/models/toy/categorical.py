@@ -1,4 +1,4 @@
-"""A categorical distribution at each place of a document: the model whose collapse is known.
+"""A categorical distribution at each position of a document: the model whose collapse is known.
 
 Fitting is counting. A generation refitted on n draws of the one before is the neutral model of
 population genetics (Wright and Fisher), and what is not drawn is gone for good.
@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int64]
 class Categorical(IndependentPositionModel):
     """Words `w0` to `w<categories - 1>`, each with its share of what was learned from.
 
-    p(v) = (count of v + smoothing) / (documents + smoothing * categories) at each place. Without
+    p(v) = (count of v + smoothing) / (documents + smoothing * categories) at each position. Without
     smoothing a word that was not learned from has probability 0 and costs infinite nats. Before
     anything is learned all words are equally likely.
 
@@ -36,9 +36,9 @@ class Categorical(IndependentPositionModel):
     >>> model.token_nll(["w0 w2"])[0].round(3).tolist()
     [0.0, 0.693, 0.0]
 
-    Learned are the words that were counted, place by place:
-        starts: `(places + 1,)` where each place's words begin.
-        words: `(counted,)` ascending at each place.
+    Learned are the words that were counted, position by position:
+        starts: `(positions + 1,)` where each position's words begin.
+        words: `(counted,)` ascending at each position.
         counts: `(counted,)` at least 1.
     """
 
@@ -77,17 +77,17 @@ class Categorical(IndependentPositionModel):
 
     def learn(self, values: Values) -> dict[str, npt.NDArray[Any]]:
         """Count."""
-        num_places = values.shape[1]
-        cells, counts = np.unique(values + self._first_cells(num_places), return_counts=True)
-        starts = np.searchsorted(cells, np.arange(num_places + 1) * self.categories)
+        num_positions = values.shape[1]
+        cells, counts = np.unique(values + self._first_cells(num_positions), return_counts=True)
+        starts = np.searchsorted(cells, np.arange(num_positions + 1) * self.categories)
         return {"starts": starts, "words": cells % self.categories, "counts": counts}
 
-    def _first_cells(self, num_places: int) -> Ints:
-        """Words at places in one numbering: where each place's begins."""
-        return np.arange(num_places, dtype=np.int64) * self.categories
+    def _first_cells(self, num_positions: int) -> Ints:
+        """Words at positions in one numbering: where each position's begins."""
+        return np.arange(num_positions, dtype=np.int64) * self.categories
 
     @property
-    def num_places(self) -> int | None:
+    def num_positions(self) -> int | None:
         """Words of a document."""
         return None if self.learned is None else len(self._starts) - 1
 
@@ -97,7 +97,7 @@ class Categorical(IndependentPositionModel):
 
     @property
     def counts(self) -> Ints:
-        """Of the words that were counted, place by place."""
+        """Of the words that were counted, position by position."""
         return self._parameter("counts")
 
     @cached_property
@@ -110,14 +110,15 @@ class Categorical(IndependentPositionModel):
 
     @property
     def support(self) -> Ints:
-        """How many words were counted at each place, `(places,)`."""
+        """How many words were counted at each position, `(positions,)`."""
         return np.diff(self._starts)
 
     @property
     def squared_shares(self) -> Floats:
-        """Sum of p^2 at each place without smoothing, `(places,)`: the chance that two draws agree.
+        """Return the sum of p^2 at each position without smoothing, `(positions,)`.
 
-        1 where one word is left, 1 / categories where all are equally likely.
+        It is the chance that two draws agree: 1 where one word is left, 1 / categories where
+        all are equally likely.
         """
         total = np.add.reduceat(self.counts, self._starts[:-1])
         squares: Floats = np.add.reduceat(self.counts**2, self._starts[:-1]) / total**2
@@ -144,19 +145,19 @@ class Categorical(IndependentPositionModel):
         """Whether each word has the highest count, of several the lowest number; w0 before any."""
         if self.learned is None:
             return np.asarray(values == 0)
-        places = np.repeat(np.arange(len(self.support)), self.support)
-        order = np.lexsort((self._cells, -self.counts, places))
+        positions = np.repeat(np.arange(len(self.support)), self.support)
+        order = np.lexsort((self._cells, -self.counts, positions))
         modes = self._parameter("words")[order[self._starts[:-1]]]
         return np.asarray(values == modes[: len(values)])
 
     # --- sampling ---------------------------------------------------------------------------
 
-    def noise(self, rng: np.random.Generator, num_places: int) -> Floats:
+    def noise(self, rng: np.random.Generator, num_positions: int) -> Floats:
         """Uniform numbers."""
-        return rng.random(num_places)
+        return rng.random(num_positions)
 
     def sampler(self, temperature: float) -> Callable[[Floats], Values]:
-        """Draws by inverting each place's cumulated weights, (count + smoothing)^(1 / temperature).
+        """Invert each position's cumulated weights, (count + smoothing)^(1 / temperature).
 
         What all words have alike, smoothing^(1 / temperature), stands behind the counted words'
         own, spread evenly.
@@ -171,8 +172,8 @@ class Categorical(IndependentPositionModel):
 
         def draw(noise: Floats) -> Values:
             mass = noise * (own + alike * self.categories)
-            places = np.clip(np.searchsorted(ends, begin + mass, side="right"), first, last)
-            drawn: Ints = self._parameter("words")[places]
+            positions = np.clip(np.searchsorted(ends, begin + mass, side="right"), first, last)
+            drawn: Ints = self._parameter("words")[positions]
             if alike:
                 evenly = np.clip((mass - own) / alike, 0, self.categories - 1).astype(np.int64)
                 drawn = np.where(mass >= own, evenly, drawn)

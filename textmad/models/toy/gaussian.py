@@ -1,4 +1,4 @@
-"""A Gaussian at each place of a document, refitted by its mean and variance.
+"""A Gaussian at each position of a document, refitted by its mean and variance.
 
 Source: Alemohammad et al., "Self-consuming generative models go MAD" (2307.01850), section 3, and
 the Gaussian of Shumailov et al. (2305.17493). Their sampling bias lambda, which draws from
@@ -23,7 +23,7 @@ _DIGITS = 9  # significant ones of a number as text; what is cut is far below an
 
 
 class Gaussian(IndependentPositionModel):
-    """Numbers as words, normal at each place; the standard normal before anything is learned.
+    """Numbers as words, normal at each position; the standard normal before anything is learned.
 
     The variance is the unbiased one, divided by documents - 1, so that it neither grows nor shrinks
     on average when a model learns from its own draws. The loss is the density's, in nats: below 0
@@ -38,8 +38,8 @@ class Gaussian(IndependentPositionModel):
     ([2.5], [1.0])
 
     Learned are:
-        mean: `(places,)`.
-        variance: `(places,)` above 0.
+        mean: `(positions,)`.
+        variance: `(positions,)` above 0.
     """
 
     name = "gaussian"
@@ -79,18 +79,18 @@ class Gaussian(IndependentPositionModel):
         return {"mean": values.mean(axis=0), "variance": variance}
 
     @property
-    def num_places(self) -> int | None:
+    def num_positions(self) -> int | None:
         """Words of a document."""
         return None if self.learned is None else len(self.mean)
 
     @property
     def mean(self) -> Floats:
-        """Of each place."""
+        """Of each position."""
         return self._parameter("mean")
 
     @property
     def variance(self) -> Floats:
-        """Of each place."""
+        """Of each position."""
         return self._parameter("variance")
 
     def nll(self, values: Values) -> Floats:
@@ -109,9 +109,9 @@ class Gaussian(IndependentPositionModel):
 
     # --- sampling ---------------------------------------------------------------------------
 
-    def noise(self, rng: np.random.Generator, num_places: int) -> Floats:
+    def noise(self, rng: np.random.Generator, num_positions: int) -> Floats:
         """Standard normal numbers."""
-        return rng.standard_normal(num_places)
+        return rng.standard_normal(num_positions)
 
     def sampler(self, temperature: float) -> Callable[[Floats], Values]:
         """Draws from N(mean, temperature * variance)."""

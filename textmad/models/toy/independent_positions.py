@@ -1,9 +1,9 @@
-"""What the categorical and the Gaussian model share: every place of a document stands alone.
+"""The base of the toy models: each position of a document has its own independent model.
 
-All documents have as many words, and the word at a place is drawn without regard to the others.
-So a document of C words is one draw from each of C independent models, and a run that learns from
-n documents a generation is C runs of n draws: thousands of replicates for one run's reading and
-writing. With documents of one word it is the model of the textbook.
+All documents have the same number of words, and words at different positions are independent. So a
+document of C words is one draw from each of C models, and a run that learns from n documents a
+generation is C runs of n draws: thousands of replicates for the cost of reading and writing one
+run. With documents of one word it is the textbook's model.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class IndependentPositionModel(ABC):
     """A language model (`textmad.models.LanguageModel`) without context.
 
     The base has learned nothing and reads documents of any length. A fitted model knows the number
-    of words, `num_places`; the end after the last word is certain, and costs 0 nats. A prompt is
-    refused: it would say nothing about what follows.
+    of words, `num_positions`; the end after the last word is certain, and costs 0 nats. A prompt is
+    an error: it would say nothing about what follows.
 
     Args:
         settings: of the recipe.
@@ -80,28 +80,28 @@ class IndependentPositionModel(ABC):
 
     @abstractmethod
     def learn(self, values: Values) -> dict[str, npt.NDArray[Any]]:
-        """The parameters, from documents `(documents, places)`."""
+        """The parameters, from documents `(documents, positions)`."""
 
     @property
     @abstractmethod
-    def num_places(self) -> int | None:
+    def num_positions(self) -> int | None:
         """Words of a document; None before anything is learned."""
 
     @abstractmethod
-    def noise(self, rng: np.random.Generator, num_places: int) -> Floats:
+    def noise(self, rng: np.random.Generator, num_positions: int) -> Floats:
         """The random numbers of a document, one a word."""
 
     @abstractmethod
     def sampler(self, temperature: float) -> Callable[[Floats], Values]:
-        """A function from noise `(documents, places)` to draws from p^(1 / temperature)."""
+        """A function from noise `(documents, positions)` to draws from p^(1 / temperature)."""
 
     @abstractmethod
     def nll(self, values: Values) -> npt.NDArray[np.float64]:
-        """Nats of each word of a document that has no more than `num_places` of them."""
+        """Nats of each word of a document that has no more than `num_positions` of them."""
 
     @abstractmethod
     def is_mode(self, values: Values) -> npt.NDArray[np.bool_]:
-        """Whether each word is the most likely one at its place."""
+        """Whether each word is the most likely one at its position."""
 
     def _parameter(self, name: str) -> npt.NDArray[Any]:
         assert self.learned is not None, "nothing is learned yet"
@@ -177,10 +177,10 @@ class IndependentPositionModel(ABC):
         Raises:
             ModelError: a document does not fit `max_new_tokens`, or there is a prompt.
         """
-        self._refuse_prompts([prompt(0)] if prompt else None)
-        if self.num_places is None:
+        self._reject_prompts([prompt(0)] if prompt else None)
+        if self.num_positions is None:
             raise ModelError(f"{self.name}: the base model has learned nothing to be drawn")
-        tokens = self.num_places + 1
+        tokens = self.num_positions + 1
         if settings.max_new_tokens < tokens:
             raise ModelError(
                 f"sample.max_new_tokens: {settings.max_new_tokens}: a document of {self.name} has "
@@ -211,18 +211,18 @@ class IndependentPositionModel(ABC):
         Raises:
             ModelError: a word is none of this model's, or there is a prompt.
         """
-        self._refuse_prompts(prompts)
-        found = [self._scores(self.read(text.split())) for text in texts]
-        return TokenScores([nll for nll, _ in found], [correct for _, correct in found])
+        self._reject_prompts(prompts)
+        scores = [self._scores(self.read(text.split())) for text in texts]
+        return TokenScores([nll for nll, _ in scores], [correct for _, correct in scores])
 
     def _scores(self, values: Values) -> tuple[np.ndarray, np.ndarray]:
-        known = len(values) if self.num_places is None else min(len(values), self.num_places)
+        known = len(values) if self.num_positions is None else min(len(values), self.num_positions)
         nll, correct = np.full(len(values) + 1, math.inf), np.zeros(len(values) + 1, bool)
         nll[:known], correct[:known] = self.nll(values[:known]), self.is_mode(values[:known])
-        if self.num_places in (None, len(values)):
+        if self.num_positions in (None, len(values)):
             nll[-1], correct[-1] = 0.0, True
         return nll, correct
 
-    def _refuse_prompts(self, prompts: Sequence[str] | None) -> None:
+    def _reject_prompts(self, prompts: Sequence[str] | None) -> None:
         if any(prompts or ()):
             raise ModelError(f"{self.name}: takes no prompt: no word depends on another")
