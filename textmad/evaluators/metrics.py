@@ -35,7 +35,7 @@ METRICS: dict[str, Metric] = {
         # rare_tokens
         Metric("rare_loss", "lower", "nats/token", "Loss on rare tokens"),
         Metric("common_loss", "lower", "nats/token", "Loss on common tokens"),
-        Metric("rare_gap", "lower", "nats/token", "Rare loss above common loss"),
+        Metric("rare_gap", "human", "nats/token", "Rare loss above common loss"),
         Metric("rare_rate", "human", "share", "Rare-token rate"),
         Metric("surviving_rare_types", "human", "share", "Surviving rare types"),
         Metric("unseen_mass", "human", "share", "Human mass of types not drawn"),
@@ -44,7 +44,7 @@ METRICS: dict[str, Metric] = {
         Metric("votes_gini", "human", "share", "Gini of upvotes"),
         Metric("votes_share", "human", "share", "Share of upvotes"),
         Metric("votes_agreement", "higher", "", "Votes follow quality (Spearman)"),
-        Metric("reward_mean", "higher", "", "Mean reward"),
+        Metric("reward_mean", "human", "", "Mean reward"),
         Metric("reward_variance", "human", "", "Variance of reward"),
         # guards
         Metric("guard_auc", "higher", "", "Guard's AUC, human above model"),
@@ -137,6 +137,22 @@ _NOTICEABLE = {"rare_rate": 0.05, "base_perplexity": 0.05}
 def noticeable(metric: str) -> float:
     """The share of its reference by which a metric has to move to be called moved."""
     return _NOTICEABLE.get(metric, NOTICEABLE)
+
+
+# Beside shares: nothing of these is above 1.
+_UP_TO_1 = ("ngram_gap_", "self_bleu_", "detection_auc")
+_SIGNED = ("_moved", "_gap", "_mean", "_kappa", "_agreement")
+
+
+def value_range(metric: Metric) -> tuple[float, float]:
+    """Return the smallest and the largest value a metric can have; infinite where unbounded.
+
+    >>> value_range(METRICS["mattr"]), value_range(METRICS["entropy_1"])
+    ((0.0, 1.0), (0.0, inf))
+    """
+    if metric.unit == "share" or metric.name.startswith(_UP_TO_1):
+        return 0.0, 1.0
+    return -math.inf if metric.name.endswith(_SIGNED) else 0.0, math.inf
 
 
 def bounds(metric: str, tolerance: float) -> tuple[float, float]:
