@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         RunError,
         RunInUseError,
         TextmadError,
+        WaitingForVotesError,
     )
     from textmad.evaluators.protocol import Measurement, Snapshot
     from textmad.loop.measuring import evaluate
@@ -65,6 +66,7 @@ __all__ = [
     "Study",
     "TextmadError",
     "Verdicts",
+    "WaitingForVotesError",
     "audit",
     "compare",
     "early_warning",

@@ -6,6 +6,7 @@
     ├── ModelError           4    the base model or its settings are rejected
     ├── CurationError        5    a filter or a scorer broke its contract
     ├── EvaluationError      6    an evaluator broke its contract
+    ├── WaitingForVotesError 7    people have not voted enough yet
     └── RunError            73    the run folder cannot be written or read
         └── RunInUseError   75    another process is writing it
 
@@ -58,6 +59,12 @@ class EvaluationError(TextmadError):
     """An evaluator that raised, or returned something other than numbers."""
 
     exit_code = 6
+
+
+class WaitingForVotesError(TextmadError):
+    """A generation that waits for people's votes; when they are there, the same command goes on."""
+
+    exit_code = 7
 
 
 class RunError(TextmadError):

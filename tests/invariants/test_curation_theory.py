@@ -21,7 +21,7 @@ from textmad.calibration.theory import (
     zipf,
 )
 from textmad.curation import Author, Choice, Context, Upvotes
-from textmad.curation.ranking import best_of_each, with_luck
+from textmad.curation.ranking import add_gumbel_noise, best_of_each
 from textmad.text.documents import documents
 
 HUMAN = zipf(NUM_TEXTS)
@@ -61,8 +61,8 @@ def test_best_of_k_converges_to_p_e_to_the_r(num_drafts, figure):
     rng = np.random.default_rng(num_drafts)
     num_groups = 1_200_000 // num_drafts
     drawn = rng.choice(NUM_TEXTS, num_groups * num_drafts, p=HUMAN)
-    luck = with_luck(REWARD[drawn], 1.0, rng.random(len(drawn)))
-    kept = best_of_each(luck, np.arange(len(drawn)) // num_drafts)
+    noisy = add_gumbel_noise(REWARD[drawn], 1.0, rng.random(len(drawn)))
+    kept = best_of_each(noisy, np.arange(len(drawn)) // num_drafts)
     check_same_distribution(np.bincount(drawn[kept], minlength=NUM_TEXTS), exact)
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from textmad.evaluators import METRICS
+from textmad.rating.ballot import Ballot
 from textmad.recipe import Recipe
 from textmad.recipe.components import BUILT_IN, import_name
 from textmad.report.tables import ARROWS
@@ -69,6 +70,10 @@ def test_the_page_of_studies_names_every_setting_of_a_threshold_with_its_default
     assert documented == {path: as_yaml(value) for path, value in defaults.items()}
 
 
+# Groups of settings that several filters have: they stand on a page once.
+SHARED = {Ballot: "ballot"}
+
+
 def fields_of(maker: type, path: str) -> dict[str, Any]:
     """Every setting of a component by its dotted path; a group has none of its own.
 
@@ -76,8 +81,8 @@ def fields_of(maker: type, path: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for field in dataclasses.fields(maker):
-        if field.default_factory in COMPONENTS:
-            found[f"{path}.{field.name}"] = COMPONENTS[field.default_factory]
+        if field.default_factory in COMPONENTS | SHARED:
+            found[f"{path}.{field.name}"] = (COMPONENTS | SHARED)[field.default_factory]
         elif isinstance(field.default_factory, type):
             found |= fields_of(field.default_factory, f"{path}.{field.name}")
         elif field.default is not dataclasses.MISSING:  # else the page says that it is required
@@ -86,12 +91,16 @@ def fields_of(maker: type, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "pages"), [("filter", ["filters.md", "crowd.md"]), ("evaluator", ["metrics.md"])]
+    ("kind", "pages"),
+    [("filter", ["filters.md", "crowd.md", "people-vote.md"]), ("evaluator", ["metrics.md"])],
 )
 def test_every_setting_of_a_built_in_component_stands_on_its_page(kind: str, pages: list[str]):
     defaults: dict[str, Any] = {}
     for name, target in BUILT_IN[kind].items():
         defaults |= fields_of(import_name(target), name)
+    if kind == "filter":
+        for group, name in SHARED.items():
+            defaults |= fields_of(group, name)
     found = [row for page in pages for row in rows(page).items()]
     assert len(dict(found)) == len(found), "a setting stands on two pages"
     assert {path: yaml.safe_load(value) for path, value in found} == defaults

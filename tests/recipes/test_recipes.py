@@ -9,6 +9,7 @@ import pytest
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
 import textmad as tm
+from tests.simulated_raters import run_with_votes
 from textmad.recipe import Recipe, load_recipe
 from textmad.studies import is_study
 
@@ -176,7 +177,7 @@ def test_a_recipe_runs_one_tiny_generation(path: Path, tmp_path: Path, stand_ins
     recipe = load_recipe(path)
     brought = stand_ins if recipe.corpus.source != "chitchat" else {}
     recipe = load_recipe(path, {**tiny(recipe), **brought})
-    run = tm.run(recipe, out=tmp_path)
+    run = run_with_votes(recipe, tmp_path)
     assert run.generations == [0, 1]
     budget = recipe.mix.human_tokens + recipe.mix.model_tokens
     mixed = run.mixture(1)

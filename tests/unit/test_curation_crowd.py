@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from textmad.curation import Bots, Context, Crowd, Exposure, Upvotes
-from textmad.curation.crowd import voted
+from textmad.curation.crowd import cast_votes
 from textmad.curation.voters import Electorate, sample_voters
 from textmad.errors import RecipeError
 from textmad.recipe import Recipe, load_recipe
@@ -88,7 +88,9 @@ def test_a_hundred_thousand_documents_and_two_hundred_voters_take_less_than_two_
     for _ in range(3):
         begun = time.process_time()
         nobody = np.zeros(num, dtype=bool)
-        voted(ids, tastes, nobody, crowd, lambda ups, downs: ups - downs, np.random.default_rng(0))
+        cast_votes(
+            ids, tastes, nobody, crowd, lambda ups, downs: ups - downs, np.random.default_rng(0)
+        )
         seconds.append(time.process_time() - begun)
     assert min(seconds) < 2
 
@@ -341,7 +343,7 @@ def test_all_faults_of_a_group_are_reported_with_the_others():
     with pytest.raises(RecipeError) as caught:
         Component(name="upvotes", options=options).build("filter")
     assert str(caught.value).splitlines() == [
-        "upvotes.voters: 0.5: expected a whole number",
+        "upvotes.voters: 0.5: expected a whole number or 'people'",
         "upvotes.crowd.herdin: unknown setting; did you mean herding?",
         "upvotes.crowd.abstain: often: expected a number",
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from textmad.curation import Context, Upvotes, learned_votes
 from textmad.curation.learned_votes import FACTS, WEIGHTS, fit, load, save
-from textmad.curation.scorers import own_sources, scored
+from textmad.curation.scorers import own_sources, score_candidates
 from textmad.curation.vote_targets import vote_targets
 from textmad.errors import CurationError, RecipeError
 from textmad.recipe.components import Component
@@ -217,7 +217,7 @@ def test_a_stored_one_opens_its_encoder_and_takes_no_other(shouted, tmp_path):
         return Marks()
 
     given = replace(context(documents({"text": []})), open_encoder=open_encoder)
-    found = scored(f"learned_votes({tmp_path})", documents({"text": texts}), given)
+    found = score_candidates(f"learned_votes({tmp_path})", documents({"text": texts}), given)
     assert found.tolist() == model.score(texts, Marks())
     assert opened == ["models/marks"]
     changed = Marks()
@@ -326,7 +326,7 @@ def test_the_human_text_of_a_run_is_learned_once(voted):
     candidates = documents({"text": ["word1", "word50"]})
     learned_votes._fitted_once.cache_clear()
     for _ in range(3):
-        scored("learned_votes", candidates, context(voted))
+        score_candidates("learned_votes", candidates, context(voted))
     assert learned_votes._fitted_once.cache_info().misses == 1
 
 
@@ -334,7 +334,7 @@ def test_a_stored_one_scores_without_human_votes(model, tmp_path):
     save(model, tmp_path)
     name, records = f"learned_votes({tmp_path})", {}
     candidates = documents({"text": ["word1", "word50"]})
-    found = scored(name, candidates, context(documents({"text": []}), records))
+    found = score_candidates(name, candidates, context(documents({"text": []}), records))
     assert found.tolist() == model.score(["word1", "word50"])
     assert records == {name: model.report}
     assert own_sources(f"residual({name})") == {name: file_digest(tmp_path / FACTS)}

@@ -287,7 +287,7 @@ def test_a_column_that_parquet_cannot_hold_is_refused():
 
 
 def test_verdicts_of_ragged_lists_are_an_error():
-    assert "keep is no array (" in str(refusal(returning(keep=[[True], [True, False]])))
+    assert "keep cannot be made an array (" in str(refusal(returning(keep=[[True], [True, False]])))
 
 
 def test_columns_of_two_filters_never_share_a_name():

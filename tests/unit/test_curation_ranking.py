@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from textmad.curation import Choice, Context, Upvotes
-from textmad.curation.ranking import chosen, hot, rank_score, wilson, with_luck
+from textmad.curation.ranking import add_gumbel_noise, choose, hot, rank_score, wilson
 from textmad.text.documents import documents
 
 
@@ -69,8 +69,8 @@ def test_documents_are_posted_over_the_hours_that_are_set_or_when_they_say():
 def test_of_two_bradley_and_terrys_probability_wins():
     rng = np.random.default_rng(0)
     score = np.tile([1.0, 0.0], 20_000)
-    luck = with_luck(score, 0.5, rng.random(40_000))
-    wins = (luck[::2] > luck[1::2]).mean()
+    noisy = add_gumbel_noise(score, 0.5, rng.random(40_000))
+    wins = (noisy[::2] > noisy[1::2]).mean()
     # 1 / (1 + exp(-(1 - 0) / 0.5)); standard deviation 0.0023
     assert wins == pytest.approx(1 / (1 + np.exp(-2)), abs=0.01)
 
@@ -78,7 +78,7 @@ def test_of_two_bradley_and_terrys_probability_wins():
 def kept(choice, score, keep, seed=0):
     rng = np.random.default_rng(seed)
     draws = [rng.random(len(score)) for _ in range(2)]
-    return chosen(choice, score, np.argsort(-score, kind="stable"), keep, draws)
+    return choose(choice, score, np.argsort(-score, kind="stable"), keep, draws)
 
 
 @pytest.mark.parametrize("by", ["top", "softmax", "bradley_terry"])

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from textmad.curation import Context, MatchedRandom, Rescue
-from textmad.curation.protocol import judged
+from textmad.curation.protocol import run_filter
 from textmad.curation.rescue import Bags, greedy_cover
 from textmad.errors import CurationError, RecipeError
 from textmad.recipe.components import Component
@@ -215,7 +215,7 @@ def test_human_text_without_words_has_nothing_to_rescue():
         "rare"
     )
     with pytest.raises(CurationError) as caught:
-        judged("rescue", Rescue(), given(["the"]), context(["...", ""]))
+        run_filter("rescue", Rescue(), given(["the"]), context(["...", ""]))
     assert str(caught.value) == message
 
 

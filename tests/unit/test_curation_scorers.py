@@ -7,7 +7,7 @@ import pytest
 
 from textmad.curation import Context
 from textmad.curation.score_mixture import check_scorer, own_scorer_sources, score_quality
-from textmad.curation.scorers import BUILT_IN, length_regressed_out, own_sources, scored
+from textmad.curation.scorers import BUILT_IN, length_regressed_out, own_sources, score_candidates
 from textmad.errors import CurationError
 from textmad.store import file_digest
 from textmad.text.documents import documents
@@ -30,7 +30,7 @@ def context():
 
 
 def values(scorer, texts):
-    return scored(scorer, documents({"text": texts}), context()).tolist()
+    return score_candidates(scorer, documents({"text": texts}), context()).tolist()
 
 
 def test_surprise_is_fluency_reversed():

@@ -173,9 +173,9 @@ def test_a_bad_scorer_is_told_the_filter_the_generation_and_the_document(scorer,
             "built in are fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), "
             "words(FILE) and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
-        ({"scorer": "math:pi"}, "upvotes.scorer: math:pi: expected a function, found float"),
-        ({"voters": 0}, "upvotes.voters: 0: expected at least 1"),
-        ({"voters": 2.5}, "upvotes.voters: 2.5: expected a whole number"),
+        ({"scorer": "math:pi"}, "upvotes.scorer: math:pi: is a float, expected a function"),
+        ({"voters": 0}, "upvotes.voters: 0: expected at least 1, or people"),
+        ({"voters": 2.5}, "upvotes.voters: 2.5: expected a whole number or 'people'"),
         ({"noise": -1}, "upvotes.noise: -1: expected a finite number of at least 0"),
         (
             {"noise": float("inf")},

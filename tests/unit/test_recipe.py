@@ -123,7 +123,7 @@ BAD = {
     ),
     "curate.0.upvotes": ("fluency", f"fluency: expected {SETTINGS}"),
     "curate.0.upvotes.scorer": ("3", f"3: expected text or {SETTINGS} or a function"),
-    "curate.0.upvotes.voters": ("0", "0: expected at least 1"),
+    "curate.0.upvotes.voters": ("0", "0: expected at least 1, or people"),
     "curate.0.upvotes.noise": ("-1", "-1: expected a finite number of at least 0"),
     "curate.0.upvotes.keep": ("0", "0: expected a share above 0 and at most 1"),
     "curate.0.upvotes.units": ("sd", "sd: expected 'standard' or 'raw'"),
@@ -227,6 +227,38 @@ BAD = {
     "evaluate.0.judge": ("gpt2", f"gpt2: expected {SETTINGS}"),
     "evaluate.0.judge.model": ("3", "3: expected text"),
     "evaluate.0.adapter.held_out_tokens": ("0", "0: expected at least 1"),
+}
+BAD |= {
+    "curate.0.people": ("3", f"3: expected {SETTINGS}"),
+    "curate.0.people.keep": ("0", "0: expected a share above 0 and at most 1"),
+    "curate.0.people.rank": (
+        "votes",
+        "votes: expected 'net', 'share', 'wilson', 'likes', 'strength' or 'stars'",
+    ),
+    **{
+        path.replace("upvotes", "people"): bad
+        for path, bad in BAD.items()
+        if path.startswith("curate.0.upvotes.choice")
+    },
+}
+BAD |= {
+    f"curate.0.{name}.ballot{setting}": bad
+    for name in ("people", "upvotes")
+    for setting, bad in {
+        "": ("3", f"3: expected {SETTINGS}"),
+        ".design": ("vote", "vote: expected 'up_down', 'pairs', 'best_of' or 'stars'"),
+        ".question": ("7", "7: expected text"),
+        ".labels": ("[a]", "1 given, expected 2 for design up_down"),
+        ".group": ("9", "9: expected 3 to 8 texts"),
+        ".rounds": ("0", "0: expected at least 1"),
+        ".raters_per_text": ("0", "0: expected at least 1"),
+        ".texts_per_rater": ("0", "0: expected at least 1"),
+        ".needed": ("2", "2: expected a share above 0 and at most 1"),
+        ".deadline_hours": ("0", "0: expected a number above 0, or null"),
+        ".gold": ("7", "7: expected text"),
+        ".repeats": ("-1", "-1: expected at least 0"),
+        ".min_gold_accuracy": ("2", "2: expected a share from 0 to 1"),
+    }.items()
 }
 BAD |= {  # its crowd is that of upvotes
     path.replace("upvotes", "discriminator.votes"): bad
@@ -432,7 +464,7 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
         "seed: -1: expected at least 0",
         "sample.temperature: 0: expected more than 0",
         "sample.top_p: 2: expected at most 1",
-        "curate.1.upvotes.voters: true: expected a whole number",
+        "curate.1.upvotes.voters: true: expected a whole number or 'people'",
         "curate.1.upvotes.noise: loud: expected a number",
         f"curate.2.random: [1]: expected {SETTINGS}",
         "evaluat: unknown setting; did you mean evaluate?",

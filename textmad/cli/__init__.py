@@ -21,6 +21,7 @@ from textmad.cli import (
     fetch,
     init,
     plan,
+    rate,
     recipes,
     report,
     run,
@@ -28,6 +29,7 @@ from textmad.cli import (
     schema,
     show,
     study,
+    votes,
 )
 from textmad.cli.options import with_verbosity
 from textmad.cli.terminal import is_first_process, session, speaking
@@ -70,6 +72,8 @@ for _command in (
     run.run,
     study.study,
     show.show,
+    rate.rate,
+    votes.votes,
     evaluate.evaluate,
     sample.sample,
     export.export,

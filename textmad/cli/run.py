@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from textmad.cli.options import RecipePath, Set, at_home, check_source, load
+from textmad.cli.serving import Port, serve_until_enough
 from textmad.cli.terminal import is_first_process, session
+from textmad.errors import RecipeError, WaitingForVotesError
 
 
 def run(
@@ -19,8 +21,15 @@ def run(
         int | None,
         typer.Option(metavar="N", help="Stop with an error unless exactly N processes run."),
     ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Serve the page for people's votes, and go on by itself."),
+    ] = False,
+    port: Port = 8765,
 ) -> None:
     """Run a recipe, or resume it where it was interrupted."""
+    if port != 8765 and not serve:
+        raise RecipeError(f"--port {port}: has no effect without --serve")
     loaded, overrides = load(recipe, set_)
     check_source(loaded)
     is_first = is_first_process()
@@ -28,13 +37,21 @@ def run(
         session.log_into(out)
     from textmad.loop import recursion
 
-    finished = recursion.run(
-        loaded,
-        out,
-        progress=session.progress(loaded.generations),
-        num_processes=processes,
-        overrides=overrides,
-    )
+    while True:
+        try:
+            finished = recursion.run(
+                loaded,
+                out,
+                progress=session.progress(loaded.generations),
+                num_processes=processes,
+                overrides=overrides,
+            )
+            break
+        except WaitingForVotesError as waiting:
+            if not serve:
+                raise
+            session.say(f"textmad: {waiting}")
+            serve_until_enough(out, port)
     if is_first:
         from textmad.report import print_table, write_report
 

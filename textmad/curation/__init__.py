@@ -5,6 +5,7 @@ from textmad.curation.controls import MatchedRandom, Random
 from textmad.curation.detector import Detector
 from textmad.curation.discriminator import Discriminator
 from textmad.curation.duplicates import Duplicates
+from textmad.curation.people import People
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
 from textmad.curation.quality import Length, Repetition
 from textmad.curation.ranking import Choice
@@ -12,9 +13,11 @@ from textmad.curation.rescue import Rescue
 from textmad.curation.voters import Bots, Crowd, Exposure
 from textmad.curation.votes import Upvotes
 from textmad.curation.watermark import Watermark
+from textmad.rating.ballot import Ballot
 
 __all__ = [
     "Author",
+    "Ballot",
     "Bots",
     "Choice",
     "Context",
@@ -26,6 +29,7 @@ __all__ = [
     "Filter",
     "Length",
     "MatchedRandom",
+    "People",
     "Random",
     "Repetition",
     "Rescue",

@@ -1,4 +1,4 @@
-"""The author: of several drafts by the model, one is posted. What the crowd never gets to see."""
+"""The filter `author`: of several drafts by the model, one is kept, before any crowd votes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from textmad.curation.document_rng import document_uniforms
 from textmad.curation.protocol import Context, Verdicts, document
-from textmad.curation.ranking import best_of_each, with_luck
+from textmad.curation.ranking import add_gumbel_noise, best_of_each
 from textmad.curation.score_mixture import ScorerSetting, Units, check_scorer, score_quality
 from textmad.curation.votes import check_noise
 from textmad.errors import CurationError
@@ -27,9 +27,9 @@ _INDEX = re.compile(r"-(\d+)$")  # of an id g<generation>-<index>
 class Author:
     """Keep, of every `drafts` documents that the model wrote in a row, the one its author prefers.
 
-    Documents 0 to drafts - 1 are the drafts for the first slot, and so on, by the index in their
-    ids, wherever they stand. Where earlier filters have rejected some, the author chooses among
-    those left; a slot without any stays empty. The author of a slot picks draft i with
+    Documents 0 to drafts - 1 are the drafts of the first slot, and so on, by the index in their
+    ids, in whatever order they come. If earlier filters have rejected some, the author chooses
+    among the others; a slot without drafts stays empty. The author of a slot picks draft i with
     probability exp(quality_i / noise) / sum_j exp(quality_j / noise), as in Ferbach et al.
     (2407.09499, equation 1); in `raw` units with noise 1, many drafts turn the model's
     distribution p into p e^r. The score is the quality with that noise, and the table gets
@@ -62,22 +62,28 @@ class Author:
         """Judge all candidates."""
         order = np.argsort(_indices(candidates), kind="stable")
         candidates = take(candidates, order)
-        _, _, quality, rewards = score_quality(self.scorer, self.units, candidates, context)
-        (draw,) = document_uniforms(candidates["id"][:], context.rng, 1)
-        score = with_luck(quality, self.noise, draw)
+        scores = score_quality(self.scorer, self.units, candidates, context)
+        (draws,) = document_uniforms(candidates["id"][:], context.rng, 1)
+        score = add_gumbel_noise(scores.quality, self.noise, draws)
         keep = best_of_each(score, _indices(candidates) // self.drafts)
-        columns = {"quality": quality, **rewards}
+        columns = {"quality": scores.quality, **scores.rewards}
         verdicts = Verdicts(keep, score, "another draft was posted", columns)
         return verdicts.take(np.argsort(order))
 
 
 def _indices(candidates: Dataset) -> npt.NDArray[np.int64]:
-    """Which in its generation each document is, `(documents,)`."""
-    found = [_INDEX.search(name) for name in candidates["id"][:]]
-    for place, match in enumerate(found):
+    """Return the index of each document in its generation, `(documents,)`, read from its id.
+
+    Raises:
+        CurationError: an id has no index.
+    """
+    indices = np.empty(len(candidates), dtype=np.int64)
+    for row, name in enumerate(candidates["id"][:]):
+        match = _INDEX.search(name)
         if match is None:
             raise CurationError(
-                f"{document(candidates, place)} has no index in its id, so its slot is unknown: "
+                f"{document(candidates, row)} has no index in its id, so its slot is unknown: "
                 "expected g<generation>-<index>, as candidates have"
             )
-    return np.array([int(match[1]) for match in found if match], dtype=np.int64)
+        indices[row] = int(match[1])
+    return indices

@@ -1,4 +1,4 @@
-"""Control filters: what a selection does is what it does beyond keeping as many at random."""
+"""Control filters, which keep as much as another filter does, but at random."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.curation.document_rng import document_uniforms
-from textmad.curation.protocol import Context, Filter, Verdicts, judged
+from textmad.curation.protocol import Context, Filter, Verdicts, run_filter
 from textmad.recipe.components import component_name
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Random:
-    """Keep a share of the documents, whatever they say: the control arm of every other filter.
+    """Keep a random share of the documents: the control arm of every other filter.
 
     Exactly `round(keep * documents)` are kept: those with the highest score, which is a random
     number in (0, 1).
@@ -50,7 +50,8 @@ class MatchedRandom:
 
     The other filter judges the same candidates with the same random stream as it would on its
     own. Then documents are kept in a random order until they hold as many tokens as it has kept,
-    so the last one may exceed them. Its votes and other columns stay in the table, unheeded.
+    so the last one may exceed that number. Its votes and other columns stay in the table and
+    decide nothing.
 
     Attributes:
         twin_of: the other filter. In a recipe it is `twin` before its name:
@@ -61,24 +62,28 @@ class MatchedRandom:
 
     @property
     def kept_share(self) -> float:
-        """Of the documents, about; 1 where the other filter cannot tell."""
+        """Of the documents, approximately; 1 if the other filter declares no share."""
         return float(getattr(self.twin_of, "kept_share", 1.0))
 
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
         """Judge all candidates."""
         name = component_name(self.twin_of)
-        verdicts = judged(name, self.twin_of, candidates, context)
+        verdicts = run_filter(name, self.twin_of, candidates, context)
         (score,) = document_uniforms(candidates["id"][:], context.rng.spawn(1)[0], 1)
         tokens = np.maximum(np.array(candidates["tokens"][:], dtype=np.int64), 1)  # 0: unknown
         order = np.argsort(-score, kind="stable")
-        before = np.cumsum(tokens[order]) - tokens[order]
+        tokens_before = np.cumsum(tokens[order]) - tokens[order]
         keep = np.zeros(len(score), dtype=bool)
-        keep[order] = before < tokens[verdicts.keep].sum()
+        keep[order] = tokens_before < tokens[verdicts.keep].sum()
         reason = f"not among those kept at random, as many tokens as by {name}"
         return Verdicts(keep, score, reason, verdicts.columns)
 
 
 def check_kept_share(keep: float) -> None:
-    """Refuse a `keep` that is not a share of the documents."""
+    """Reject a `keep` that is not a share of the documents.
+
+    Raises:
+        ValueError: it is not above 0 and at most 1.
+    """
     if not 0 < keep <= 1:
         raise ValueError(f"keep: {keep:g}: expected a share above 0 and at most 1")

@@ -1,8 +1,8 @@
-"""A crowd that is shown documents and votes on them: numbers in, votes out, nothing but numpy.
+"""A simulated crowd that votes on documents, in plain numpy.
 
-A voter perceives a document's quality through their own taste and with their own noise, and votes
-it up at or above their own threshold, down below it. What makes crowds differ from that judge is
-in `textmad.curation.voters`.
+A voter perceives a document's quality with their own weights of the scorers and their own noise.
+They vote it up at or above their own threshold, and down below it. How voters are sampled is in
+`textmad.curation.voters`.
 
 Every random number belongs to a document (`textmad.curation.document_rng`) or to a voter, each
 purpose has its own stream, and each voter the same position in it. So a vote depends neither on the
@@ -26,78 +26,80 @@ Counts = npt.NDArray[np.int64]
 _CHUNK = 8192  # documents at once: bounds the memory, not the result
 
 
-class Votes(NamedTuple):
-    """What came of it, one entry a document."""
+class VoteCounts(NamedTuple):
+    """Votes on documents, one entry a document."""
 
     ups: Counts
     downs: Counts
-    exposure: Counts  # voters it was shown to
-    perceived: Floats  # summed over those who judged it
+    exposure: Counts  # voters who were shown the document
+    perceived: Floats  # quality, summed over the voters who judged the document
 
     @classmethod
-    def none(cls, num_documents: int) -> Votes:
+    def none(cls, num_documents: int) -> VoteCounts:
         """No votes yet."""
         ups, downs, exposure = (np.zeros(num_documents, dtype=np.int64) for _ in range(3))
         return cls(ups, downs, exposure, np.zeros(num_documents))
 
-    def on(self, here: slice) -> Votes:
-        """Those on some documents; what is added to them is added to all."""
-        return Votes(self.ups[here], self.downs[here], self.exposure[here], self.perceived[here])
+    def on(self, rows: slice) -> VoteCounts:
+        """Return a view of the votes on some documents: what is added to it counts in both."""
+        ups, downs, exposure, perceived = self
+        return VoteCounts(ups[rows], downs[rows], exposure[rows], perceived[rows])
 
 
-def voted(
+def cast_votes(
     ids: Sequence[str],
-    tastes: Floats,
+    scorer_values: Floats,
     targets: Bools,
     electorate: Electorate,
     rank: Callable[[Counts, Counts], Floats],
     rng: np.random.Generator,
-) -> Votes:
-    """The crowd's votes.
+) -> VoteCounts:
+    """Let the crowd vote, and return its votes, one entry a document.
 
     Args:
         ids: of the documents, sorted, so that equal ranks do not depend on their order.
-        tastes: `(documents, scorers)`: what each scorer finds.
+        scorer_values: `(documents, scorers)`: each scorer's value for each document.
         targets: which documents the bots vote on.
         electorate: who votes.
         rank: from ups and downs so far to the score by which documents are shown.
         rng: gives the keys of the documents' streams and of the voters'.
     """
-    impression = document_starts(ids, rng)  # first: votes do not change with what is added
+    # The order of these draws is part of the result: a new one goes last.
+    noise = document_starts(ids, rng)
     members = sample_voters(electorate, rng)
-    care, shown, turn = (other_starts(impression, rng) for _ in range(3))
-    streams = _Streams(impression, care, shown)
+    care, exposure, first_order = (other_starts(noise, rng) for _ in range(3))
+    streams = _Streams(noise, care, exposure)
     num = len(ids)
-    votes = Votes.none(num)
-    rounds = _rounds(electorate.exposure, electorate.voters, votes, rank, uniforms(turn, 0))
-    for part, chance in rounds:
+    votes = VoteCounts.none(num)
+    rounds = _rounds(electorate.exposure, electorate.voters, votes, rank, uniforms(first_order, 0))
+    for voters, chance in rounds:
         for start in range(0, num, _CHUNK):
-            here = slice(start, start + _CHUNK)
+            rows = slice(start, start + _CHUNK)
             chunk = _Chunk(
-                votes.on(here),
-                tastes[here],
-                targets[here],
-                None if chance is None else chance[here],
-                _Streams(*(starts[here] for starts in streams)),
+                votes.on(rows),
+                scorer_values[rows],
+                targets[rows],
+                None if chance is None else chance[rows],
+                _Streams(*(starts[rows] for starts in streams)),
             )
-            for voter in part:
+            for voter in voters:
                 _vote(chunk, int(voter), members, electorate)
     return votes
 
 
 class _Streams(NamedTuple):
-    """Starts of the documents' streams: one number a voter in each."""
+    """Starts of the documents' random streams, each of which has one number for each voter."""
 
-    impression: Starts
+    noise: Starts
     care: Starts
-    shown: Starts
+    exposure: Starts
 
 
 class _Chunk(NamedTuple):
-    """Some documents; the votes on them are added in place."""
+    """Some of the documents; votes on them are added in place."""
 
-    votes: Votes
-    tastes: Floats
+    votes: VoteCounts
+    scorer_values: Floats
     targets: Bools
     chance: Floats | None  # of being shown to a voter; None: certain
     streams: _Streams
@@ -106,47 +108,51 @@ class _Chunk(NamedTuple):
 def _rounds(
     exposure: Exposure,
     num_voters: int,
-    votes: Votes,
+    votes: VoteCounts,
     rank: Callable[[Counts, Counts], Floats],
-    turn: Floats,
+    first_order: Floats,
 ) -> Iterator[tuple[npt.NDArray[np.int64], Floats | None]]:
-    """The voters of each round, and the chance of each document to be shown to them."""
+    """Yield each round's voters, and the chance `(documents,)` that they are shown a document.
+
+    None stands for a chance of 1 for all documents.
+    """
     everybody = np.arange(num_voters)
     if exposure.by == "uniform":
-        whole = exposure.attention == 1
-        yield everybody, None if whole else np.full(len(turn), exposure.attention)
+        certain = exposure.attention == 1
+        yield everybody, None if certain else np.full(len(first_order), exposure.attention)
         return
-    by_rank = exposure.shown_by_rank(len(turn)) if len(turn) else turn
-    for part in np.array_split(everybody, exposure.rounds):
-        chance = np.empty(len(turn))
-        chance[np.lexsort((turn, -rank(votes.ups, votes.downs)))] = by_rank
-        yield part, chance
+    by_rank = exposure.shown_by_rank(len(first_order)) if len(first_order) else first_order
+    for voters in np.array_split(everybody, exposure.rounds):
+        chance = np.empty(len(first_order))
+        chance[np.lexsort((first_order, -rank(votes.ups, votes.downs)))] = by_rank
+        yield voters, chance
 
 
 def _vote(chunk: _Chunk, voter: int, members: Voters, electorate: Electorate) -> None:
-    """Add one voter's votes."""
+    """Add one voter's votes to those of the chunk."""
     votes, _, targets, chance, streams = chunk
-    sees = None if chance is None else uniforms(streams.shown, voter) < chance
+    sees = None if chance is None else uniforms(streams.exposure, voter) < chance
     votes.exposure[:] += 1 if sees is None else sees
     if members.is_bot[voter]:
-        hits = targets if sees is None else targets & sees
-        (votes.ups if electorate.bots.vote == "up" else votes.downs)[:] += hits
+        targets_seen = targets if sees is None else targets & sees
+        (votes.ups if electorate.bots.vote == "up" else votes.downs)[:] += targets_seen
         return
-    perceived = _perceived(chunk.tastes, members, voter, streams.impression)
+    perceived = _perceived(chunk.scorer_values, members, voter, streams.noise)
     up = perceived >= members.threshold[voter]
     judges, casts = sees, sees  # None: on all documents
     abstain = members.abstain[voter]
     toss = (1 - abstain) * members.at_random[voter]
     follow = (1 - abstain - toss) * electorate.crowd.herding
     if abstain or toss or follow:
-        # One number decides: none, a coin (its lower half up), the herd, or the own judgement.
-        mood = uniforms(streams.care, voter)
+        # One uniform number chooses: no vote, a coin (up in its lower half), the sign of the
+        # score so far, or the voter's own judgement.
+        choice = uniforms(streams.care, voter)
         leads = votes.ups - votes.downs
-        tosses, follows = mood < abstain + toss, mood < abstain + toss + follow
-        own = ~follows | (~tosses & (leads == 0))
-        up = np.where(own, up, np.where(tosses, mood < abstain + toss / 2, leads > 0))
-        judges = own if sees is None else sees & own
-        casts = mood >= abstain if sees is None else sees & (mood >= abstain)
+        tosses, follows = choice < abstain + toss, choice < abstain + toss + follow
+        judges_alone = ~follows | (~tosses & (leads == 0))
+        up = np.where(judges_alone, up, np.where(tosses, choice < abstain + toss / 2, leads > 0))
+        judges = judges_alone if sees is None else sees & judges_alone
+        casts = choice >= abstain if sees is None else sees & (choice >= abstain)
     if casts is None or judges is None:
         votes.ups[:] += up
         votes.downs[:] += ~up
@@ -157,11 +163,11 @@ def _vote(chunk: _Chunk, voter: int, members: Voters, electorate: Electorate) ->
         votes.perceived[:] += np.where(judges, perceived, 0.0)
 
 
-def _perceived(tastes: Floats, members: Voters, voter: int, impression: Starts) -> Floats:
-    """The quality as a voter sees it, with logistic noise."""
-    quality = weighted_sum(tastes, members.weights[voter])
+def _perceived(scorer_values: Floats, members: Voters, voter: int, noise: Starts) -> Floats:
+    """Return each document's quality as one voter perceives it, with logistic noise."""
+    quality = weighted_sum(scorer_values, members.weights[voter])
     if members.noise[voter] == 0:
         return quality
-    draw = uniforms(impression, voter)
-    perceived: Floats = quality + members.noise[voter] * np.log(draw / (1 - draw))
+    draws = uniforms(noise, voter)
+    perceived: Floats = quality + members.noise[voter] * np.log(draws / (1 - draws))
     return perceived

@@ -10,7 +10,7 @@ import numpy as np
 from textmad.curation.controls import check_kept_share
 from textmad.curation.document_rng import document_uniforms
 from textmad.curation.protocol import Context, Verdicts
-from textmad.curation.ranking import Choice, chosen
+from textmad.curation.ranking import Choice, choose
 from textmad.detection import Known, Method, Models, first_by_hash, human_likeness, model_log_odds
 from textmad.errors import CurationError
 from textmad.text.documents import MODEL, content_id, take
@@ -83,7 +83,7 @@ class Detector:
             draws = list(document_uniforms(ids, context.rng, 1))
         ranking = np.lexsort((np.array(ids, dtype=str), -score))  # the last key first
         choice = Choice("softmax" if self.use == "resample" else "top")
-        keep = chosen(choice, weight, ranking, self.keep, draws)
+        keep = choose(choice, weight, ranking, self.keep, draws)
         return Verdicts(keep, score, self._reason(), columns)
 
     def _reason(self) -> str:

@@ -1,4 +1,4 @@
-"""The discriminator: learns from the votes of a few what the crowd accepts, then judges all."""
+"""The filter `discriminator`: learns from a crowd's votes on a few documents, then judges all."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from textmad.curation.score_mixture import ScorerSetting
 from textmad.curation.text_features import fit_text_classifier
 from textmad.curation.voters import Bools
 from textmad.curation.votes import Upvotes
-from textmad.errors import CurationError
+from textmad.errors import CurationError, WaitingForVotesError
 from textmad.text.documents import as_table, take
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Said = npt.NDArray[np.int8]  # by the crowd: 1 accepted, -1 rejected, 0 not asked
+Accepted = npt.NDArray[np.int8]  # by the crowd: 1 accepted, -1 rejected, 0 not asked
 
 SAID, CHECKED = "crowd_accepts", "check_accepts"
 PROBABILITY, ACCEPTS, LESSONS = "accept_probability", "discriminator_accepts", "lessons"
@@ -45,8 +45,7 @@ class Discriminator:
 
     The table gets `crowd_accepts` and `check_accepts` (1 accepted, -1 rejected, 0 not asked),
     `accept_probability` (the score), `discriminator_accepts` (the probability is above the
-    accepted share of the lessons, so the classifier holds it for better than the average) and
-    `lessons`, the number of documents that it learned from.
+    accepted share of the training examples) and `lessons`, the number of training examples.
 
     Attributes:
         keep: share, above 0 and at most 1.
@@ -87,12 +86,12 @@ class Discriminator:
 
     @property
     def kept_share(self) -> float:
-        """Of the documents; less only where the crowd has rejected more than the rest."""
+        """Of the documents; less only if the crowd has rejected more than the rest."""
         return self.keep
 
     @property
     def scorer(self) -> ScorerSetting:
-        """What the crowd finds good."""
+        """The scorer that the crowd votes by."""
         return self.votes.scorer
 
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
@@ -102,79 +101,89 @@ class Discriminator:
                 f"the candidates have a column {SAID} already, so what the crowd said could not "
                 "be found again next time; use one discriminator only"
             )
-        given = candidates["id"][:]
-        order = np.argsort(np.array(given, dtype=str), kind="stable")  # so that theirs is none
-        return self._judged(take(candidates, order), context).take(np.argsort(order))
+        # Sorted by id, so that the candidates' order changes nothing.
+        order = np.argsort(np.array(candidates["id"][:], dtype=str), kind="stable")
+        return self._judge_sorted(take(candidates, order), context).take(np.argsort(order))
 
-    def _judged(self, candidates: Dataset, context: Context) -> Verdicts:
-        """The verdicts on candidates sorted by id."""
-        said, checked = self._asked(candidates, context)
-        lessons = self._lessons(candidates, said, context)
-        judge = self._trained(lessons, context, all_seen=bool((said != 0).all()))
+    def _judge_sorted(self, candidates: Dataset, context: Context) -> Verdicts:
+        """Return the verdicts on candidates that are sorted by id."""
+        accepted, checked = self._ask_crowd(candidates, context)
+        examples = self._training_examples(candidates, accepted, context)
+        judge = self._train(examples, context, all_seen=bool((accepted != 0).all()))
         probability = judge(candidates["text"][:])
-        out = said < 0
-        ranking = np.lexsort((-probability, out))  # last key first, then the id
-        keep = np.zeros(len(said), dtype=bool)
-        keep[ranking[: min(round(self.keep * len(said)), int((~out).sum()))]] = True
-        unsure = f"not among the {self.keep:.4g} that the discriminator accepts most surely"
+        rejected = accepted < 0
+        best_first = np.lexsort((-probability, rejected))  # rejected last, then by id
+        num_kept = min(round(self.keep * len(accepted)), int((~rejected).sum()))
+        keep = np.zeros(len(accepted), dtype=bool)
+        keep[best_first[:num_kept]] = True
+        reason = f"not among the {self.keep:.4g} that the discriminator accepts most surely"
         return Verdicts(
             keep,
             probability,
-            ["the crowd rejects it" if rejected else unsure for rejected in out.tolist()],
+            ["the crowd rejects it" if is_out else reason for is_out in rejected.tolist()],
             {
-                SAID: said,
+                SAID: accepted,
                 CHECKED: checked,
                 PROBABILITY: probability,
-                ACCEPTS: probability > lessons.accepted_share,
-                LESSONS: np.full(len(said), len(lessons.texts)),
+                ACCEPTS: probability > examples.accepted_share,
+                LESSONS: np.full(len(accepted), len(examples.texts)),
             },
         )
 
-    def _asked(self, candidates: Dataset, context: Context) -> tuple[Said, Said]:
-        """What the crowd says of the lessons, and of the documents for the check."""
-        (luck,) = document_uniforms(candidates["id"][:], context.rng, 1)
-        chosen = np.argsort(luck, kind="stable")
-        crowd = int(context.rng.integers(2**63))
-        said = []
-        for rows in np.split(chosen, [self.budget, self.budget + self.check])[:2]:
-            # The same voters both times, each with the same eye for every document.
-            there = replace(context, rng=np.random.Generator(np.random.PCG64(crowd)))
-            accepts = self.votes(take(candidates, rows), there).keep
-            all_of_them = np.zeros(len(chosen), dtype=np.int8)
-            all_of_them[rows] = np.where(accepts, 1, -1)
-            said.append(all_of_them)
-        return said[0], said[1]
+    def _ask_crowd(self, candidates: Dataset, context: Context) -> tuple[Accepted, Accepted]:
+        """Return the crowd's votes on the documents of the budget, and on those of the check."""
+        (draws,) = document_uniforms(candidates["id"][:], context.rng, 1)
+        random_order = np.argsort(draws, kind="stable")
+        crowd_seed = int(context.rng.integers(2**63))
+        votes, waiting = [], None
+        for rows in np.split(random_order, [self.budget, self.budget + self.check])[:2]:
+            # The same seed both times: the same voters, with the same noise for each document.
+            crowd_rng = np.random.Generator(np.random.PCG64(crowd_seed))
+            try:
+                verdicts = self.votes(take(candidates, rows), replace(context, rng=crowd_rng))
+            except WaitingForVotesError as error:  # people are asked about both at the same time
+                waiting = error
+                continue
+            accepted = np.zeros(len(candidates), dtype=np.int8)
+            accepted[rows] = np.where(verdicts.keep, 1, -1)
+            votes.append(accepted)
+        if waiting is not None:
+            raise waiting
+        return votes[0], votes[1]
 
-    def _lessons(self, candidates: Dataset, said: Said, context: Context) -> _Lessons:
+    def _training_examples(
+        self, candidates: Dataset, accepted: Accepted, context: Context
+    ) -> _Examples:
+        """Return what the crowd has voted on: earlier generations first, if they are learned."""
         first = 0 if self.learn_from == "all" else context.generation
         earlier = map(context.earlier, range(first, context.generation))
-        parts = [*map(_said_before, earlier), _with_votes(candidates["text"][:], said)]
+        parts = [*map(_earlier_votes, earlier), _with_votes(candidates["text"][:], accepted)]
         texts = [text for part in parts for text, _ in part]
-        return _Lessons(texts, np.array([word > 0 for part in parts for _, word in part], bool))
+        return _Examples(texts, np.array([vote > 0 for part in parts for _, vote in part], bool))
 
-    def _trained(self, lessons: _Lessons, context: Context, *, all_seen: bool) -> Classify:
-        share = lessons.accepted_share
+    def _train(self, examples: _Examples, context: Context, *, all_seen: bool) -> Classify:
+        share = examples.accepted_share
         if 0 < share < 1:
             if self.backend == "features":
-                return fit_text_classifier(lessons.texts, lessons.accepted.tolist())
+                return fit_text_classifier(examples.texts, examples.accepted.tolist())
             return context.fit_classifier(
-                lessons.texts,
-                lessons.accepted.tolist(),
+                examples.texts,
+                examples.accepted.tolist(),
                 epochs=self.epochs,
                 learning_rate=self.learning_rate,
                 seed=int(context.rng.integers(2**63)),
             )
-        if all_seen:  # nobody is left to be judged
+        if all_seen:  # the classifier has no document to judge
             return lambda texts: np.full(len(texts), share)
         raise CurationError(
-            f"of the {len(lessons.texts)} documents that the crowd has voted on it accepted "
+            f"of the {len(examples.texts)} documents that the crowd has voted on it accepted "
             f"{'all' if share else 'none'}, so there is nothing to tell apart; raise budget, or "
             "change what the crowd accepts: votes.keep, or the threshold of votes.choice"
         )
 
 
-class _Lessons(NamedTuple):
-    """What is learned from: texts, and what the crowd said of them."""
+class _Examples(NamedTuple):
+    """Training examples of the classifier: texts, and whether the crowd accepted them."""
 
     texts: list[str]
     accepted: Bools
@@ -184,14 +193,15 @@ class _Lessons(NamedTuple):
         return float(self.accepted.mean()) if len(self.accepted) else 0.0
 
 
-def _with_votes(texts: Sequence[str], said: Said) -> list[tuple[str, int]]:
-    return [(text, int(word)) for text, word in zip(texts, said, strict=True) if word]
+def _with_votes(texts: Sequence[str], accepted: Accepted) -> list[tuple[str, int]]:
+    """Return the texts that the crowd has voted on, each with its vote."""
+    return [(text, int(vote)) for text, vote in zip(texts, accepted, strict=True) if vote]
 
 
-def _said_before(candidates: Dataset) -> list[tuple[str, int]]:
-    """What the crowd said in an earlier generation; nothing where it was not asked."""
+def _earlier_votes(candidates: Dataset) -> list[tuple[str, int]]:
+    """Return the texts of an earlier generation that the crowd voted on, each with its vote."""
     if SAID not in candidates.column_names:
         return []
     table = as_table(candidates.select_columns(["id", "text", SAID])).sort_by("id")
-    said = table[SAID].fill_null(0).to_numpy().astype(np.int8)  # null: rejected before it
-    return _with_votes(table["text"].to_pylist(), said)
+    accepted = table[SAID].fill_null(0).to_numpy().astype(np.int8)  # null: rejected earlier
+    return _with_votes(table["text"].to_pylist(), accepted)

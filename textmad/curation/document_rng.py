@@ -1,4 +1,4 @@
-"""Random numbers that belong to documents rather than to places in a list.
+"""Random numbers that belong to documents rather than to positions in a list.
 
 Each document has its own SplitMix64 stream (Steele, Lea and Flood, "Fast splittable pseudorandom
 number generators", OOPSLA 2014), whose start is a keyed hash of its id. One numpy generator a
@@ -23,11 +23,10 @@ _STEP = 0x9E3779B97F4A7C15
 def document_uniforms(
     ids: Sequence[str], rng: np.random.Generator, num_draws: int
 ) -> Iterator[Floats]:
-    """`num_draws` arrays `(documents,)` of uniform numbers in (0, 1), one at a time.
+    """Yield `num_draws` arrays `(documents,)` of uniform numbers in (0, 1).
 
-    A document's numbers depend on `rng` and on its id alone, so neither the order of the
-    documents nor which others there are changes them: a vote stays the same vote. Takes one
-    number from `rng`, when the first array is asked for.
+    A document's numbers depend only on `rng` and on its id, not on the order of the documents
+    or on the other documents. Draws one number from `rng`, when the first array is taken.
 
     >>> rngs = [np.random.default_rng(0) for _ in range(2)]
     >>> (forward,) = document_uniforms(["a", "b"], rngs[0], 1)
@@ -40,7 +39,7 @@ def document_uniforms(
 
 
 def document_starts(ids: Sequence[str], rng: np.random.Generator) -> Starts:
-    """Where each document's stream begins, `(documents,)`; takes one number from `rng`."""
+    """Return the start of each document's stream, `(documents,)`; draws one number from `rng`."""
     key = rng.bytes(16)
     digests = b"".join(
         hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest()
@@ -50,23 +49,23 @@ def document_starts(ids: Sequence[str], rng: np.random.Generator) -> Starts:
 
 
 def other_starts(starts: Starts, rng: np.random.Generator) -> Starts:
-    """Another, independent stream for each document; takes one number from `rng`."""
-    return _mixed(starts ^ rng.integers(2**64, dtype=np.uint64))
+    """Return starts of other, independent streams; draws one number from `rng`."""
+    return _mix(starts ^ rng.integers(2**64, dtype=np.uint64))
 
 
 def uniforms(starts: Starts, index: int) -> Floats:
-    """The number at place `index` of each stream, in (0, 1)."""
+    """Return the number at position `index` of each stream, `(documents,)`, in (0, 1)."""
     # Arrays of uint64 wrap around, which the sum of two Python numbers would not.
     state = starts + np.uint64((index + 1) * _STEP % 2**64)
     # The upper 53 bits, and a half so that neither 0 nor 1 is ever drawn.
-    numbers = (_mixed(state) >> np.uint64(11)).astype(np.float64)
+    numbers = (_mix(state) >> np.uint64(11)).astype(np.float64)
     numbers += 0.5
     numbers *= 2.0**-53
     return numbers
 
 
-def _mixed(state: Starts) -> Starts:
-    """SplitMix64's output function of `state`, which is left as it is."""
+def _mix(state: Starts) -> Starts:
+    """Return SplitMix64's output function of `state`, which is not changed."""
     mixed = state >> np.uint64(30)
     for factor, shift in ((0xBF58476D1CE4E5B9, 27), (0x94D049BB133111EB, 31)):
         mixed ^= state

@@ -1,4 +1,4 @@
-"""The filter against documents that say what another one has said."""
+"""The filter `duplicates`: rejects copies of earlier documents."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ class Duplicates:
 
     Attributes:
         threshold: Jaccard similarity of word pairs (`textmad.text.near_duplicates`) from which a
-            document is a copy, above 0 and at most 1. null: only texts that are equal to the
-            letter are.
+            document is a copy, above 0 and at most 1. null: only identical texts are copies.
     """
 
     threshold: float | None = 0.8

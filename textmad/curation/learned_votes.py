@@ -1,4 +1,4 @@
-"""What a human crowd voted up, learned from its votes: a scorer, its report, and its two files.
+"""The scorer `learned_votes`: fitted to human votes, saved in two files, with a report.
 
     import textmad as tm
 
@@ -6,12 +6,12 @@
     model.report["cross_validated"]["auc_median"]     # {'text': 0.56, 'length': 0.51}
     tm.learned_votes.save(model, "models/votes")  # the scorer learned_votes(models/votes)
 
-Words can be joined by where a text lies in the space of a sentence encoder:
+The vectors of a sentence encoder can be added to the words:
 
     model = tm.learned_votes.fit(run.human, tm.open_encoder("models/minilm"))
 
-Text alone says little about votes: who posted, when and where counts for more. So a model is never
-without its report, which holds it against length alone on documents it has not seen.
+Text alone predicts little about votes: who posted, when and where matters more. So each model has
+a report that compares it with length alone, on documents that it has not seen.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from textmad.curation.text_features import (
     Space,
     Texts,
     Weighing,
-    learned_features,
-    read,
+    fit_features,
+    read_texts,
 )
 from textmad.curation.vote_targets import VoteTargets, log_words, vote_targets
 from textmad.detection import auc
@@ -52,7 +52,7 @@ NAME = "learned_votes"
 FACTS, WEIGHTS = "learned_votes.json", "learned_votes.safetensors"
 FOLDS = 5
 # Of the ridge, over rows of length 1. The ranks hardly depend on it: from 10 to 120 the AUC on
-# Reddit posts moves by 0.003.
+# Reddit posts changes by 0.003.
 _SHRINKAGE = 30.0
 
 
@@ -75,15 +75,15 @@ class LearnedVotes:
     report: dict[str, Any]
 
     def score(self, texts: Sequence[str], encoder: Encoder | None = None) -> list[float]:
-        """The percentile that each text's votes are expected to have, near 0.5.
+        """Return the expected percentile of each text's votes, near 0.5.
 
         Raises:
             CurationError: `encoder` is not the one that it learned with.
         """
         self._require(encoder)
-        return self._of(read(texts, encoder)).tolist() if texts else []
+        return self._score_read(read_texts(texts, encoder)).tolist() if texts else []
 
-    def _of(self, texts: Texts) -> Floats:
+    def _score_read(self, texts: Texts) -> Floats:
         scores: Floats = self.features.rows(texts) @ self.weights + self.intercept
         return scores
 
@@ -91,13 +91,14 @@ class LearnedVotes:
         given = _facts_of(encoder)
         if given != self.encoder:
             raise CurationError(
-                f"learned_votes: learned with {_called(self.encoder)}, but asked to score with "
-                f"{_called(given)}; give the same, or learn again with scripts/learn_votes.py"
+                f"learned_votes: learned with {_describe_encoder(self.encoder)}, but asked to "
+                f"score with {_describe_encoder(given)}; give the same, or learn again with "
+                "scripts/learn_votes.py"
             )
 
 
 def fit(corpus: Dataset, encoder: Encoder | None = None) -> LearnedVotes:
-    """Learn from a corpus's own votes (columns text, votes, community, time, conversation).
+    """Fit a scorer to a corpus's own votes (columns text, votes, community, time, conversation).
 
     The target is `vote_targets`'s. The report's `cross_validated` has, for the text and for length
     alone (a line in log(1 + words)), the means over five folds of: `auc_median`, upper against
@@ -108,7 +109,7 @@ def fit(corpus: Dataset, encoder: Encoder | None = None) -> LearnedVotes:
         CurationError: there are no votes, too few, or all are equal.
     """
     target = vote_targets(corpus)
-    texts, facts = read(target.texts, encoder), _facts_of(encoder)
+    texts, facts = read_texts(target.texts, encoder), _facts_of(encoder)
     return _ridge(texts, target.values, facts, _report(texts, target, facts))
 
 
@@ -162,7 +163,7 @@ def load(folder: str | Path) -> LearnedVotes:
 
 
 def learned_votes(texts: list[str], context: Context) -> list[float]:
-    """The percentile of votes that the run's human text lets one expect, near 0.5."""
+    """Return the percentile of votes expected from the run's human text, near 0.5."""
     if not texts:
         return []
     model = _fitted_once(context.human)
@@ -174,7 +175,7 @@ def learned_votes(texts: list[str], context: Context) -> list[float]:
 _fitted_once = lru_cache(maxsize=1)(fit)
 
 
-# --- how good it is -------------------------------------------------------------------------
+# --- fitting and cross-validation -----------------------------------------------------------
 
 
 def _ridge(
@@ -182,7 +183,7 @@ def _ridge(
 ) -> LearnedVotes:
     from sklearn.linear_model import Ridge
 
-    features = learned_features(texts)
+    features = fit_features(texts)
     ridge: Any = Ridge(alpha=_SHRINKAGE, solver="lsqr").fit(features.rows(texts), values)
     return LearnedVotes(features, ridge.coef_, float(ridge.intercept_), encoder, report)
 
@@ -190,18 +191,18 @@ def _ridge(
 def _report(texts: Texts, target: VoteTargets, encoder: Mapping[str, str]) -> dict[str, Any]:
     lengths = log_words(target.texts)
     sides = {"text": texts} | ({"words": texts._replace(vectors=None)} if encoder else {})
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in (*sides, "length")}
+    quality: dict[str, list[dict[str, float]]] = {name: [] for name in (*sides, "length")}
     for fold in range(FOLDS):
         held_out = target.groups % FOLDS == fold  # groups are numbered by hash
         learned, truth = target.values[~held_out], target.values[held_out]
         for name, side in sides.items():
             model = _ridge(side.take(~held_out), learned, {}, {})
-            found[name].append(_quality(model._of(side.take(held_out)), truth))
-        slope = np.cov(lengths[~held_out], learned)[0, 1]  # which way it goes is all that counts
-        found["length"].append(_quality(lengths[held_out] * np.sign(slope), truth))
+            quality[name].append(_quality(model._score_read(side.take(held_out)), truth))
+        slope = np.cov(lengths[~held_out], learned)[0, 1]  # only its sign matters for ranks
+        quality["length"].append(_quality(lengths[held_out] * np.sign(slope), truth))
     figures = {
-        metric: {name: _mean([fold[metric] for fold in folds]) for name, folds in found.items()}
-        for metric in found["text"][0]
+        metric: {name: _mean([fold[metric] for fold in folds]) for name, folds in quality.items()}
+        for metric in quality["text"][0]
     }
     num_groups = len(np.unique(target.groups))
     return {
@@ -235,31 +236,31 @@ def _auc(upper: npt.NDArray[np.bool_], scores: Floats) -> float:
 
 
 def _mean(values: list[float]) -> float | None:
-    """Of the folds in which it could be computed; null in JSON where in none."""
+    """Return the mean over the folds in which the value exists; None if it exists in none."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else None
 
 
 def _warning(spearman: dict[str, float | None], num_groups: int) -> str:
-    """Empty where the text beats length by two standard errors of a correlation of nothing."""
+    """Return a warning, or "" if text beats length by 2 standard errors of a null correlation."""
     text, length = (spearman[name] or 0.0 for name in ("text", "length"))
     if text > max(length, 0.0) + 2 / np.sqrt(num_groups):
         return ""
     return (
         f"learned_votes is not better than length alone: Spearman {text:.3f} against {length:.3f} "
-        f"on documents it has not seen ({num_groups:,} conversations); what it votes up means "
+        f"on documents it has not seen ({num_groups:,} conversations); its votes mean "
         "little"
     )
 
 
-# --- which encoder --------------------------------------------------------------------------
+# --- the encoder ----------------------------------------------------------------------------
 
 
 def _facts_of(encoder: Encoder | None) -> dict[str, str]:
     return {} if encoder is None else {"name": encoder.name, "sha256": encoder.digest}
 
 
-def _called(encoder: Mapping[str, str]) -> str:
+def _describe_encoder(encoder: Mapping[str, str]) -> str:
     if not encoder:
         return "no encoder"
     return f"the encoder {encoder['name']} (SHA-256 {encoder['sha256'][:8]})"

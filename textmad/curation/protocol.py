@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.errors import CurationError, raised
+from textmad.errors import CurationError, WaitingForVotesError, raised
 from textmad.text.documents import SCHEMA, SCORE_OF, as_dataset, as_table
 from textmad.text.passages import AsSampled, Passages
 
@@ -30,7 +31,7 @@ DECISION = ("kept", "score", "filter", "reason")
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """A filter's answer, one entry for each candidate and in the candidates' order.
+    """A filter's decisions, one entry for each candidate, in the candidates' order.
 
     Attributes:
         keep: booleans.
@@ -46,11 +47,11 @@ class Verdicts:
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Verdicts:
-        """Those on the chosen documents, in that order.
+        """Return the verdicts on the documents at `rows`, in that order.
 
         >>> order = np.array([2, 0, 1])  # in which a filter looked at its candidates
-        >>> found = Verdicts(keep=np.array([True, False, False]), score=np.array([3.0, 1.0, 2.0]))
-        >>> found.take(np.argsort(order)).score.tolist()  # in the candidates' order again
+        >>> keep, score = np.array([True, False, False]), np.array([3.0, 1.0, 2.0])
+        >>> Verdicts(keep, score).take(np.argsort(order)).score.tolist()
         [1.0, 2.0, 3.0]
         """
         reason = self.reason
@@ -145,6 +146,7 @@ class Context:
         open_encoder: opens the encoder of a folder or Hub id, once a run.
         as_sampled: prompts and cuts human texts as the run's samples are.
         scored: for a scorer, the candidates that it scores, with their prompts; else None.
+        votes_file: SQLite file in which people's votes are collected; None: people are not asked.
         record: takes facts (JSON values) about the judgement under a name, for the run folder;
             a text under "warning" among them is shown to the user.
     """
@@ -164,6 +166,7 @@ class Context:
     open_encoder: Callable[[str], Encoder] = _no_encoder
     as_sampled: AsSampled = Passages.whole
     scored: Passages | None = None
+    votes_file: Path | None = None
     record: Callable[[str, Mapping[str, Any]], None] = forget
 
 
@@ -177,19 +180,19 @@ def apply_filters(
     *,
     every_score: bool = False,
 ) -> Dataset:
-    """Every candidate, in order, with what was decided about it.
+    """Apply filters in turn, and return every candidate with the decision about it.
 
     A filter sees what the earlier ones kept, with the columns that they added. The result adds
     to the candidates `kept`; `score` of the filter that decided (the one that rejected, or the
     last); that `filter` and its `reason`, both "" for a kept document. It also has the filters'
     own columns, null for documents they did not see. A column that an earlier filter has
-    given already gets the filter's place in the list behind its name (`ups_2`); `votes` are
+    given already gets the filter's position in the list after its name (`ups_2`); `votes` are
     those of the last filter that voted. Decisions of an earlier call are replaced.
 
     Args:
         candidates: left as they are.
         filters: name (for the table and for messages) and filter.
-        context_for: the context of the filter with this place in the list and this name.
+        context_for: the context of the filter at this position in the list, with this name.
         every_score: also a column `score of <filter>` for each of them.
 
     Raises:
@@ -200,9 +203,9 @@ def apply_filters(
     total = table.num_rows
     score, decided, reason = np.full(total, np.nan), np.full(total, "", object), [""] * total
     left = np.arange(total)
-    for place, (name, judge) in enumerate(filters):
-        context = context_for(place, name)
-        verdicts = judged(name, judge, as_dataset(table.take(left)), context)
+    for position, (name, judge) in enumerate(filters):
+        context = context_for(position, name)
+        verdicts = run_filter(name, judge, as_dataset(table.take(left)), context)
         if total and not verdicts.keep.any():
             raise CurationError(
                 f"filter {name}, generation {context.generation}: kept none of {len(left)} "
@@ -213,7 +216,7 @@ def apply_filters(
         for i in np.flatnonzero(~verdicts.keep):
             decided[left[i]], reason[left[i]] = name, verdicts.reason[int(i)]
         columns = {SCORE_OF + name: verdicts.score} if every_score else {}
-        table = _with_columns(table, left, {**verdicts.columns, **columns}, place)
+        table = _with_columns(table, left, {**verdicts.columns, **columns}, position)
         left = left[verdicts.keep]
     kept = np.isin(np.arange(total), left)
     decision = (
@@ -227,16 +230,19 @@ def apply_filters(
     return as_dataset(table)
 
 
-def judged(name: str, judge: Filter, candidates: Dataset, context: Context) -> Verdicts:
-    """The filter's checked verdicts: boolean and float64 arrays, one reason each.
+def run_filter(name: str, judge: Filter, candidates: Dataset, context: Context) -> Verdicts:
+    """Run a filter, and return its checked verdicts: bool and float64 arrays, one reason each.
 
     Raises:
         CurationError: names the filter, the generation and, where one is to blame, the document.
+        WaitingForVotesError: the filter waits for people.
     """
     where = f"filter {name}, generation {context.generation}"
-    given = as_dataset(as_table(candidates))  # whatever the filter does to its own
+    given = as_dataset(as_table(candidates))  # a copy: the filter may change its own
     try:
         verdicts = judge(candidates, context)
+    except WaitingForVotesError:
+        raise
     except CurationError as error:
         raise CurationError(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:
@@ -248,11 +254,11 @@ def judged(name: str, judge: Filter, candidates: Dataset, context: Context) -> V
         )
         blame = "" if index is None else f"; so it does on {document(given, index)} alone"
         raise CurationError(fault + blame) from error
-    return _checked(where, verdicts, given)
+    return _check_verdicts(where, verdicts, given)
 
 
 def document(candidates: Dataset, index: int) -> str:
-    """A candidate as messages name it: its id and its first words."""
+    """Return a candidate's id and first words, as messages name it."""
     row = candidates[int(index)]
     words = row["text"].split()
     text = " ".join(words[:8])[:60] + ("..." if len(words) > 8 else "")
@@ -262,9 +268,9 @@ def document(candidates: Dataset, index: int) -> str:
 def first_failing(
     call: Callable[[int, int], Any], length: int, kind: type[BaseException]
 ) -> int | None:
-    """The index of an item on which `call(start, stop)` alone raises `kind`, by halving.
+    """Return the index of one item on which `call(start, stop)` raises `kind`, by halving.
 
-    None where the failure belongs to no single item.
+    None if the failure belongs to no single item.
     """
     start, stop = 0, length
     while stop - start > 1:
@@ -282,7 +288,7 @@ def first_failing(
     return start if stop - start == 1 else None
 
 
-def _checked(where: str, verdicts: Any, candidates: Dataset) -> Verdicts:
+def _check_verdicts(where: str, verdicts: Any, candidates: Dataset) -> Verdicts:
     if not isinstance(verdicts, Verdicts):
         raise CurationError(
             f"{where}: returned {type(verdicts).__name__}, expected textmad.Verdicts"
@@ -296,11 +302,11 @@ def _checked(where: str, verdicts: Any, candidates: Dataset) -> Verdicts:
         keep=keep.astype(bool),
         score=_finite(where, "score", verdicts.score, candidates),
         reason=_reasons(where, verdicts.reason, len(candidates)),
-        columns=_checked_columns(where, verdicts.columns, candidates),
+        columns=_check_columns(where, verdicts.columns, candidates),
     )
 
 
-def _checked_columns(where: str, columns: Any, candidates: Dataset) -> dict[str, npt.NDArray[Any]]:
+def _check_columns(where: str, columns: Any, candidates: Dataset) -> dict[str, npt.NDArray[Any]]:
     if not isinstance(columns, Mapping):
         raise CurationError(
             f"{where}: columns is {type(columns).__name__}, expected arrays by the column's name"
@@ -340,7 +346,9 @@ def _one_each(where: str, what: str, values: Any, length: int) -> npt.NDArray[An
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError, TypeError) as error:  # such as lists of unequal length
-        raise CurationError(f"{where}: {what} is no array ({error}), expected 1 each") from error
+        raise CurationError(
+            f"{where}: {what} cannot be made an array ({error}), expected 1 value each"
+        ) from error
     if array.shape != (length,):
         given = f"{len(array)} values" if array.ndim == 1 else f"an array of shape {array.shape}"
         raise CurationError(f"{where}: {what} has {given} for {length} candidates, expected 1 each")
@@ -372,7 +380,7 @@ def _with_columns(
     table: pa.Table,
     seen: npt.NDArray[np.int64],
     columns: Mapping[str, npt.NDArray[Any]],
-    place: int,
+    position: int,
 ) -> pa.Table:
     """The table with a filter's columns, which hold values for the rows `seen` only."""
     rows = np.full(table.num_rows, -1)
@@ -388,6 +396,6 @@ def _with_columns(
             continue
         name = title
         while name in table.column_names:
-            name = f"{name}_{place + 1}"
+            name = f"{name}_{position + 1}"
         table = table.append_column(name, pa.array(values).take(indices))
     return table

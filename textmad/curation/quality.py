@@ -79,9 +79,9 @@ class Repetition:
 
 
 def repeated_share(text: str, ngram: int) -> float:
-    """The share of a text's characters that lie in a word n-gram seen before in it, in [0, 1].
+    """The share of a text's characters in word n-grams that occurred before in it, [0, 1].
 
-    Letter case counts for nothing and white space is left out. Characters in overlapping
+    Letter case is ignored, and white space is left out. Characters in overlapping
     repeats count once, and the first occurrence does not count, as in Gopher's table A1.
 
     >>> round(repeated_share("I know. I know. I know.", 2), 3)  # the last four of six words

@@ -21,11 +21,11 @@ _REDDIT_SECONDS = 45_000  # of age that a tenfold score makes up for
 def rank_score(
     rule: Rule, ups: Counts, downs: Counts, *, voters: int, posted: Floats, quality: Floats
 ) -> Floats:
-    """What documents are ranked by, `(documents,)`; higher is better.
+    """Return what documents are ranked by, `(documents,)`; higher is better.
 
     net: (ups - downs) / voters, in [-1, 1]. share: ups / (ups + downs), 0 without votes.
-    wilson: `wilson`, Reddit's "best". hot: `hot`, Reddit's default. likes: ups / voters, where
-    there is no voting down. quality: the latent quality itself, whatever was voted.
+    wilson: `wilson`, Reddit's "best". hot: `hot`, Reddit's default. likes: ups / voters, as on
+    sites without downvotes. quality: the latent quality itself, without the votes.
 
     Args:
         rule: its name.
@@ -53,7 +53,7 @@ def rank_score(
 
 
 def wilson(ups: Counts, downs: Counts, z: float = _REDDIT_Z) -> Floats:
-    """Lower bound of the true share of upvotes, 0 without votes.
+    """Return a lower bound of the true share of upvotes, `(documents,)`; 0 without votes.
 
     (p + z²/2n - z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n). Source: Wilson, "Probable inference",
     JASA 22 (1927); as Reddit's "best" (r2/lib/db/_sorts.pyx, with this z).
@@ -70,10 +70,11 @@ def wilson(ups: Counts, downs: Counts, z: float = _REDDIT_Z) -> Floats:
 
 
 def hot(net: Counts, posted: Floats) -> Floats:
-    """Reddit's "hot": sign(net) log10(max(|net|, 1)) + posted / 45000, posted in seconds.
+    """Return Reddit's "hot" score: sign(net) log10(max(|net|, 1)) + posted / 45000.
 
-    Later documents stand higher, and 12.5 hours weigh as much as a tenfold score. Source:
-    r2/lib/db/_sorts.pyx, where time counts from 8 December 2005; the start changes no rank.
+    `posted` is in seconds. Later documents rank higher, and 12.5 hours weigh as much as a
+    tenfold score. Source: r2/lib/db/_sorts.pyx, where time counts from 8 December 2005; the
+    start changes no rank.
 
     >>> hot(np.array([100, 10]), np.array([0.0, 45000.0])).tolist()  # ten times fewer, 12.5 h later
     [2.0, 2.0]
@@ -116,15 +117,19 @@ class Choice:
             )
 
 
-def chosen(
-    choice: Choice, score: Floats, ranking: npt.NDArray[np.int64], keep: float, draws: list[Floats]
+def choose(
+    choice: Choice,
+    score: Floats,
+    best_first: npt.NDArray[np.int64],
+    keep: float,
+    draws: list[Floats],
 ) -> Bools:
-    """Which documents are kept, `(documents,)`.
+    """Choose which documents are kept, `(documents,)`.
 
     Args:
         choice: the settings.
         score: what they are ranked by.
-        ranking: the documents' places, the best first: who goes first among equal scores.
+        best_first: the documents' indices, the best first; it orders equal scores.
         keep: share of the documents that is kept, exactly round(keep * documents) of them.
         draws: two uniform numbers in (0, 1) a document.
     """
@@ -132,35 +137,36 @@ def chosen(
     kept = np.zeros(len(score), dtype=bool)
     match choice.by:
         case "top":
-            kept[ranking[:num_kept]] = True
+            kept[best_first[:num_kept]] = True
         case "threshold":
             kept = score >= choice.threshold
         case "softmax":
-            luck = with_luck(score, choice.temperature, draws[0])
-            kept[np.argsort(-luck, kind="stable")[:num_kept]] = True
+            noisy = add_gumbel_noise(score, choice.temperature, draws[0])
+            kept[np.argsort(-noisy, kind="stable")[:num_kept]] = True
         case "bradley_terry":
             group = np.empty(len(score), dtype=np.int64)
             group[np.argsort(draws[1], kind="stable")] = np.arange(len(score)) % max(num_kept, 1)
-            luck = with_luck(score, choice.temperature, draws[0])
-            kept = best_of_each(luck, group) if num_kept else kept
+            noisy = add_gumbel_noise(score, choice.temperature, draws[0])
+            kept = best_of_each(noisy, group) if num_kept else kept
     return kept
 
 
-def with_luck(score: Floats, temperature: float, draw: Floats) -> Floats:
-    """Scores with noise under which the best one is i with probability softmax(score / T)_i.
+def add_gumbel_noise(score: Floats, temperature: float, draws: Floats) -> Floats:
+    """Return scores with Gumbel noise: i is the highest with probability softmax(score / T)_i.
 
-    score - T log(-log u), Gumbel noise (Luce's choice axiom; Yellott, "The relationship between
-    Luce's choice axiom...", J. Math. Psych. 15, 1977). Of two it is Bradley and Terry's model
-    (Biometrika 39, 1952), of K the choice of Ferbach et al. (2407.09499, equation 1), and the
-    n best are a draw of n without replacement (Plackett-Luce; Kool et al., 1903.06059).
+    score - T log(-log u) (Luce's choice axiom; Yellott, "The relationship between
+    Luce's choice axiom...", J. Math. Psych. 15, 1977). For two documents it is Bradley and
+    Terry's model (Biometrika 39, 1952), for K the choice of Ferbach et al. (2407.09499, equation
+    1), and the n best are a draw of n without replacement (Plackett-Luce; Kool et al.,
+    1903.06059).
     """
     if temperature == 0:
         return score
-    return score - temperature * np.log(-np.log(draw))
+    return score - temperature * np.log(-np.log(draws))
 
 
 def best_of_each(score: Floats, group: npt.NDArray[np.int64]) -> Bools:
-    """The document of highest score in each group, the earlier one where two are equal.
+    """Return whether each document has its group's highest score; the first of equal ones has.
 
     >>> best_of_each(np.array([1.0, 3.0, 2.0]), np.array([0, 0, 1])).tolist()
     [False, True, True]

@@ -1,4 +1,4 @@
-"""Keep the rare: the filter that rescues the human tail, before the next generation learns."""
+"""The filter `rescue`: keeps documents with words that are rare in human text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from textmad.curation.controls import check_kept_share
 from textmad.curation.document_rng import Floats, document_uniforms
 from textmad.curation.protocol import Context, Verdicts
-from textmad.curation.ranking import Choice, chosen
+from textmad.curation.ranking import Choice, choose
 from textmad.errors import CurationError
 from textmad.text.documents import texts_of, token_counts
 from textmad.text.rarity import frequency_bins
@@ -59,20 +59,20 @@ class Rescue:
         """Judge all candidates."""
         bags, human = _counted(candidates, context.human)
         rare = bags.only((frequency_bins(human) == 0) & (human > 0))
-        (draw,) = document_uniforms(candidates["id"][:], context.rng, 1)
+        (draws,) = document_uniforms(candidates["id"][:], context.rng, 1)
         if self.by == "coverage":
             num_words = self.keep * bags.counts.sum()
             ceilings = np.maximum(human / human.sum() * num_words, 1)
             costs = np.maximum(token_counts(candidates), 1)  # 0: unknown
-            keep, score = greedy_cover(rare, ceilings, costs, draw, round(self.keep * len(draw)))
+            keep, score = greedy_cover(rare, ceilings, costs, draws, round(self.keep * len(draws)))
             reason = f"not among the {self.keep:.4g} that cover the human tail"
         else:
-            score = importance(bags, human, len(draw))
+            score = importance(bags, human, len(draws))
             log_weight = np.log(np.maximum(score, np.finfo(np.float64).tiny))
-            ranking = np.argsort(-score, kind="stable")
-            keep = chosen(Choice("softmax"), log_weight, ranking, self.keep, [draw])
+            best_first = np.argsort(-score, kind="stable")
+            keep = choose(Choice("softmax"), log_weight, best_first, self.keep, [draws])
             reason = f"not among the {self.keep:.4g} drawn by weight"
-        num_rare = np.bincount(rare.documents, minlength=len(draw))
+        num_rare = np.bincount(rare.documents, minlength=len(draws))
         return Verdicts(keep, score, reason, {"rare_types": num_rare})
 
 
@@ -83,8 +83,8 @@ def importance(bags: Bags, human: Counts, num_documents: int) -> Floats:
     candidates: a document that counted itself would make its own rare words look common. A ratio
     is at most sqrt(candidates' words), which is also that of a human word no other candidate
     has (truncated importance sampling, Ionides, J. Comput. Graph. Stat. 17, 2008). Xie et al.
-    multiply over hashed n-grams instead: here length would decide, and a rare word share its
-    place with common ones. 0 without human words.
+    multiply over hashed n-grams instead: here length would decide, and a rare word could share a
+    hash with common ones. 0 without human words.
 
     Args:
         bags: of all the candidates' words.
@@ -99,10 +99,10 @@ def importance(bags: Bags, human: Counts, num_documents: int) -> Floats:
     lengths = np.bincount(bags.documents, bags.counts, num_documents)
     elsewhere = drawn[bags.types] - bags.counts
     # How often human text of the others' size would hold the word.
-    due = human[bags.types] / human.sum() * (lengths.sum() - lengths[bags.documents])
-    highest = np.sqrt(lengths.sum())
-    ratios = np.minimum(due / np.maximum(elsewhere, 1), highest)
-    ratios[elsewhere == 0] = highest
+    expected = human[bags.types] / human.sum() * (lengths.sum() - lengths[bags.documents])
+    max_ratio = np.sqrt(lengths.sum())
+    ratios = np.minimum(expected / np.maximum(elsewhere, 1), max_ratio)
+    ratios[elsewhere == 0] = max_ratio
     ratios[human[bags.types] == 0] = 0
     sums = np.bincount(bags.documents, bags.counts * ratios, num_documents)
     weights: Floats = sums / np.maximum(lengths, 1)
@@ -138,13 +138,13 @@ class Bags(NamedTuple):
     counts: npt.NDArray[np.int64]  # (rows,) at least 1
 
     def only(self, wanted: npt.NDArray[np.bool_]) -> Bags:
-        """Those rows whose type is wanted, given for each type."""
-        chosen = wanted[self.types]
-        return Bags(self.documents[chosen], self.types[chosen], self.counts[chosen])
+        """Return the rows whose type is wanted, `(types,)`."""
+        rows = wanted[self.types]
+        return Bags(self.documents[rows], self.types[rows], self.counts[rows])
 
 
 class Cover(NamedTuple):
-    """A set of documents, and what each was worth to it."""
+    """A chosen set of documents, and what each of them adds to it."""
 
     chosen: npt.NDArray[np.bool_]  # (documents,)
     gains: Floats  # (documents,) per cost: when chosen, or to the whole set where it was not

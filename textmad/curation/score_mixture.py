@@ -1,4 +1,4 @@
-"""Taste: one scorer or a weighted mixture of several, and the quality that it sees in documents."""
+"""Quality of documents: the value of one scorer, or a weighted mixture of several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from textmad.curation.document_rng import Floats
 from textmad.curation.protocol import Context
-from textmad.curation.scorers import Scorer, own_sources, resolved, scored, scorer_name
+from textmad.curation.scorers import Scorer, own_sources, resolve, score_candidates, scorer_name
 from textmad.curation.voters import weighted_sum
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ Units = Literal["standard", "raw"]
 
 
 class QualityScores(NamedTuple):
-    """What a taste finds in documents."""
+    """Documents scored by a mixture of scorers."""
 
-    tastes: Floats  # (documents, scorers), in the unit of quality
+    scorer_values: Floats  # (documents, scorers), in the unit of quality
     weights: Floats  # (scorers,), of absolute sum 1
-    quality: Floats  # (documents,): the weighted sum of the tastes
+    quality: Floats  # (documents,): the weighted sum of `scorer_values`
     rewards: dict[str, Floats]  # the scorers' own values, as columns for the candidates' table
 
 
 def check_scorer(scorer: ScorerSetting) -> None:
-    """Refuse a scorer, or a mixture of them, that cannot be.
+    """Reject a scorer, or a mixture of them, that cannot be used.
 
     Raises:
         ValueError: it names the setting `scorer` and what is wrong with it.
@@ -41,43 +41,43 @@ def check_scorer(scorer: ScorerSetting) -> None:
             f"scorer: {scorer}: expected finite weights, at least one of them other than 0"
         )
     for part in _parts(scorer):
-        resolved(part)
+        resolve(part)
 
 
 def score_quality(
     scorer: ScorerSetting, units: Units, candidates: Dataset, context: Context
 ) -> QualityScores:
-    """Score the candidates.
+    """Score the candidates, and return their quality with what it is made of.
 
     Weights are relative, and may be negative. In `standard` units every scorer is standardised
-    over the candidates, and so is their weighted sum; in `raw` units both are as they come.
+    over the candidates, and so is their weighted sum; in `raw` units neither is changed.
 
     Raises:
         CurationError: a scorer raised or gave something other than finite numbers.
     """
     weights = np.array(list(_weights(scorer).values()), dtype=np.float64)
     weights /= np.abs(weights).sum()
-    values = [scored(part, candidates, context) for part in _parts(scorer)]
+    values = [score_candidates(part, candidates, context) for part in _parts(scorer)]
     rewards = {
         f"reward_{name}": value for name, value in zip(_weights(scorer), values, strict=True)
     }
     if units == "standard":
         values = [standardised(value) for value in values]
-    tastes = np.stack(values, axis=1)
-    quality = weighted_sum(tastes, weights)
+    scorer_values = np.stack(values, axis=1)
+    quality = weighted_sum(scorer_values, weights)
     if units == "standard" and len(weights) > 1 and quality.any():
-        tastes = tastes / quality.std()
-        quality = weighted_sum(tastes, weights)
-    return QualityScores(tastes, weights, quality, rewards)
+        scorer_values = scorer_values / quality.std()
+        quality = weighted_sum(scorer_values, weights)
+    return QualityScores(scorer_values, weights, quality, rewards)
 
 
 def own_scorer_sources(scorer: ScorerSetting) -> dict[str, str]:
-    """Digests of what the user wrote for the scorers."""
+    """Return digests of the user's own code and files that the scorers use, by name."""
     return {name: value for part in _parts(scorer) for name, value in own_sources(part).items()}
 
 
 def standardised(values: Floats) -> Floats:
-    """Values less their mean, by their standard deviation; zeros where all are equal.
+    """Return (values - mean) / standard deviation; zeros if all are equal.
 
     >>> standardised(np.array([1.0, 3.0])).tolist()
     [-1.0, 1.0]

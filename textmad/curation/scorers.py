@@ -1,6 +1,6 @@
-"""Scorers: what a crowd finds good. Higher is better.
+"""Scorers: values of texts that a crowd votes by. Higher is better.
 
-A scorer of one's own is a plain function from a list of texts to a list of numbers, as TRL's
+Your own scorer is a plain function from a list of texts to a list of numbers, as TRL's
 reward functions are; the built-in ones may also ask the run's base model. Some are made from a
 part in brackets: `residual(fluency)`, `words(my_markers.txt)`, `learned_votes(models/votes)`.
 """
@@ -100,8 +100,8 @@ def listed_share(text: str, words: frozenset[str]) -> float:
     >>> listed_share("Don't be stupid, you fool!", COARSE)
     0.4
     """
-    found = re.findall(r"\w+(?:['’]\w+)*", text.casefold())
-    return sum(word in words for word in found) / len(found) if found else 0.0
+    own_words = re.findall(r"\w+(?:['’]\w+)*", text.casefold())
+    return sum(word in words for word in own_words) / max(len(own_words), 1)
 
 
 BUILT_IN: dict[str, Callable[[list[str], Context], list[float]]] = {
@@ -114,24 +114,24 @@ BUILT_IN: dict[str, Callable[[list[str], Context], list[float]]] = {
 _MADE_FROM = re.compile(r"(residual|words|learned_votes)\((.+)\)")
 
 
-def resolved(scorer: str | Scorer) -> ScorerWithContext:
-    """The function that `scorer` names, or is.
+def resolve(scorer: str | Scorer) -> ScorerWithContext:
+    """Return the function that `scorer` names, or is.
 
     Raises:
         ValueError: no such built-in, module, function or file.
     """
     if not isinstance(scorer, str):
-        return _own(scorer, scorer)
+        return _from_user(scorer, scorer)
     if scorer in BUILT_IN:
         return BUILT_IN[scorer]
     made = _MADE_FROM.fullmatch(scorer)
     if made and made[1] == "residual":
-        inner = resolved(made[2])
+        inner = resolve(made[2])
         return lambda texts, context: length_regressed_out(
-            checked(made[2], inner(texts, context), len(texts)), texts
+            check_values(made[2], inner(texts, context), len(texts)), texts
         ).tolist()
     if made and made[1] == "learned_votes":
-        return _stored(scorer, made[2])
+        return _from_folder(scorer, made[2])
     if made:
         listed = _word_list(made[2])
         return lambda texts, context: [listed_share(text, listed) for text in texts]
@@ -144,13 +144,13 @@ def resolved(scorer: str | Scorer) -> ScorerWithContext:
             f"learned_votes(FOLDER); your own is module:name{hint}"
         )
     try:
-        return _own(scorer, import_name(scorer))
+        return _from_user(scorer, import_name(scorer))
     except RecipeError as error:
         raise ValueError(f"scorer: {error}") from None
 
 
 def own_sources(scorer: str | Scorer) -> dict[str, str]:
-    """Digests of what the user made for a scorer: its source, its list of words, its weights."""
+    """Return digests of the user's files behind a scorer: source, list of words, weights."""
     if not isinstance(scorer, str):
         return {component_name(scorer): source_digest(scorer)}
     made = _MADE_FROM.fullmatch(scorer)
@@ -163,15 +163,17 @@ def own_sources(scorer: str | Scorer) -> dict[str, str]:
     return {} if scorer in BUILT_IN else {scorer: source_digest(import_name(scorer))}
 
 
-def scored(scorer: str | Scorer, candidates: Dataset, context: Context) -> npt.NDArray[np.float64]:
-    """The scorer's value for each candidate, `(documents,)`, all of them finite.
+def score_candidates(
+    scorer: str | Scorer, candidates: Dataset, context: Context
+) -> npt.NDArray[np.float64]:
+    """Return the scorer's value for each candidate, `(documents,)`, all finite.
 
     Raises:
         CurationError: the scorer raised, or gave something other than one finite number a text.
     """
     texts: list[str] = candidates["text"][:]
     name = scorer_name(scorer)
-    function, passages = resolved(scorer), Passages.of(candidates)
+    function, passages = resolve(scorer), Passages.of(candidates)
 
     def values_of(start: int, stop: int) -> Sequence[float]:
         some = passages.take(range(start, stop))
@@ -185,26 +187,26 @@ def scored(scorer: str | Scorer, candidates: Dataset, context: Context) -> npt.N
         index = first_failing(values_of, len(texts), type(error))
         blame = "" if index is None else f"; so it does on {document(candidates, index)} alone"
         raise CurationError(f"scorer {name} raised {raised(error)}{blame}") from error
-    found = checked(name, values, len(texts))
-    for index, value in enumerate(found):
+    numbers = check_values(name, values, len(texts))
+    for index, value in enumerate(numbers):
         if not isinstance(value, int | float | np.number) or not np.isfinite(value):
             raise CurationError(
                 f"scorer {name} gave {value!r} for {document(candidates, index)}, "
                 "expected a finite number"
             )
-    return np.array(found, dtype=np.float64)
+    return np.array(numbers, dtype=np.float64)
 
 
 def scorer_name(scorer: str | Scorer) -> str:
-    """As the recipe and messages have it."""
+    """Return the scorer's name in recipes and messages."""
     return scorer if isinstance(scorer, str) else component_name(scorer)
 
 
-def checked(name: str, values: object, length: int) -> list[float]:
-    """A list of as many values as there are texts.
+def check_values(name: str, values: object, length: int) -> list[float]:
+    """Return a scorer's values as a list, one for each text.
 
     Raises:
-        CurationError: it is none.
+        CurationError: they are no list, or another number of values.
     """
     if not isinstance(values, Iterable):
         raise CurationError(
@@ -218,13 +220,13 @@ def checked(name: str, values: object, length: int) -> list[float]:
     return values
 
 
-def _own(scorer: str | Scorer, function: object) -> ScorerWithContext:
+def _from_user(scorer: str | Scorer, function: object) -> ScorerWithContext:
     if not callable(function):
-        raise ValueError(f"scorer: {scorer}: expected a function, found {type(function).__name__}")
+        raise ValueError(f"scorer: {scorer}: is a {type(function).__name__}, expected a function")
     return lambda texts, context: function(texts)
 
 
-def _stored(scorer: str, folder: str) -> ScorerWithContext:
+def _from_folder(scorer: str, folder: str) -> ScorerWithContext:
     try:
         model = learned_votes.load(folder)
     except CurationError as error:
@@ -239,7 +241,7 @@ def _stored(scorer: str, folder: str) -> ScorerWithContext:
 
 
 def _word_list(path: str) -> frozenset[str]:
-    """The words of a file, one a line; what follows # is a remark."""
+    """Return the words of a file, one a line; the rest of a line after # is a comment."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

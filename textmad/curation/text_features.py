@@ -1,5 +1,5 @@
-"""Texts as numbers for scikit-learn: hashed words and word pairs, weighed by how rare they are,
-and where a text lies in the space of an encoder.
+"""Texts as features for scikit-learn: hashed words and word pairs with tf-idf weights, and an
+encoder's vectors.
 
 Hashing needs no vocabulary, so what was learned from a corpus can be passed on without its words.
 """
@@ -24,9 +24,9 @@ NUM_FEATURES = 2**18  # at 60,000 posts as good as 2**20
 
 
 def hashed_counts(texts: Sequence[str]) -> csr_matrix:
-    """How often each word and each pair of neighbours occurs, `(texts, NUM_FEATURES)`.
+    """Return how often each word and each pair of neighbours occurs, `(texts, NUM_FEATURES)`.
 
-    Words are runs of letters and digits in one case; a few share a place by their hash.
+    Words are runs of letters and digits in lower case; a few share a column by their hash.
     """
     from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -41,7 +41,7 @@ def hashed_counts(texts: Sequence[str]) -> csr_matrix:
 
 
 class Weighing(NamedTuple):
-    """Which hashed words are known, and what each counts."""
+    """The columns of hashed words that are used, and the weight of each."""
 
     columns: npt.NDArray[np.int64]  # of `hashed_counts`
     rarity: Floats  # (columns,): 1 + log(documents / documents with it), smoothed
@@ -53,8 +53,8 @@ class Weighing(NamedTuple):
         return transformer.transform(counts[:, self.columns])
 
 
-def learned_weighing(counts: csr_matrix) -> Weighing:
-    """The words that occur, by how rare they are (smoothed and sublinear tf-idf)."""
+def fit_weighing(counts: csr_matrix) -> Weighing:
+    """Fit smoothed, sublinear tf-idf weights to the words that occur."""
     columns = np.unique(counts.indices).astype(np.int64)
     return Weighing(columns, _unfitted().fit(counts[:, columns]).idf_)
 
@@ -66,50 +66,50 @@ def _unfitted() -> TfidfTransformer:
 
 
 class Texts(NamedTuple):
-    """As far as they are read."""
+    """Texts as counts of words and, with an encoder, as vectors."""
 
     counts: csr_matrix  # as of `hashed_counts`
     vectors: Floats | None  # (texts, hidden size) of an encoder
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> Texts:
-        """Those for which `chosen` is true."""
+        """Return the texts for which `chosen` is true, `(texts,)`."""
         vectors = None if self.vectors is None else self.vectors[chosen]
         return Texts(self.counts[chosen], vectors)
 
 
-def read(texts: Sequence[str], encoder: SupportsEmbedding | None = None) -> Texts:
-    """Texts as counts and, with an encoder, as vectors.
+def read_texts(texts: Sequence[str], encoder: SupportsEmbedding | None = None) -> Texts:
+    """Return texts as counts of words and, with an encoder, as vectors.
 
-    The last bits of a vector depend on which texts an encoder reads together, so it reads them in
-    an order of their own.
+    The last bits of a vector depend on which texts an encoder reads together, so it reads the
+    different ones in sorted order.
     """
     counts = hashed_counts(texts)
     if encoder is None:
         return Texts(counts, None)
-    different, places = np.unique(np.array(texts, dtype=object), return_inverse=True)
-    return Texts(counts, np.array(encoder.embed(different.tolist()), np.float64)[places])
+    different, rows = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    return Texts(counts, np.array(encoder.embed(different.tolist()), np.float64)[rows])
 
 
 class Space(NamedTuple):
-    """How an encoder's vectors stand beside words."""
+    """How an encoder's vectors are scaled, beside the features of words."""
 
     middle: Floats  # (hidden size,): the mean vector
     spread: Floats  # (hidden size,): standard deviations, times the root of the hidden size
 
     def rows(self, vectors: Floats) -> Floats:
-        """Of mean squared length 1, to which each coordinate gives as much."""
-        found: Floats = (vectors - self.middle) / self.spread
-        return found
+        """Return scaled vectors of mean squared length 1, each coordinate of the same variance."""
+        scaled: Floats = (vectors - self.middle) / self.spread
+        return scaled
 
 
 class Features(NamedTuple):
-    """Which words are known, and where an encoder's vectors usually lie."""
+    """How texts become features, fitted to some texts."""
 
     weighing: Weighing
     space: Space | None
 
     def rows(self, texts: Texts) -> csr_matrix:
-        """One column a known word, then one a coordinate of the space."""
+        """Return a row for each text: one column a word, then one a coordinate of the vector."""
         from scipy.sparse import csr_matrix, hstack
 
         words = self.weighing.rows(texts.counts)
@@ -118,32 +118,35 @@ class Features(NamedTuple):
         return hstack([words, csr_matrix(self.space.rows(texts.vectors))], format="csr")
 
 
-def learned_features(texts: Texts) -> Features:
-    """Of the texts to learn from."""
+def fit_features(texts: Texts) -> Features:
+    """Fit features to the texts to learn from."""
     return Features(
-        learned_weighing(texts.counts),
-        None if texts.vectors is None else _learned_space(texts.vectors),
+        fit_weighing(texts.counts),
+        None if texts.vectors is None else _fit_space(texts.vectors),
     )
 
 
-def _learned_space(vectors: Floats) -> Space:
+def _fit_space(vectors: Floats) -> Space:
     deviations = vectors.std(axis=0)
-    # A coordinate that is the same for all but its last bits says nothing.
-    moving = deviations > 1e-6 * np.abs(vectors).max()
+    # A coordinate that varies only in its last bits carries no information.
+    varies = deviations > 1e-6 * np.abs(vectors).max()
     return Space(
-        vectors.mean(axis=0), np.where(moving, deviations, np.inf) * np.sqrt(vectors.shape[1])
+        vectors.mean(axis=0), np.where(varies, deviations, np.inf) * np.sqrt(vectors.shape[1])
     )
 
 
 def fit_text_classifier(
     texts: Sequence[str], accepted: Sequence[bool]
 ) -> Callable[[Sequence[str]], Floats]:
-    """Logistic regression on the hashed words: from texts to the probability of acceptance."""
+    """Fit logistic regression on the hashed words; return the classifier.
+
+    It takes texts and returns the probability that each is accepted, `(texts,)`.
+    """
     from sklearn.linear_model import LogisticRegression
 
     counts = hashed_counts(texts)
-    weighing = learned_weighing(counts)
-    # Weak shrinkage: a few hundred lessons against rows of length 1.
+    weighing = fit_weighing(counts)
+    # Weak regularisation: a few hundred examples, with rows of length 1.
     model: Any = LogisticRegression(C=10.0, max_iter=1000).fit(
         weighing.rows(counts), np.array(accepted)
     )

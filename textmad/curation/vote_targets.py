@@ -1,7 +1,7 @@
-"""From a corpus's votes to what can be learned: a percentile, free of place, age and length.
+"""Training targets from a corpus's votes: percentiles within community and time, without length.
 
-A score of 100 means another thing in a large community than in a small one, and in 2012 than in
-2006. So a document is held against those of its own community and age only.
+A score of 100 means more in a small community than in a large one, and less in 2012 than in 2006.
+So a document is compared only with documents of its own community and of neighbouring times.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OF_AN_AGE = 100  # documents of a community that are compared with each other, 
 
 
 class VoteTargets(NamedTuple):
-    """Documents with what their votes say, in an order that is not the corpus's."""
+    """Documents with their targets, in the order of hashes of their conversations."""
 
     texts: list[str]
     values: Floats  # (documents,) in (0, 1): the share of comparable documents with fewer votes
@@ -39,7 +39,7 @@ class VoteTargets(NamedTuple):
 
 
 def vote_targets(corpus: Dataset) -> VoteTargets:
-    """What the votes of a corpus (columns text, votes, community, time, conversation) say.
+    """Return the targets of a corpus (columns text, votes, community, time, conversation).
 
     The target is the percentile of the votes among about a hundred documents of the same
     community and of neighbouring times; of the community where a time is unknown; of all where
@@ -51,50 +51,50 @@ def vote_targets(corpus: Dataset) -> VoteTargets:
         CurationError: too few documents have votes, or all have the same.
     """
     total = len(corpus)
-    voted = as_table(corpus.select_columns(["votes"]))["votes"].is_valid().to_numpy()
-    if not voted.any():
+    has_votes = as_table(corpus.select_columns(["votes"]))["votes"].is_valid().to_numpy()
+    if not has_votes.any():
         raise CurationError(
             f"learned_votes: none of the {total:,} human documents has votes: name the column "
             "that holds them in corpus.columns.votes, or use another scorer"
         )
-    rows = _chosen(corpus, np.flatnonzero(voted))
+    rows = _choose_rows(corpus, np.flatnonzero(has_votes))
     table = take(corpus, rows)
     community = np.array([name or "" for name in table["community"][:]])
-    _, place, size = np.unique(community, return_inverse=True, return_counts=True)
-    large = size[place] >= MIN_COMMUNITY
+    _, community_number, size = np.unique(community, return_inverse=True, return_counts=True)
+    large = size[community_number] >= MIN_COMMUNITY
     left_out = {
-        "without votes": int(total - voted.sum()),
-        f"beyond {MAX_DOCUMENTS:,}": int(voted.sum() - len(rows)),
+        "without votes": int(total - has_votes.sum()),
+        f"beyond {MAX_DOCUMENTS:,}": int(has_votes.sum() - len(rows)),
         f"in communities of fewer than {MIN_COMMUNITY}": int((~large).sum()),
     }
-    table, place = take(table, np.flatnonzero(large)), place[large]
+    table, community_number = take(table, np.flatnonzero(large)), community_number[large]
     _, groups = np.unique(_keys(table), return_inverse=True)
     _check_enough(len(table), len(np.unique(groups)), left_out)
     texts: list[str] = table["text"][:]
     votes = np.array(table["votes"][:], dtype=np.float64)
-    values = _percentiles(votes, place, np.array(table["time"][:], dtype=np.float64))
-    whole = _are_whole(groups, votes)
-    if whole:
+    values = _percentiles(votes, community_number, np.array(table["time"][:], dtype=np.float64))
+    whole_conversations = _rate_conversations(groups, votes)
+    if whole_conversations:
         values = _percentile(_without_length(values, texts, groups))
     if np.ptp(values) == 0:
         raise CurationError(
             f"learned_votes: the votes of all {len(texts):,} human documents that have any are "
             "equal within their communities, so there is nothing to learn; use another scorer"
         )
-    return VoteTargets(texts, values, groups, whole, left_out)
+    return VoteTargets(texts, values, groups, whole_conversations, left_out)
 
 
-def _chosen(corpus: Dataset, rows: Ints) -> Ints:
-    """At most `MAX_DOCUMENTS`, whole conversations first, in the order of their hashes."""
+def _choose_rows(corpus: Dataset, rows: Ints) -> Ints:
+    """Choose at most `MAX_DOCUMENTS` rows, in the order of their conversations' hashes."""
     known = take(corpus.select_columns(["id", "conversation"]), rows)
     ids = np.array(known["id"][:], dtype=str)
     order = np.lexsort((ids, _keys(known)))[:MAX_DOCUMENTS]
-    chosen: Ints = rows[order]
-    return chosen
+    first: Ints = rows[order]
+    return first
 
 
 def _keys(corpus: Dataset) -> Hashes:
-    """A hash of what each document belongs to: its conversation, or itself."""
+    """Return a hash of each document's conversation, or of its id if it has none."""
     names = zip(corpus["conversation"][:], corpus["id"][:], strict=True)
     return hashes_of(content_id(conversation or name) for conversation, name in names)
 
@@ -110,7 +110,7 @@ def _check_enough(num_documents: int, num_groups: int, left_out: dict[str, int])
 
 
 def _percentiles(votes: Floats, community: Ints, time: Floats) -> Floats:
-    """Percentiles inside community and age."""
+    """Return percentiles within community and neighbouring times."""
     values = np.empty(len(votes))
     by_age = np.lexsort((time, community))  # unknown times last
     for members in np.split(by_age, np.flatnonzero(np.diff(community[by_age])) + 1):
@@ -121,15 +121,18 @@ def _percentiles(votes: Floats, community: Ints, time: Floats) -> Floats:
 
 
 def _percentile(values: Floats) -> Floats:
-    """The share of values below each, half of its equals included, in (0, 1)."""
+    """Return the share of values below each, plus half of the equal ones, in (0, 1)."""
     from scipy.stats import rankdata
 
     ranks: Floats = (rankdata(values) - 0.5) / len(values)
     return ranks
 
 
-def _are_whole(groups: Ints, votes: Floats) -> bool:
-    """Whether most documents share a group, and no group has two different votes."""
+def _rate_conversations(groups: Ints, votes: Floats) -> bool:
+    """Return whether votes rate whole conversations.
+
+    That is so if most documents share a group, and no group has two different votes.
+    """
     order = np.lexsort((votes, groups))
     neighbours = np.diff(groups[order]) == 0
     differ = bool((np.diff(votes[order])[neighbours] != 0).any())
@@ -137,19 +140,19 @@ def _are_whole(groups: Ints, votes: Floats) -> bool:
 
 
 def _without_length(values: Floats, texts: list[str], groups: Ints) -> Floats:
-    """Values less what the length of a document's group explains, each group counting once."""
+    """Return values without what the length of a group explains; each group counts once."""
     num = groups.max() + 1
     together: list[list[str]] = [[] for _ in range(num)]
     for text, group in zip(texts, groups, strict=True):
         together[group].append(text)
     mean = np.bincount(groups, values) / np.bincount(groups)
-    left = length_regressed_out(mean.tolist(), [" ".join(parts) for parts in together])
-    # Documents of a group differ by age alone, which stays.
-    residual: Floats = values + (left - mean)[groups]
+    residuals = length_regressed_out(mean.tolist(), [" ".join(parts) for parts in together])
+    # Within a group, values differ only by time; that difference stays.
+    residual: Floats = values + (residuals - mean)[groups]
     return residual
 
 
-# --- length taken out -----------------------------------------------------------------------
+# --- length regressed out -------------------------------------------------------------------
 
 
 def log_words(texts: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -159,9 +162,9 @@ def log_words(texts: Sequence[str]) -> npt.NDArray[np.float64]:
 
 
 def length_regressed_out(values: Sequence[float], texts: Sequence[str]) -> npt.NDArray[np.float64]:
-    """What is left of `values` once log(1 + words) has explained what it can (least squares).
+    """Return the residuals of `values` regressed on log(1 + words) by least squares.
 
-    What a crowd likes beyond long, or short, texts: length alone explains much of most votes.
+    Length alone explains much of most votes; this is what a crowd likes apart from it.
 
     >>> length_regressed_out([1.0, 3.0, 10.0, 20.0], ["a", "b", "a b", "b c"]).round(9).tolist()
     [-1.0, 1.0, -5.0, 5.0]

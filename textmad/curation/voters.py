@@ -1,6 +1,6 @@
-"""Who votes: how voters differ, which of them are bots, and what they are shown.
+"""Voters: how they differ, which of them are bots, and which documents they are shown.
 
-docs/crowd.md goes through the settings one by one.
+docs/crowd.md explains each setting.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _check_share(name: str, value: float) -> None:
 class Crowd:
     """How voters differ, how careful they are, and whether they follow each other.
 
-    The defaults are a crowd of equals in which everybody votes on everything they are shown.
+    By default all voters are equal, and vote on every document that they are shown.
 
     Attributes:
         taste_spread: 0: all voters weigh the scorers as the recipe does; 1: each cares for one of
@@ -184,20 +184,21 @@ class Exposure:
         """
         chances = np.arange(1, num_documents + 1, dtype=np.float64) ** -self.exponent
         wanted = self.attention * num_documents
-        # With the first m ranks certain, c is what the others leave over; the least m will do.
-        rest = np.cumsum(chances[::-1])[::-1]
+        # If the first m ranks are certain, c = (wanted - m) / (sum of the others). The smallest
+        # m with which the rank after them stays at most 1 is the right one.
+        sum_from = np.cumsum(chances[::-1])[::-1]
         certain = np.arange(num_documents)
-        fits = (wanted - certain) * chances <= rest
-        first = int(np.argmax(fits))
-        chances *= (wanted - first) / rest[first]
+        fits = (wanted - certain) * chances <= sum_from
+        num_certain = int(np.argmax(fits))
+        chances *= (wanted - num_certain) / sum_from[num_certain]
         return np.minimum(chances, 1.0)
 
 
 class Electorate(NamedTuple):
-    """Everything that is set about those who vote."""
+    """All settings of the voters."""
 
     voters: int
-    weights: Floats  # (scorers,): the mean taste, of absolute sum 1
+    weights: Floats  # (scorers,): the voters' mean weights, of absolute sum 1
     noise: float
     crowd: Crowd = Crowd()
     bots: Bots = Bots()
@@ -205,9 +206,9 @@ class Electorate(NamedTuple):
 
 
 class Voters(NamedTuple):
-    """A crowd's members, one entry each."""
+    """The members of a crowd, one entry each."""
 
-    weights: Floats  # (voters, scorers): taste
+    weights: Floats  # (voters, scorers): of each scorer in a voter's quality
     noise: Floats  # (voters,)
     threshold: Floats
     abstain: Floats
@@ -215,31 +216,32 @@ class Voters(NamedTuple):
     is_bot: Bools
 
 
-def weighted_sum(tastes: Floats, weights: Floats) -> Floats:
-    """The quality of documents to whoever weighs the scorers so, `(documents,)`.
+def weighted_sum(scorer_values: Floats, weights: Floats) -> Floats:
+    """Return the weighted sum of the scorers' values, `(documents,)`.
 
     Summed scorer by scorer, so that a document's sum does not depend on the others.
 
     Args:
-        tastes: `(documents, scorers)`: what each scorer finds.
+        scorer_values: `(documents, scorers)`: each scorer's value for each document.
         weights: `(scorers,)`.
 
     >>> weighted_sum(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.5, -0.5])).tolist()
     [-0.5, -0.5]
     """
-    total: Floats = tastes[:, 0] * weights[0]
+    total: Floats = scorer_values[:, 0] * weights[0]
     for index in range(1, len(weights)):
-        total = total + tastes[:, index] * weights[index]
+        total = total + scorer_values[:, index] * weights[index]
     return total
 
 
 def sample_voters(electorate: Electorate, rng: np.random.Generator) -> Voters:
-    """The voters, in the order in which they vote."""
+    """Sample the voters, and return them in the order in which they vote."""
     num_voters, crowd = electorate.voters, electorate.crowd
-    taste, noises, thresholds, abstaining, tossing, order = _apart(rng, 6)
+    # One generator for each property, so that setting one changes none of the others.
+    weights, noises, thresholds, abstaining, tossing, order = _spawn_generators(rng, 6)
     mean = electorate.weights
     return Voters(
-        weights=_dirichlet(np.abs(mean), crowd.taste_spread, num_voters, taste) * np.sign(mean),
+        weights=_dirichlet(np.abs(mean), crowd.taste_spread, num_voters, weights) * np.sign(mean),
         noise=electorate.noise * np.exp(crowd.noise_spread * noises.normal(size=num_voters)),
         threshold=crowd.strictness + crowd.strictness_spread * thresholds.normal(size=num_voters),
         abstain=_shares(crowd.abstain, crowd.care_spread, num_voters, abstaining),
@@ -248,21 +250,21 @@ def sample_voters(electorate: Electorate, rng: np.random.Generator) -> Voters:
     )
 
 
-def _apart(rng: np.random.Generator, num: int) -> list[np.random.Generator]:
-    """Generators for as many purposes, so that none of them changes another."""
+def _spawn_generators(rng: np.random.Generator, num: int) -> list[np.random.Generator]:
+    """Return `num` independent generators, seeded from `rng`."""
     return [np.random.Generator(np.random.PCG64(int(rng.integers(2**63)))) for _ in range(num)]
 
 
 def _dirichlet(mean: Floats, spread: float, num: int, rng: np.random.Generator) -> Floats:
-    """`num` rows around `mean` `(n,)`; each entry's variance is spread * mean * (1 - mean)."""
+    """Sample `num` rows around `mean` `(n,)`; an entry's variance is spread * mean * (1 - mean)."""
     if spread == 0:
         return np.tile(mean, (num, 1))
     if spread == 1:
         return rng.multinomial(1, mean, size=num).astype(np.float64)
     total = 1 / spread - 1
-    drawn = np.zeros((num, len(mean)))
-    drawn[:, mean > 0] = rng.dirichlet(total * mean[mean > 0], size=num)
-    return drawn
+    rows = np.zeros((num, len(mean)))
+    rows[:, mean > 0] = rng.dirichlet(total * mean[mean > 0], size=num)
+    return rows
 
 
 def _shares(mean: float, spread: float, num: int, rng: np.random.Generator) -> Floats:

@@ -1,19 +1,29 @@
-"""A crowd's upvotes: what is liked is kept, and the next model learns from it."""
+"""The filter `upvotes`: a crowd votes, and the documents that rank highest are kept."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from textmad.curation.controls import check_kept_share
-from textmad.curation.crowd import Counts, voted
+from textmad.curation.crowd import Counts, VoteCounts, cast_votes
 from textmad.curation.document_rng import Floats, document_uniforms
+from textmad.curation.people import check_gold, collect_votes
 from textmad.curation.protocol import Context, Verdicts
-from textmad.curation.ranking import Choice, Rule, chosen, rank_score
-from textmad.curation.score_mixture import ScorerSetting, Units, check_scorer, score_quality
+from textmad.curation.ranking import Choice, Rule, choose, rank_score
+from textmad.curation.score_mixture import (
+    QualityScores,
+    ScorerSetting,
+    Units,
+    check_scorer,
+    score_quality,
+)
 from textmad.curation.voters import Bots, Crowd, Electorate, Exposure
+from textmad.rating.ballot import Ballot
 from textmad.text.documents import take
 
 if TYPE_CHECKING:
@@ -29,21 +39,22 @@ class Upvotes:
     A document's quality is its scorer's value, standardised over the candidates. Each voter
     perceives the quality plus their own noise, and votes up what they perceive at or above the
     average, otherwise down; so a document of quality q gets a voter's upvote with probability
-    1 / (1 + exp(-q / noise)). Documents of equal rank stand in the order of their summed
-    perceived quality, then of their id. Hence without noise the crowd ranks by quality exactly,
-    and with endless noise it keeps what chance keeps. The nested settings make it a less equal,
-    less careful, less honest crowd; docs/crowd.md goes through them.
+    1 / (1 + exp(-q / noise)). Documents of equal rank are ordered by their summed perceived
+    quality, then by their id. So without noise the crowd ranks by quality exactly, and with
+    infinite noise it keeps documents at random. The nested settings make voters differ, abstain,
+    follow each other or vote for money; docs/crowd.md explains each of them.
 
-    Votes belong to the document's id, not to its place. The documents' `votes` become ups less
-    downs, and the score is what `rank` makes of them; the table also gets `ups`, `downs`,
-    `exposure` (voters it was shown to), `rank` (1 for the first), `quality`, and each scorer's
-    own value as `reward_<scorer>`.
+    Votes depend on the document's id, not on its position. The documents' `votes` become ups
+    less downs, and the score is computed from them by `rank`; the table also gets `ups`,
+    `downs`, `exposure` (voters who were shown it), `rank` (1 for the first), `quality`, and each
+    scorer's own value as `reward_<scorer>`.
 
     Attributes:
         scorer: a scorer's name (`textmad.curation.scorers`), names with their weights, or a
             function from a list of texts to a list of numbers, higher being better; in YAML as
             module:name.
-        voters: at least 1.
+        voters: at least 1; or `people`, who vote on a page in their browser, as for the filter
+            `people`. Then the scorer only gives `quality`, and equal ranks are ordered at random.
         noise: scale of a voter's logistic noise in units of quality; 0 = none.
         keep: share, above 0 and at most 1; exactly `round(keep * documents)` are kept.
         units: of quality. `standard`: standard deviations over the candidates, from their mean.
@@ -51,25 +62,28 @@ class Upvotes:
         crowd: how voters differ, how careful they are, whether they follow each other.
         bots: voters with a target.
         exposure: who is shown what.
+        ballot: what people are asked, if they are the voters.
         rank: the rule by which votes become a score (`textmad.curation.ranking.rank_score`).
         choice: which documents are kept, given their scores.
     """
 
     scorer: ScorerSetting = "fluency"
-    voters: int = 50
+    voters: int | Literal["people"] = 50
     noise: float = 1.0
     keep: float = _KEEP
     units: Units = "standard"
     crowd: Crowd = field(default_factory=Crowd)
     bots: Bots = field(default_factory=Bots)
     exposure: Exposure = field(default_factory=Exposure)
+    ballot: Ballot = field(default_factory=Ballot)
     rank: Rule = "net"
     choice: Choice = field(default_factory=Choice)
 
     def __post_init__(self) -> None:
         check_scorer(self.scorer)
-        if self.voters < 1:
-            raise ValueError(f"voters: {self.voters}: expected at least 1")
+        if self.voters != "people" and self.voters < 1:
+            raise ValueError(f"voters: {self.voters}: expected at least 1, or people")
+        self._reject_of_other_voters()
         check_noise(self.noise)
         check_kept_share(self.keep)
         if self.choice.by == "threshold" and self.keep != _KEEP:
@@ -87,50 +101,88 @@ class Upvotes:
                 f"{self.rank}; set rank: hot, or delete it"
             )
 
+    def _reject_of_other_voters(self) -> None:
+        """Reject what is set for simulated voters if people vote, and the other way round."""
+        if self.voters != "people":
+            if self.ballot != Ballot():
+                raise ValueError(
+                    f"ballot: has no effect while voters is {self.voters}; set voters: people, or "
+                    "delete it"
+                )
+            return
+        posted = replace(Exposure(), hours=self.exposure.hours)  # also people's votes rank by `hot`
+        for name, value, default in (
+            ("noise", self.noise, 1.0),
+            ("crowd", self.crowd, Crowd()),
+            ("bots", self.bots, Bots()),
+            ("exposure", self.exposure, posted),
+        ):
+            if value != default:
+                raise ValueError(f"{name}: has no effect while voters is people; delete it")
+        check_gold(self.ballot)
+
     @property
     def kept_share(self) -> float:
-        """Of the documents; at most, where a threshold decides."""
+        """Of the documents; 1 if a threshold decides."""
         return 1.0 if self.choice.by == "threshold" else self.keep
 
     def __call__(self, candidates: Dataset, context: Context) -> Verdicts:
         """Judge all candidates."""
-        given = candidates["id"][:]
-        order = np.argsort(np.array(given, dtype=str), kind="stable")  # so that theirs is none
-        return self._judged(take(candidates, order), context).take(np.argsort(order))
+        # Sorted by id, so that the candidates' order changes nothing.
+        order = np.argsort(np.array(candidates["id"][:], dtype=str), kind="stable")
+        return self._judge_sorted(take(candidates, order), context).take(np.argsort(order))
 
-    def _judged(self, candidates: Dataset, context: Context) -> Verdicts:
-        """The verdicts on candidates sorted by id."""
+    def _judge_sorted(self, candidates: Dataset, context: Context) -> Verdicts:
+        """Return the verdicts on candidates that are sorted by id."""
         ids = candidates["id"][:]
-        _, _, quality, rewards = found = score_quality(self.scorer, self.units, candidates, context)
-        # From a stream of their own: they change no vote.
-        posted, *draws = document_uniforms(ids, context.rng.spawn(1)[0], 3)
-        posted = _posted(candidates, posted, self.exposure.hours)
+        scores = score_quality(self.scorer, self.units, candidates, context)
+        # These draws have a random stream of their own, so that they change no vote.
+        time_draws, *choice_draws = document_uniforms(ids, context.rng.spawn(1)[0], 3)
+        posted = _posted(candidates, time_draws, self.exposure.hours)
 
         def score_of(ups: Counts, downs: Counts) -> Floats:
+            num_voters = self.ballot.votes_per_text if self.voters == "people" else self.voters
             return rank_score(
-                self.rank, ups, downs, voters=self.voters, posted=posted, quality=quality
+                self.rank, ups, downs, voters=num_voters, posted=posted, quality=scores.quality
             )
 
-        electorate = Electorate(
-            self.voters, found.weights, self.noise, self.crowd, self.bots, self.exposure
-        )
-        targets = self.bots.targets(context.as_posted(candidates))
-        votes = voted(ids, found.tastes, targets, electorate, score_of, context.rng)
+        votes, frozen = self._vote(candidates, scores, score_of, context)
         score = score_of(votes.ups, votes.downs)
-        ranking = np.lexsort((-votes.perceived, -score))  # last key first, then the id
-        keep = chosen(self.choice, score, ranking, self.keep, draws)
-        place = np.empty(len(ids), dtype=np.int64)
-        place[ranking] = np.arange(1, len(ids) + 1)
+        best_first = np.lexsort((-votes.perceived, -score))  # by score, then perceived, then id
+        keep = choose(self.choice, score, best_first, self.keep, choice_draws)
+        rank = np.empty(len(ids), dtype=np.int64)
+        rank[best_first] = np.arange(1, len(ids) + 1)
         columns = {
             "ups": votes.ups,
             "downs": votes.downs,
             "exposure": votes.exposure,
-            "rank": place,
-            "quality": quality,
-            **rewards,
+            "rank": rank,
+            "quality": scores.quality,
+            **scores.rewards,
+            **frozen,
             "votes": (votes.ups - votes.downs).astype(np.float64),
         }
         return Verdicts(keep, score, self._reason(), columns)
+
+    def _vote(
+        self,
+        candidates: Dataset,
+        scores: QualityScores,
+        score_of: Callable[[Counts, Counts], Floats],
+        context: Context,
+    ) -> tuple[VoteCounts, dict[str, npt.NDArray[Any]]]:
+        """Return the votes on candidates that are sorted by id, and people's votes as columns."""
+        ids = candidates["id"][:]
+        if self.voters == "people":
+            people = collect_votes(self.ballot, candidates, context)
+            (tie_draws,) = document_uniforms(ids, context.rng.spawn(1)[0], 1)
+            return VoteCounts(people.ups, people.downs, people.exposure, tie_draws), people.frozen
+        electorate = Electorate(
+            self.voters, scores.weights, self.noise, self.crowd, self.bots, self.exposure
+        )
+        targets = self.bots.targets(context.as_posted(candidates))
+        votes = cast_votes(ids, scores.scorer_values, targets, electorate, score_of, context.rng)
+        return votes, {}
 
     def _reason(self) -> str:
         match self.choice.by:
@@ -146,12 +198,16 @@ class Upvotes:
 
 
 def check_noise(noise: float) -> None:
-    """Refuse a scale of noise that is none."""
+    """Reject a scale of noise that is negative or not finite.
+
+    Raises:
+        ValueError: it names the setting `noise`.
+    """
     if not 0 <= noise < np.inf:
         raise ValueError(f"noise: {noise:g}: expected a finite number of at least 0")
 
 
-def _posted(candidates: Dataset, draw: Floats, hours: float) -> Floats:
+def _posted(candidates: Dataset, draws: Floats, hours: float) -> Floats:
     """Return when each document was posted, in seconds.
 
     Its own time where that is known. Where it is not, a time drawn evenly between the first and
@@ -163,5 +219,5 @@ def _posted(candidates: Dataset, draw: Floats, hours: float) -> Floats:
         first, seconds = 0.0, hours * 3600
     else:
         first, seconds = np.nanmin(times), np.nanmax(times) - np.nanmin(times)
-    posted: Floats = np.where(is_unknown, first + draw * seconds, times)
+    posted: Floats = np.where(is_unknown, first + draws * seconds, times)
     return posted

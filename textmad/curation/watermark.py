@@ -1,4 +1,4 @@
-"""Text that carries a watermark, recognised by its key."""
+"""The filter `watermark`: rejects text that carries the watermark of a key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Watermark:
     2308.00113, section III); by the normal one for SynthID, whose sum has `depth` terms a token.
     The table gets that probability as `watermark_p`.
 
-    A prompt counts for nothing, and neither do the first tokens, whose context it is.
+    Only the text counts: neither the prompt, nor the first tokens, whose context is the prompt.
 
     Attributes:
         key: the one that the text was drawn with.
@@ -127,14 +127,14 @@ class Watermark:
 
 
 def _standard(excess: npt.ArrayLike, variance: npt.ArrayLike) -> Floats:
-    """In standard deviations; 0 where there is nothing to go by."""
+    """Return the excess in standard deviations; 0 where the variance is 0."""
     deviation = np.sqrt(variance)
     z: Floats = np.divide(excess, deviation, out=np.zeros_like(deviation), where=deviation > 0)
     return z
 
 
 def _windows(ids: list[Ints], width: int) -> tuple[Ints, Ints]:
-    """Every `width` tokens in a row, (windows, width), and which text each is of, (windows,)."""
+    """Return the text of each window, (windows,), and every `width` tokens, (windows, width)."""
     long_enough = [number for number, one in enumerate(ids) if len(one) >= width]
     parts = [np.lib.stride_tricks.sliding_window_view(ids[number], width) for number in long_enough]
     of = np.repeat(long_enough, [len(part) for part in parts]).astype(np.int64)
@@ -142,7 +142,7 @@ def _windows(ids: list[Ints], width: int) -> tuple[Ints, Ints]:
 
 
 def _firsts(of: Ints, codes: Ints) -> Ints:
-    """The places where a text has a code for the first time."""
+    """Return the positions at which a text has a code for the first time."""
     order = np.lexsort((codes, of))
     is_first = np.ones(len(order), bool)
     of, codes = of[order], codes[order]

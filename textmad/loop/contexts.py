@@ -31,6 +31,7 @@ from textmad.models.causal_lm.encoder import Encoder, open_encoder
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel, expecting
+from textmad.rating.database import VOTES
 from textmad.recipe import ModelSettings, Recipe
 from textmad.recipe.components import TWIN
 from textmad.seeds import stream
@@ -77,6 +78,7 @@ class ContextBuilder:
             human=self._run.human,
             earlier=self._run.candidates,
             record=partial(self._record, records),
+            votes_file=self._run.path / VOTES,
             **self._model_methods(generation),
         )
 
@@ -97,6 +99,7 @@ class ContextBuilder:
             earlier=labelled,
             as_posted=crawl.as_posted,
             record=partial(self._record, records),
+            votes_file=self._run.path / VOTES,
             # What is crawled are whole documents: finished, and with their prompts in the text.
             **{**self._model_methods(generation - 1), "as_sampled": Passages.whole},
         )

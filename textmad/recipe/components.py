@@ -32,6 +32,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "repetition": "textmad.curation.quality:Repetition",
         "duplicates": "textmad.curation.duplicates:Duplicates",
         "upvotes": "textmad.curation.votes:Upvotes",
+        "people": "textmad.curation.people:People",
         "author": "textmad.curation.author:Author",
         "detector": "textmad.curation.detector:Detector",
         "discriminator": "textmad.curation.discriminator:Discriminator",

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textmad.curation.controls import Random
-from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters, judged
+from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters, run_filter
 from textmad.errors import CurationError, EvaluationError
 from textmad.recipe.components import component_name
 from textmad.seeds import stream
@@ -136,7 +136,7 @@ def _watched(
         _watching_files(faults),
     ):
         try:
-            verdicts = judged(name, judge, candidates, context)
+            verdicts = run_filter(name, judge, candidates, context)
         except CurationError as error:
             failure = error
     faults += [f"reads held-out text: asks the context for {asked}" for asked in context.asked]

@@ -1,0 +1,87 @@
+"""`textmad votes`: how far people's votes are, how they agree; export, import, forget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from textmad.cli.options import at_home
+from textmad.errors import RecipeError
+
+if TYPE_CHECKING:
+    from textmad.rating.ballots import Ballots
+    from textmad.rating.records import State
+
+
+def votes(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", callback=at_home, help="Run folder, or --out of rate.")
+    ],
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", callback=at_home, help="Write all votes: .jsonl or .csv."),
+    ] = None,
+    import_: Annotated[
+        Path | None,
+        typer.Option(
+            "--import", metavar="FILE", callback=at_home, help="Add the votes of a .jsonl or .csv."
+        ),
+    ] = None,
+    forget: Annotated[
+        str | None,
+        typer.Option(metavar="RATER", help="Delete a rater and their votes, before they are used."),
+    ] = None,
+) -> None:
+    """Print how far people's votes are and how they agree; export, import or delete votes."""
+    from textmad.rating.ballots import Ballots
+    from textmad.rating.database import VOTES
+    from textmad.rating.exchange import read_votes_file, write_votes
+
+    if sum(option is not None for option in (export, import_, forget)) > 1:
+        raise RecipeError("--export, --import, --forget: give one of them")
+    ballots = Ballots(folder / VOTES, must_exist=True)
+    try:
+        if export is not None:
+            all_votes = [vote for state in ballots.states() for vote in ballots.votes(state.ballot)]
+            write_votes(export, all_votes)
+            print(f"votes: {len(all_votes):,} written to {export}")
+        elif import_ is not None:
+            added = ballots.add_votes(read_votes_file(import_))
+            print(f"votes: {added:,} new ones added from {import_}")
+        elif forget is not None:
+            deleted, frozen = ballots.raters.forget(forget)
+            rest = f"; {frozen:,} stay in generations that learned from them" if frozen else ""
+            print(f"{forget}: {deleted:,} votes deleted{rest}")
+        else:
+            for state in ballots.states():
+                _show(ballots, state)
+    finally:
+        ballots.close()
+
+
+def _show(ballots: Ballots, state: State) -> None:
+    from textmad.rating.agreement import krippendorff_alpha, left_out, rater_qualities
+
+    settings, cast = state.settings, ballots.votes(state.ballot)
+    name = "texts" if state.generation < 0 else f"generation {state.generation}"
+    closed = "closed" if state.digest else "enough" if state.is_enough else "open"
+    alpha = krippendorff_alpha(settings, cast)
+    print(f"{name}, ballot {state.ballot}: {settings.question}")
+    print(f"  design     {settings.design}, {state.num_texts:,} texts, {state.num_items:,} items")
+    print(f"  votes      {state.num_votes:,} of {state.num_needed:,} needed; {closed}")
+    print(f"  skipped    {state.num_skipped:,}, reported as offensive {state.num_reported:,}")
+    print(f"  alpha      {_number(alpha)} (Krippendorff; 0: chance, 1: full agreement)")
+    out = set(left_out(settings, cast))
+    print(f"  {'rater':<10} {'votes':>6} {'gold':>6} {'again':>6} {'first':>6} {'seconds':>8}")
+    for quality in rater_qualities(settings, cast):
+        print(
+            f"  {quality.rater:<10} {quality.num_votes:>6} {_number(quality.gold_accuracy):>6} "
+            f"{_number(quality.consistency):>6} {_number(quality.first_position_share):>6} "
+            f"{quality.median_seconds:>8.1f}{'  left out' if quality.rater in out else ''}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

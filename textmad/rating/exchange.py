@@ -1,0 +1,87 @@
+"""Votes as files: JSONL and CSV, written and read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from textmad.errors import RunError
+from textmad.rating.records import Vote
+
+_COLUMNS = Vote._fields
+
+
+def write_votes(path: Path, votes: Sequence[Vote]) -> None:
+    """Write votes as JSONL or CSV, by the name's ending; in CSV documents are joined by spaces.
+
+    Raises:
+        RunError: another ending, or the file cannot be written.
+    """
+    is_csv = _is_csv(path)
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            if is_csv:
+                writer = csv.writer(file)
+                writer.writerow(_COLUMNS)
+                for vote in votes:
+                    fields = vote._asdict() | {"documents": " ".join(vote.documents)}
+                    writer.writerow(fields.values())
+            else:
+                file.writelines(json.dumps(vote._asdict()) + "\n" for vote in votes)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read_votes_file(path: Path) -> list[Vote]:
+    """Read votes from JSONL or CSV.
+
+    Only ballot, item, documents, rater and value are required: those of a lab's own tool.
+
+    Raises:
+        RunError: it cannot be read; it names the line.
+    """
+    is_csv = _is_csv(path)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows: Sequence[str | Mapping[str, Any]]
+            rows = list(csv.DictReader(file)) if is_csv else file.read().splitlines()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+    first = 2 if is_csv else 1
+    return [_vote(path, number, row) for number, row in enumerate(rows, first)]
+
+
+def _vote(path: Path, number: int, row: str | Mapping[str, Any]) -> Vote:
+    try:
+        fields = json.loads(row) if isinstance(row, str) else dict(row)
+        documents = fields["documents"]
+        gold = fields.get("gold")
+        rater = str(fields["rater"]).strip()
+        if not rater or len(rater) > 100:
+            raise ValueError("rater: expected 1 to 100 characters")
+        return Vote(
+            ballot=str(fields["ballot"]),
+            item=int(fields["item"]),
+            documents=tuple(documents.split() if isinstance(documents, str) else documents),
+            gold=None if gold in (None, "") else int(gold),
+            rater=rater,
+            showing=int(fields.get("showing") or 0),
+            value=int(fields["value"]),
+            screen_position=int(fields.get("screen_position") or 0),
+            seconds=float(fields.get("seconds") or 0),
+            cast_at=float(fields.get("cast_at") or 0),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path}, line {number}: is no vote ({error}): expected ballot, item, documents, rater "
+            "and value, as `textmad votes --export` writes them"
+        ) from None
+
+
+def _is_csv(path: Path) -> bool:
+    if path.suffix not in (".csv", ".jsonl"):
+        raise RunError(f"{path}: expected a name that ends in .jsonl or .csv")
+    return path.suffix == ".csv"

@@ -1,0 +1,334 @@
+"""Voting: which text a rater is shown next, and what becomes of an answer.
+
+Every change is one transaction. A vote is identified by rater, item and showing; a form's key
+counts once.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from textmad.rating.ballot import Ballot
+from textmad.rating.database import Database, insert, next_turn, set_state
+from textmad.rating.raters import Raters
+from textmad.rating.records import settings_of
+
+_HELD_SECONDS = 1800.0  # an item that was given and not voted on is given to others after this
+_REPEAT_AFTER = 5  # votes between an item and its repeat
+SKIP_REASONS = ("I cannot decide", "I do not understand the text", "It is not in my language")
+
+
+class VoteRejectedError(Exception):
+    """A vote that is not counted; `status` is the HTTP code, the message is for the rater."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Task(NamedTuple):
+    """What a rater is shown: texts in the order on the screen, and nothing about their origin."""
+
+    id: int
+    ballot: Ballot
+    texts: list[str]
+    key: str  # of this rendering of the form
+    num_voted: int
+    num_wanted: int | None  # of this rater; None: no limit
+
+
+class Voting:
+    """What raters do with one file."""
+
+    def __init__(
+        self, database: Database, raters: Raters, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database, self._raters, self._clock = database, raters, clock
+
+    def next_task(self, rater: str) -> Task | None:
+        """Return what the rater is shown now; None when nothing is left for them.
+
+        That is, in this order: what they were given and have not voted on; a repeat or a gold text
+        that is due; the item that the fewest raters have. After half an hour an item that was
+        given and not voted on is given to others too.
+        """
+        with self._database.write() as db:
+            names = db.execute("SELECT id FROM ballots WHERE digest IS NULL ORDER BY created, id")
+            for (ballot,) in names.fetchall():
+                settings = settings_of(
+                    db.execute("SELECT settings FROM ballots WHERE id = ?", (ballot,)).fetchone()[0]
+                )
+                num_voted = self._num_done(db, rater, ballot)
+                wanted = settings.texts_per_rater
+                task = self._open_task(db, rater, ballot)
+                if task is None and (wanted is None or num_voted < wanted):
+                    task = self._new_task(db, rater, ballot, settings, num_voted)
+                if task is not None:
+                    return self._shown(db, rater, task, settings, num_voted)
+        return None
+
+    def cast(self, rater: str, key: str, choice: int) -> None:
+        """Count a vote.
+
+        A key that has counted before changes nothing. Another key of the same task replaces the
+        vote, as from a second tab.
+
+        Args:
+            rater: who votes.
+            key: of the form.
+            choice: up_down 0 or 1, stars 1 to 5, else the screen position of the chosen text.
+
+        Raises:
+            VoteRejectedError: the key is not this rater's, the choice is out of range, or the
+                ballot is closed. Nothing changes.
+        """
+        with self._database.write() as db:
+            task, settings = self._checked_task(db, rater, key)
+            if choice not in settings.values:
+                raise VoteRejectedError(
+                    400, f"{choice} is not one of the answers. Reload the page and vote again."
+                )
+            if not _is_new(db, key, rater):
+                return
+            order = _screen_order(task["seed"], settings.texts_per_item)
+            value = order[choice] if settings.texts_per_item > 1 else choice
+            now = self._clock()
+            db.execute(
+                "INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rater, item, showing)"
+                " DO UPDATE SET value = excluded.value, screen_position = excluded.screen_position,"
+                " cast_at = excluded.cast_at",
+                (
+                    *(rater, task["item"], task["showing"], value),
+                    choice if settings.texts_per_item > 1 else 0,
+                    max(0.0, now - task["opened"]),  # a clock may go back
+                    now,
+                ),
+            )
+            set_state(db, task, "voted")
+
+    def skip(self, rater: str, key: str, reason: str, *, report: bool = False) -> None:
+        """Put a task aside, so that others get its item; `report`: because its text is offensive.
+
+        Raises:
+            VoteRejectedError: as by `cast`.
+        """
+        with self._database.write() as db:
+            task, _ = self._checked_task(db, rater, key)
+            if not _is_new(db, key, rater):
+                return
+            if report:
+                db.execute("INSERT OR IGNORE INTO reports VALUES (?, ?)", (rater, task["item"]))
+                reason = "reported"
+            elif reason not in SKIP_REASONS:
+                raise VoteRejectedError(400, "Choose one of the reasons.")
+            db.execute(
+                "DELETE FROM votes WHERE rater = ? AND item = ? AND showing = ?",
+                (rater, task["item"], task["showing"]),
+            )
+            set_state(db, task, "skipped", reason)
+
+    def undo(self, rater: str, key: str) -> None:
+        """Take back the rater's last vote, and show its item again.
+
+        Raises:
+            VoteRejectedError: as by `cast`, or there is no vote to take back.
+        """
+        with self._database.write() as db:
+            self._checked_task(db, rater, key, must_have_task=False)
+            if not _is_new(db, key, rater):
+                return
+            last = db.execute(
+                "SELECT tasks.* FROM tasks JOIN items ON items.id = item JOIN ballots ON"
+                " ballots.id = ballot WHERE rater = ? AND state = 'voted' AND digest IS NULL"
+                " ORDER BY turn DESC LIMIT 1",
+                (rater,),
+            ).fetchone()
+            if last is None:
+                raise VoteRejectedError(409, "There is no vote to take back.")
+            db.execute(
+                "DELETE FROM votes WHERE rater = ? AND item = ? AND showing = ?",
+                (rater, last["item"], last["showing"]),
+            )
+            set_state(db, last, "open")
+            db.execute(
+                "UPDATE tasks SET turn = ?, opened = ? WHERE id = ?",
+                (next_turn(db, rater), self._clock(), last["id"]),
+            )
+
+    def key_without_task(self, rater: str) -> str:
+        """Return a form key for a page that shows no task, such as that of undo at the end."""
+        return self._new_key(rater, 0)
+
+    # --- giving tasks -----------------------------------------------------------------------
+
+    def _num_done(self, db: sqlite3.Connection, rater: str, ballot: str) -> int:
+        (number,) = db.execute(
+            "SELECT COUNT(*) FROM tasks JOIN items ON items.id = item"
+            " WHERE rater = ? AND ballot = ? AND state = 'voted'",
+            (rater, ballot),
+        ).fetchone()
+        return int(number)
+
+    def _open_task(self, db: sqlite3.Connection, rater: str, ballot: str) -> int | None:
+        row = db.execute(
+            "SELECT tasks.id FROM tasks JOIN items ON items.id = item WHERE rater = ?"
+            " AND ballot = ? AND state = 'open' ORDER BY turn DESC LIMIT 1",
+            (rater, ballot),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def _new_task(
+        self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot, num_voted: int
+    ) -> int | None:
+        repeat = self._repeat_due(db, rater, ballot, settings, num_voted)
+        if repeat is not None:
+            return self._give(db, rater, repeat, showing=1)
+        item = self._gold_due(db, rater, ballot, settings, num_voted)
+        if item is None:
+            item = self._rarest_item(db, rater, ballot, settings)
+        if item is None:
+            self._release(db, ballot)
+            item = self._rarest_item(db, rater, ballot, settings)
+        return None if item is None else self._give(db, rater, item, showing=0)
+
+    def _repeat_due(
+        self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot, num_voted: int
+    ) -> int | None:
+        """Return an item that the rater has voted on and is asked about again."""
+        repeated, first = (
+            db.execute(
+                "SELECT item, turn FROM tasks JOIN items ON items.id = item WHERE rater = ? AND"
+                " ballot = ? AND showing = ? AND NOT gold ORDER BY turn",
+                (rater, ballot, showing),
+            ).fetchall()
+            for showing in (1, 0)
+        )
+        num_firsts = sum(1 for _ in first)
+        # Evenly over the rater's share: after every so many votes one is asked again.
+        every = max(_REPEAT_AFTER, (settings.texts_per_rater or 100) // (settings.repeats + 1))
+        if len(repeated) >= settings.repeats or num_firsts < every * (len(repeated) + 1):
+            return None
+        done = {row["item"] for row in repeated}
+        candidates = db.execute(
+            "SELECT item FROM tasks JOIN items ON items.id = item WHERE rater = ?"
+            " AND ballot = ? AND state = 'voted' AND showing = 0 AND NOT gold ORDER BY turn",
+            (rater, ballot),
+        ).fetchall()[: -_REPEAT_AFTER + 1]
+        return next((row["item"] for row in candidates if row["item"] not in done), None)
+
+    def _gold_due(
+        self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot, num_voted: int
+    ) -> int | None:
+        left = db.execute(
+            "SELECT id FROM items WHERE ballot = ? AND gold AND id NOT IN"
+            " (SELECT item FROM tasks WHERE rater = ?) ORDER BY number",
+            (ballot, rater),
+        ).fetchall()
+        if not left:
+            return None
+        (total,) = db.execute(
+            "SELECT COUNT(*) FROM items WHERE ballot = ? AND gold", (ballot,)
+        ).fetchone()
+        # Spread over the rater's share, the first one soon.
+        every = max(2, (settings.texts_per_rater or 100) // total)
+        return int(left[0]["id"]) if num_voted >= 1 + every * (total - len(left)) else None
+
+    def _rarest_item(
+        self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot
+    ) -> int | None:
+        row = db.execute(
+            "SELECT id FROM items WHERE ballot = ? AND gold = 0 AND taken < ? AND NOT EXISTS"
+            " (SELECT 1 FROM tasks WHERE rater = ? AND item = items.id AND showing = 0)"
+            " ORDER BY taken, number LIMIT 1",
+            (ballot, settings.raters_per_text, rater),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def _release(self, db: sqlite3.Connection, ballot: str) -> None:
+        """Give what was given long ago and not voted on to others."""
+        rows = db.execute(
+            "SELECT tasks.* FROM tasks JOIN items ON items.id = item WHERE ballot = ? AND"
+            " state = 'open' AND opened < ?",
+            (ballot, self._clock() - _HELD_SECONDS),
+        )
+        for task in rows.fetchall():
+            set_state(db, task, "released")
+
+    def _give(self, db: sqlite3.Connection, rater: str, item: int, *, showing: int) -> int:
+        if showing == 0:
+            db.execute("UPDATE items SET taken = taken + 1 WHERE id = ?", (item,))
+        return insert(
+            db,
+            "tasks (rater, item, showing, seed, state, turn, opened)",
+            (
+                *(rater, item, showing, secrets.randbits(31), "open"),
+                *(next_turn(db, rater), self._clock()),
+            ),
+        )
+
+    def _shown(
+        self, db: sqlite3.Connection, rater: str, task: int, settings: Ballot, num_voted: int
+    ) -> Task:
+        rows = db.execute(
+            "SELECT texts.text, seed FROM tasks JOIN item_texts USING (item)"
+            " JOIN texts ON texts.id = item_texts.text WHERE tasks.id = ? ORDER BY position",
+            (task,),
+        ).fetchall()
+        order = _screen_order(rows[0]["seed"], len(rows))
+        texts = [rows[position]["text"] for position in order]
+        key = self._new_key(rater, task)
+        return Task(task, settings, texts, key, num_voted, settings.texts_per_rater)
+
+    # --- keys -------------------------------------------------------------------------------
+
+    def _new_key(self, rater: str, task: int) -> str:
+        nonce = secrets.token_hex(8)
+        return f"{task}.{nonce}.{self._raters.sign('form', rater, str(task), nonce)}"
+
+    def _checked_task(
+        self, db: sqlite3.Connection, rater: str, key: str, *, must_have_task: bool = True
+    ) -> tuple[Any, Ballot]:
+        """Return the task of a form's key and its ballot's settings.
+
+        Raises:
+            VoteRejectedError: the key is not signed for this rater, or the ballot is closed.
+        """
+        task_id, _, rest = key.partition(".")
+        nonce, _, signature = rest.partition(".")
+        expected = self._raters.sign("form", rater, task_id, nonce)
+        if not hmac.compare_digest(signature.encode(), expected.encode()):
+            raise VoteRejectedError(
+                403, "This form was not made for you. Reload the page and vote again."
+            )
+        task = db.execute("SELECT * FROM tasks WHERE id = ?", (int(task_id),)).fetchone()
+        if task is None:
+            if not must_have_task:
+                return None, Ballot()
+            raise VoteRejectedError(409, "This text is no longer there. Reload the page.")
+        row = db.execute(
+            "SELECT digest, settings FROM ballots JOIN items ON ballot = ballots.id"
+            " WHERE items.id = ?",
+            (task["item"],),
+        ).fetchone()
+        if row["digest"] is not None:
+            raise VoteRejectedError(
+                409, "This round is closed, so your vote was not counted. Reload the page."
+            )
+        return task, settings_of(row["settings"])
+
+
+def _is_new(db: sqlite3.Connection, key: str, rater: str) -> bool:
+    """Use up a form's key; return whether it was not used before."""
+    return db.execute("INSERT OR IGNORE INTO used_keys VALUES (?, ?)", (key, rater)).rowcount > 0
+
+
+def _screen_order(seed: int, num_texts: int) -> list[int]:
+    """Return which text of the item stands at each position on the screen."""
+    return [int(i) for i in np.random.default_rng(seed).permutation(num_texts)]
