@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import textmad as tm
+from textmad.mixture import training_tokens
 from textmad.store import METRICS_SCHEMA, Manifest, stage_key
 from textmad.text.documents import table_of
 
@@ -26,15 +27,20 @@ def write(
     code: str = "this",
     note: str = "",
     texts: Sequence[str] = ("one", "two"),
+    pool_tokens: int = 10_000_000,
+    held_out: Sequence[Sequence[float]] = (),
 ) -> Path:
     """A run with these numbers, {(metric, split): one a generation}; none without values.
 
-    Every generation drew the same texts, and kept them.
+    Every generation drew the same texts, and kept them. `held_out` has the nats of each held-out
+    document of ten tokens, by generation.
     """
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
     (folder / "provenance.json").write_text(json.dumps({"code": code}))
-    _commit(folder, "corpus", {"human.parquet": _documents(("a human text",))})
+    report = {"human": {"documents": 1, "words": 3, "tokens": pool_tokens}}
+    corpus = {"human.parquet": _documents(("a human text",)), "corpus.json": _json(report)}
+    _commit(folder, "corpus", corpus)
     for generation in range(max(map(len, values.values()), default=0)):
         rows = [
             (generation, "mine", metric, split, "", numbers[generation], 10, note)
@@ -43,16 +49,30 @@ def write(
         rows = [(*row, *[math.nan] * (len(METRICS_SCHEMA) - len(row))) for row in rows]
         columns = zip(zip(*rows, strict=True), METRICS_SCHEMA, strict=True)
         arrays = [pa.array(column, field.type) for column, field in columns]
+        learned = recipe.mix.human_tokens if generation else training_tokens(recipe.mix, 0)
         files = {
+            "mix": {"mix.json": _json({"human_tokens": learned})},
             "curate": {"candidates.parquet": _documents(tuple(texts), "model")},
             "evaluate": {
                 "metrics.parquet": _parquet(pa.Table.from_arrays(arrays, schema=METRICS_SCHEMA))
             },
         }
+        if held_out:
+            nats = list(held_out[generation])
+            columns = {
+                "document": [f"d{i}" for i in range(len(nats))],
+                "nats": nats,
+                "tokens": [10] * len(nats),
+            }
+            files["evaluate"]["held_out.parquet"] = _parquet(pa.table(columns))
         for stage in STAGES:
             inputs = {"evaluate": recipe.dump()["evaluate"]} if stage == "evaluate" else {}
             _commit(folder, f"gen-{generation:02d}/{stage}", files.get(stage, {}), inputs)
     return folder
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 def _commit(

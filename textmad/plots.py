@@ -15,14 +15,11 @@ from textmad.loop.run import Run
 from textmad.report.page import kept_share as _kept_share
 from textmad.report.page import run_names
 from textmad.report.plots import (
-    ORANGE,
     STYLE,
-    Line,
     Panel,
     kept_panels,
     labelled,
-    lines_of_split,
-    lines_of_text,
+    lines_of_metric,
     loss_panels,
 )
 
@@ -54,7 +51,7 @@ def metric_curves(runs: Runs, metric: str, *, bin: str = "") -> Figure:
     """
     named = _named(runs)
     tables = {name: run.metrics for name, run in named.items()}
-    panels = [Panel(name, _lines(table, metric, bin)) for name, table in tables.items()]
+    panels = [Panel(name, lines_of_metric(table, metric, bin)) for name, table in tables.items()]
     if not any(panel.lines for panel in panels):
         raise RunError(_not_measured(named, tables, metric, bin))
     return _figure(panels, _y_title(metric))
@@ -108,16 +105,6 @@ def _named(runs: Runs) -> dict[str, Run]:
                 "command that began the run resumes it"
             )
     return named
-
-
-def _lines(table: pd.DataFrame, metric: str, bin: str) -> list[Line]:
-    lines = lines_of_text(table, metric, bin)
-    measured = table[(table["metric"] == metric) & (table["bin"] == bin)]["split"].unique()
-    others = [split for split in measured if split not in ("drawn", "kept", "human")]
-    return [
-        *lines,
-        *(line for split in others for line in lines_of_split(table, metric, split, bin, ORANGE)),
-    ]
 
 
 def _not_measured(

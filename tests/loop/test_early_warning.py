@@ -10,7 +10,7 @@ import pytest
 import textmad as tm
 from textmad.analysis.arm import Arm
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import measured, set_against
+from textmad.analysis.comparing import compare_values, measured_values
 from textmad.calibration.loops import HumanText
 from textmad.loop.run import Run
 
@@ -56,13 +56,13 @@ def alarms(runs: Mapping[str, list[Run]], arm: str, control: str) -> list[int | 
             name: dict(enumerate(runs[name][start : start + SEEDS])) for name in (control, arm)
         }
         pair = Arms(tuple(Arm(*each) for each in chosen.items()), GENERATIONS, ())
-        (warned,) = set_against(measured(pair), pair).warnings
-        found.append(warned.alarm.first)
+        (warning,) = compare_values(measured_values(pair), pair).warnings
+        found.append(warning.alarm.first)
     return found
 
 
 @pytest.mark.slow  # 2,000 and 500 runs: half an hour to an hour together
-def test_of_200_pairs_that_differ_in_nothing_five_percent_raise_the_alarm(tmp_path: Path):
+def test_of_200_pairs_that_differ_in_nothing_five_percent_at_most_raise_the_alarm(tmp_path: Path):
     arms = {
         "all": mixed(0.5),
         "any half": mixed(0.5) | {"sample.oversample": 2.0, "curate": [{"random": {"keep": 0.5}}]},
@@ -71,7 +71,7 @@ def test_of_200_pairs_that_differ_in_nothing_five_percent_raise_the_alarm(tmp_pa
     share = np.mean([first is not None for first in found])
     print(f"{share:.1%} of {len(found)} pairs, at {[first for first in found if first]}")
     assert len(found) == 200
-    assert 0.02 <= share <= 0.08
+    assert share <= 0.08  # fewer than 5 %: no difference is less than the tolerance
 
 
 @pytest.mark.slow  # 2,000 and 500 runs: half an hour to an hour together

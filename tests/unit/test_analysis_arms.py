@@ -238,7 +238,7 @@ def test_a_control_none_of_whose_runs_has_begun_is_refused_as_that(ranks):
 def test_an_arm_whose_own_control_has_not_begun_is_said_to_be_set_against_nothing(ranks):
     found = gather_arms(ranks(begun=("human only", "low", "high", "low twin")), control="twin")
     assert by_control(found) == {"low": "low twin"}
-    assert "Without its twin, so set against nothing: high." in found.notes
+    assert "Without its twin, so compared with nothing: high." in found.notes
 
 
 def test_an_arm_of_a_study_whose_runs_are_of_two_recipes_is_refused(study):

@@ -10,19 +10,19 @@ import pytest
 import textmad as tm
 from textmad.analysis.arm import Arm
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import compare, set_against
+from textmad.analysis.comparing import compare, compare_values
 from textmad.analysis.control import PerArmControl
 from textmad.errors import RunError
 from textmad.report import plots
-from textmad.report.comparison import plots as comparison_plots
-from textmad.report.comparison.findings_words import alarm_table
-from textmad.report.comparison.page import to_page_markdown
-from textmad.report.comparison.words import (
+from textmad.report.comparison import figures as comparison_figures
+from textmad.report.comparison.differences import (
     difference_table,
     generation_table,
-    show_value,
     verdict_sentences,
 )
+from textmad.report.comparison.findings import alarm_table
+from textmad.report.comparison.page import to_page_markdown
+from textmad.report.numbers import show_value
 from textmad.statistics import inference
 
 PURE = tm.Recipe(mix={"model_tokens": 20_000})
@@ -69,7 +69,7 @@ def one_row(found, arm="voted"):
 
 
 def test_a_difference_is_that_of_the_same_seed_at_the_last_generation():
-    row = one_row(set_against(frame(CONTROL, WORSE), arms("voted")))
+    row = one_row(compare_values(frame(CONTROL, WORSE), arms("voted")))
     assert row.value == inference.mean_interval([111, 122, 133])
     assert row.against.difference == inference.mean_interval([11, 12, 13])
     assert row.against.slope == inference.mean_interval([11, 12, 13])  # all of it in one generation
@@ -78,12 +78,12 @@ def test_a_difference_is_that_of_the_same_seed_at_the_last_generation():
 
 def test_the_order_of_rows_and_seeds_makes_no_difference():
     table = frame(CONTROL, WORSE)
-    again = set_against(table.iloc[::-1], arms("voted", seeds=(2, 0, 1)))
-    assert again.rows == set_against(table, arms("voted")).rows
+    again = compare_values(table.iloc[::-1], arms("voted", seeds=(2, 0, 1)))
+    assert again.rows == compare_values(table, arms("voted")).rows
 
 
 def test_the_control_is_set_against_nothing():
-    row = one_row(set_against(frame(CONTROL, WORSE), arms("voted")), "control")
+    row = one_row(compare_values(frame(CONTROL, WORSE), arms("voted")), "control")
     assert row.against is None
     assert row.value.estimate == 110
 
@@ -93,7 +93,7 @@ def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
         arms("voted", "other"),
         own=PerArmControl("its twin", {"voted": "control", "other": "voted"}),
     )
-    found = set_against(frame(CONTROL, WORSE, rows("other", [50, 1], [50, 1], [50, 1])), both)
+    found = compare_values(frame(CONTROL, WORSE, rows("other", [50, 1], [50, 1], [50, 1])), both)
     assert one_row(found).against.difference.estimate == pytest.approx(12)  # 11, 12, 13
     other = one_row(found, "other")
     assert other.against.difference.estimate == pytest.approx(1 - 122)  # less 111, 122, 133
@@ -104,7 +104,7 @@ def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
 
 def test_p_is_adjusted_for_all_questions_of_the_table():
     other = rows("other", [50, 101], [50, 112], [50, 123])  # by 1, 2, 3
-    found = set_against(frame(CONTROL, WORSE, other), arms("voted", "other"))
+    found = compare_values(frame(CONTROL, WORSE, other), arms("voted", "other"))
     plain = [inference.paired_difference(d, [0, 0, 0]).p for d in ([11, 12, 13], [1, 2, 3])]
     assert [row.against.p for row in found.rows[1:]] == pytest.approx(inference.adjust(plain))
     assert found.questions == 2
@@ -112,27 +112,27 @@ def test_p_is_adjusted_for_all_questions_of_the_table():
 
 def test_a_seed_without_a_pair_is_in_the_value_and_in_no_difference():
     extra = rows("voted", *[[50, 111]] * 4)
-    found = one_row(set_against(frame(CONTROL, extra), arms("voted", seeds=(0, 1, 2, 3))))
+    found = one_row(compare_values(frame(CONTROL, extra), arms("voted", seeds=(0, 1, 2, 3))))
     assert (found.value.n, found.against.difference.n) == (4, 3)
 
 
 def test_a_number_that_is_none_is_left_out_and_said():
     broken = rows("voted", [50, math.nan], [50, 122], [50, math.inf], note="too few words")
-    found = set_against(frame(CONTROL, broken), arms("voted"))
+    found = compare_values(frame(CONTROL, broken), arms("voted"))
     assert (one_row(found).value.n, one_row(found).against.difference.n) == (1, 1)
     assert found.notes == ("Perplexity, held-out: no number of voted, seed 0, 2: too few words.",)
 
 
 def test_an_arm_without_any_number_has_neither_value_nor_difference():
     broken = rows("voted", *[[50, math.nan]] * 3, note="nothing kept")
-    row = one_row(set_against(frame(CONTROL, broken), arms("voted")))
+    row = one_row(compare_values(frame(CONTROL, broken), arms("voted")))
     assert (row.value, row.against) == (None, None)
 
 
 def test_an_infinite_number_is_in_no_difference_and_outside_from_its_generation_on():
     endless = rows("voted", [50, 111, 111], [50, 122, 122], [50, 120, math.inf])
     control = rows("control", *[[50, mean, mean] for mean in (100, 110, 120)])
-    row = one_row(set_against(frame(control, endless), arms("voted", last=2)))
+    row = one_row(compare_values(frame(control, endless), arms("voted", last=2)))
     assert row.against.difference == inference.mean_interval([11, 12])
     assert row.outside_from.times == (1, 1, 2)
     assert row.infinite == (1, 0, 3)
@@ -145,15 +145,15 @@ def test_an_arm_with_infinite_numbers_is_not_shown_to_do_no_harm():
     control = rows("control", *[[50, round(value)] for _, value in near], [50, 110])
     for last, harmless in ((110.0, True), (math.inf, False)):
         table = frame(control, rows("voted", *near, [50, last]))
-        found = set_against(table, arms("voted", seeds=tuple(range(7))))
+        found = compare_values(table, arms("voted", seeds=tuple(range(7))))
         assert one_row(found).harmless == harmless
-        assert ("do no harm" in verdict_sentences(found)[0]) == harmless
+        assert ("is ruled out" in verdict_sentences(found)[0]) == harmless
 
 
 def test_the_tolerance_is_a_share_of_the_controls_mean():
-    found = set_against(frame(CONTROL, WORSE), arms("voted"), tolerance=0.1)
+    found = compare_values(frame(CONTROL, WORSE), arms("voted"), tolerance=0.1)
     assert one_row(found).tolerance == pytest.approx(11)
-    default = set_against(frame(CONTROL, WORSE), arms("voted"))
+    default = compare_values(frame(CONTROL, WORSE), arms("voted"))
     assert one_row(default).tolerance == pytest.approx(0.02 * 110)
 
 
@@ -173,7 +173,9 @@ def test_to_be_better_than_the_control_is_no_harm(metric, shift, harmless):
     control = rows("control", [50, 100], [50, 110], [50, 120], metric=metric)
     wobble = (-0.1, 0.0, 0.1)
     moved = [[50, mean + shift + w] for mean, w in zip((100, 110, 120), wobble, strict=True)]
-    found = set_against(frame(control, rows("voted", *moved, metric=metric)), arms("voted"), ["*"])
+    found = compare_values(
+        frame(control, rows("voted", *moved, metric=metric)), arms("voted"), ["*"]
+    )
     row = one_row(found)
     assert row.harmless == harmless
     assert (row.outside_from.times == (None,) * 3) == harmless
@@ -187,8 +189,9 @@ def test_human_text_beside_is_the_mean_and_held_out_text_has_none():
         *(rows(arm, *[[0.5, 0.5]] * 3, metric=drawn) for arm in ("control", "voted")),
         *(rows(arm, *[[0.6, 0.8]] * 3, metric=("distinct_2", "human")) for arm in ("voted",)),
     )
-    found = set_against(table, arms("voted"))
-    assert {(r.key.metric, r.arm): r.human for r in found.rows} == {
+    found = compare_values(table, arms("voted"))
+    human = {(r.key.metric, r.arm): r.human.value if r.human else None for r in found.rows}
+    assert human == {
         ("perplexity", "control"): None,
         ("perplexity", "voted"): None,
         ("distinct_2", "control"): None,
@@ -197,7 +200,7 @@ def test_human_text_beside_is_the_mean_and_held_out_text_has_none():
 
 
 def test_the_table_holds_every_figure_under_its_name():
-    table = set_against(frame(CONTROL, WORSE), arms("voted")).table
+    table = compare_values(frame(CONTROL, WORSE), arms("voted")).table
     line = table[table["arm"] == "voted"].iloc[0]
     assert (line["evaluator"], line["metric"], line["split"]) == ("mine", *PERPLEXITY)
     assert (line["value"], line["difference"], line["pairs"]) == (122, 12, 3)
@@ -233,14 +236,14 @@ def several():
     ],
 )
 def test_metrics_are_asked_for_by_the_columns_that_name_them(asked, found):
-    rows_ = set_against(several(), arms("voted"), asked).rows
+    rows_ = compare_values(several(), arms("voted"), asked).rows
     keys = dict.fromkeys(row.key for row in rows_)
     assert [f"{key.metric}/{key.split}/{key.bin}" for key in keys] == found
 
 
 def test_a_metric_that_was_not_measured_is_refused_with_those_that_were():
     with pytest.raises(RunError, match=r"metric: mtld: was measured in no run; .*: perplexity/he"):
-        set_against(several(), arms("voted"), ["loss", "mtld"])
+        compare_values(several(), arms("voted"), ["loss", "mtld"])
 
 
 @pytest.mark.parametrize("tolerance", [0, -0.1, math.inf, math.nan])
@@ -254,9 +257,9 @@ def test_a_tolerance_is_a_share_above_nothing(tolerance, tmp_path):
 
 def test_the_verdict_carries_value_difference_and_interval():
     # half widths 4.3027 / sqrt(3) = 2.48 and, of 111 122 133, 27: so one decimal, and none
-    first, last = verdict_sentences(set_against(frame(CONTROL, WORSE), arms("voted")))
+    first, last = verdict_sentences(compare_values(frame(CONTROL, WORSE), arms("voted")))
     assert first == (
-        "voted, generation 1: shown above control: "
+        "voted, generation 1: significantly above control: "
         "Perplexity, held-out 122, +12.0 (95 % interval +9.5 to +14.5)."
     )
     assert "p < 0.05, paired by seed (3 seeds), adjusted for 1 question." in last
@@ -265,19 +268,19 @@ def test_the_verdict_carries_value_difference_and_interval():
 
 def test_the_verdict_says_in_how_many_seeds_a_metric_is_infinite():
     one = frame(CONTROL, rows("voted", [50, 111], [50, 122], [50, math.inf]))
-    first, _ = verdict_sentences(set_against(one, arms("voted")))
+    first, _ = verdict_sentences(compare_values(one, arms("voted")))
     assert first.endswith("In no difference: Perplexity, held-out, infinite in 1 of 3 seeds.")
     none = frame(CONTROL, rows("voted", *[[50, math.inf]] * 3))
-    found = set_against(none, arms("voted"))
+    found = compare_values(none, arms("voted"))
     assert verdict_sentences(found) == [
         "voted, generation 1: no pair of finite numbers. In no difference: Perplexity, held-out, "
         "infinite in 3 of 3 seeds.",
-        "No two finite numbers of a seed stand beside each other: nothing is tested.",
+        "No seed has a finite number of both an arm and its control: nothing is tested.",
     ]
     (line,) = generation_table(found).lines
     assert line[3:] == ("–", "+2.200", "–", "1, 1, 1", "1")
     both = frame(rows("control", *[[50, math.inf]] * 3), rows("voted", *[[50, math.inf]] * 3))
-    first, _ = verdict_sentences(set_against(both, arms("voted")))
+    first, _ = verdict_sentences(compare_values(both, arms("voted")))
     assert first.endswith("infinite in 3 of 3 seeds (control: 3 of 3).")
 
 
@@ -291,7 +294,7 @@ def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_sid
     own = PerArmControl("its twin", {"voted": "control", "other": "voted"})
     canvases = []
     monkeypatch.setattr(plots, "to_svg", lambda canvas, name: canvases.append(canvas) or "")
-    comparison_plots.forest(set_against(table, replace(arms("voted", "other"), own=own)))
+    comparison_figures.forest(compare_values(table, replace(arms("voted", "other"), own=own)))
     both_sides, lower = (
         axis.collections[0].get_paths()[0].vertices
         for axis in sorted(canvases[0].axes, key=lambda axis: axis.get_title(loc="left"))
@@ -303,7 +306,7 @@ def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_sid
 
 
 def test_what_sign_flips_can_show_is_said_once():
-    found = set_against(frame(CONTROL, WORSE), arms("voted"))
+    found = compare_values(frame(CONTROL, WORSE), arms("voted"))
     page = to_page_markdown(found)
     assert page.count("With 3 seeds a sign-flip test cannot give less than 0.25") == 1
 
@@ -317,24 +320,27 @@ def test_a_width_that_is_rounding_alone_is_none():
 
 def test_no_harm_is_a_claim_of_its_own_with_its_interval_and_bound():
     same = rows("voted", [50, 100.1], [50, 109.9], [50, 120.0])
-    (first, _) = verdict_sentences(set_against(frame(CONTROL, same), arms("voted")))
+    (first, _) = verdict_sentences(compare_values(frame(CONTROL, same), arms("voted")))
     # differences .1 -.1 0: s = .1, and 2.920 * .1 / sqrt(3) = .17 to either side; 2 % of 110
-    assert first.startswith("voted, generation 1: no difference is shown. Shown to do no harm")
-    assert "(90 %: −0.17 to +0.17) against +2.200" in first
+    assert first.startswith("voted, generation 1: no significant difference. Harm beyond the")
+    assert "Perplexity, held-out worse by −0.17 to +0.17 (90 %), tolerance 2.200" in first
 
 
 def test_what_is_not_shown_is_said_as_neither():
     noisy = rows("voted", [50, 60], [50, 150], [50, 130])
-    (first, _) = verdict_sentences(set_against(frame(CONTROL, noisy), arms("voted")))
-    assert "no difference is shown. Neither a difference nor the absence of harm is shown" in first
+    (first, _) = verdict_sentences(compare_values(frame(CONTROL, noisy), arms("voted")))
+    assert (
+        "no significant difference. Undecided (neither a difference nor the absence of harm):"
+        in first
+    )
 
 
 def test_one_seed_has_values_and_shows_nothing():
     table = frame(rows("control", [50, 100]), rows("voted", [50, 130]))
-    found = set_against(table, arms("voted", seeds=(0,)))
+    found = compare_values(table, arms("voted", seeds=(0,)))
     assert verdict_sentences(found) == [
-        "voted, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed shows "
-        "nothing.",
+        "voted, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed "
+        "supports nothing.",
         "These figures carry no interval: run more seeds before believing a difference.",
     ]
     shown = difference_table(found)
@@ -348,11 +354,12 @@ def test_arms_of_fewer_seeds_than_others_say_of_how_many():
         rows("half", [50, 110], [50, 121]),
         rows("one", [50, 130]),
     )
-    whole, half, one, last = verdict_sentences(set_against(table, arms("whole", "half", "one")))
-    assert whole.startswith("whole, generation 1, 3 seeds: no difference is shown.")
+    whole, half, one, last = verdict_sentences(compare_values(table, arms("whole", "half", "one")))
+    assert whole.startswith("whole, generation 1, 3 seeds: no significant difference.")
     assert half.startswith("half, generation 1, 2 seeds: ")
     assert one == (
-        "one, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed shows nothing."
+        "one, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed supports "
+        "nothing."
     )
     assert "paired by seed (2 to 3 seeds), adjusted for 2 questions." in last
 
@@ -365,10 +372,10 @@ def test_a_metric_with_a_number_of_one_seed_is_not_judged_with_those_of_more():
         rows("control", *[[4, 5]] * 3, metric=loss),
         rows("voted", [4, 7], [4, math.nan], [4, math.nan], metric=loss),
     )
-    first, last = verdict_sentences(set_against(table, arms("voted")))
-    assert first.startswith("voted, generation 1, 3 seeds: shown above control: Perplexity")
+    first, last = verdict_sentences(compare_values(table, arms("voted")))
+    assert first.startswith("voted, generation 1, 3 seeds: significantly above control: Perplexity")
     assert first.endswith(
-        "Of one seed, which shows nothing: Loss on rare tokens, held-out 7.000 (+2.000)."
+        "Of one seed, which supports nothing: Loss on rare tokens, held-out 7.000 (+2.000)."
     )
     assert "paired by seed (3 seeds)" in last
 
@@ -376,8 +383,8 @@ def test_a_metric_with_a_number_of_one_seed_is_not_judged_with_those_of_more():
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [
-        (5, "With 5 seeds a sign-flip test cannot give less than 0.0625: it can show nothing"),
-        (6, "Sign flips of 6 seeds can show a difference by themselves."),
+        (5, "With 5 seeds a sign-flip test cannot give less than 0.0625: it can support nothing"),
+        (6, "Sign flips of 6 seeds can support a difference by themselves."),
     ],
 )
 def test_what_so_many_seeds_can_show_is_said(seeds, said):
@@ -385,7 +392,7 @@ def test_what_so_many_seeds_can_show_is_said(seeds, said):
         rows("control", *[[50, 100 + seed] for seed in range(seeds)]),
         rows("voted", *[[50, 120 + 2 * seed] for seed in range(seeds)]),
     )
-    found = set_against(table, arms("voted", seeds=tuple(range(seeds))))
+    found = compare_values(table, arms("voted", seeds=tuple(range(seeds))))
     assert said in verdict_sentences(found)[-1]
 
 
@@ -393,14 +400,14 @@ def test_six_seeds_and_two_questions_are_too_few_for_sign_flips():
     table = frame(
         *(rows(arm, *[[50, 100 + seed] for seed in range(6)]) for arm in ("control", "a", "b"))
     )
-    found = set_against(table, arms("a", "b", seeds=tuple(range(6))))
+    found = compare_values(table, arms("a", "b", seeds=tuple(range(6))))
     assert "cannot give less than 0.0312, adjusted 0.062: it" in verdict_sentences(found)[-1]
 
 
 def test_the_table_of_generations_says_when_each_seed_left():
     control = rows("control", [100, 100, 100], [100, 100, 100])
     voted = rows("voted", [100, 110, 120], [100, 101, 100])
-    found = set_against(frame(control, voted), arms("voted", seeds=(0, 1), last=2))
+    found = compare_values(frame(control, voted), arms("voted", seeds=(0, 1), last=2))
     (line,) = generation_table(found).lines
     assert line[:3] == ("Perplexity, held-out", "voted", "↓")
     assert line[4] == "+2.000"  # 2 % of 100
@@ -411,11 +418,11 @@ def test_generation_0_in_which_all_learned_from_human_text_is_never_outside():
     control = rows("control", [100, 100], [100, 100])
     voted = rows("voted", [110, 120], [110, 121])
     (line,) = generation_table(
-        set_against(frame(control, voted), arms("voted", seeds=(0, 1)))
+        compare_values(frame(control, voted), arms("voted", seeds=(0, 1)))
     ).lines
     assert line[6:] == ("1, 1", "1")
     begun = frame(rows("control", [100], [100]), rows("voted", [110], [111]))
-    found = set_against(begun, arms("voted", seeds=(0, 1), last=0))
+    found = compare_values(begun, arms("voted", seeds=(0, 1), last=0))
     (line,) = generation_table(found).lines
     assert (line[4], line[6:]) == ("+2.000", ("–", "–"))
     assert math.isnan(found.table["outside_from_median"].iloc[1])
@@ -429,9 +436,188 @@ def test_what_lies_outside_on_either_side_is_not_called_harm():
             for arm, end in (("control", 0.5), ("voted", 0.6))
         )
     )
-    found = set_against(table, arms("voted"))
+    found = compare_values(table, arms("voted"))
     written = generation_table(found)
     assert written.header[6] == "outside from"
     assert written.lines[0][6] == "1, 1, 1"  # 0.1 above, 2 % of 0.51 allowed
     assert not any("harm from" in note for note in written.notes)
     assert "worse" not in alarm_table(found).notes[0]
+
+
+# --- harm, references, conditions ---------------------------------------------------------------
+
+
+DISTINCT = ("distinct_2", "drawn")
+
+
+def beside_human(control, voted, human=0.7):
+    """Distinct-2 of two arms at generations 0 and 1, and human text's; three seeds a little "
+    "apart."""
+    return frame(
+        *(
+            rows(arm, *[[0.7, end + 0.001 * seed] for seed in (-1, 0, 1)], metric=DISTINCT)
+            for arm, end in (("control", control), ("voted", voted))
+        ),
+        *(
+            rows(arm, *[[human, human]] * 3, metric=("distinct_2", "human"))
+            for arm in ("control", "voted")
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "voted", "harmful"),
+    [
+        (0.80, 0.70, False),  # from above to human text
+        (0.60, 0.70, False),  # from below to human text
+        (0.70, 0.80, True),
+        (0.70, 0.60, True),
+        (0.80, 0.60, False),  # to the other side, as far away
+    ],
+)
+def test_a_move_towards_human_text_is_no_harm(control, voted, harmful):
+    result = compare_values(beside_human(control, voted), arms("voted"))
+    row = one_row(result)
+    assert row.harmless != harmful
+    assert row.outside_from.times == ((1,) * 3 if harmful else (None,) * 3)
+    (warning,) = result.warnings
+    assert (warning.alarm.first == 1) == harmful
+    if not harmful:
+        assert "ruled out: Distinct-2, drawn further from human text by" in str(
+            verdict_sentences(result)
+        )
+
+
+def test_a_seed_without_a_pair_does_not_hide_the_human_reference():
+    table = beside_human(0.80, 0.70)
+    single = (table["arm"] == "control") & (table["seed"] == 2)
+    row = one_row(compare_values(table[~single], arms("voted")))
+    assert row.against.difference.n == 2
+    assert row.outside_from.times == (None, None)
+
+
+def test_growth_of_a_reward_is_not_called_better():
+    reward = ("reward_mean", "drawn")
+    table = frame(
+        *(
+            rows(arm, *[[1.0, end + 0.001 * seed] for seed in (-1, 0, 1)], metric=reward)
+            for arm, end in (("control", 1.0), ("voted", 2.0))
+        )
+    )
+    result = compare_values(table, arms("voted"), ["reward_mean"])
+    assert not one_row(result).harmless
+    assert result.warnings[0].alarm.first == 1
+
+
+def test_with_arm_and_control_exchanged_every_sentence_turns_round():
+    loss = ("rare_loss", "held_out")
+    parts = {
+        "control": [[50, 100], [50, 110], [50, 120]],
+        "voted": [[50, 111], [50, 122], [50, 133]],
+    }
+    losses = {"control": [[4, 6], [4, 6.2], [4, 6.1]], "voted": [[4, 5], [4, 5.3], [4, 5.2]]}
+    table = frame(
+        *(rows(arm, *values) for arm, values in parts.items()),
+        *(rows(arm, *values, metric=loss) for arm, values in losses.items()),
+    )
+    exchanged = table.assign(arm=table["arm"].map({"control": "voted", "voted": "control"}))
+    one, other = (compare_values(each, arms("voted")) for each in (table, exchanged))
+    for row, turned in zip(*(r.rows for r in (one, other)), strict=True):
+        if row.against is None:
+            continue
+        difference, opposite = row.against.difference, turned.against.difference
+        assert opposite.estimate == pytest.approx(-difference.estimate)
+        assert (opposite.low, opposite.high) == pytest.approx((-difference.high, -difference.low))
+        assert turned.against.p == pytest.approx(row.against.p)
+        assert turned.against.sign_flips == row.against.sign_flips
+        assert turned.against.slope.estimate == pytest.approx(-row.against.slope.estimate)
+    above, below = "Perplexity, held-out", "Loss on rare tokens, held-out"
+    for result, higher, lower in ((one, above, below), (other, below, above)):
+        sentence = verdict_sentences(result)[0]
+        assert f"significantly above control: {higher}" in sentence
+        assert f"below control: {lower}" in sentence
+        assert f"{lower} worse by" in sentence  # harm is ruled out where the metric is better
+        (warning,) = result.warnings
+        assert warning.alarm.signals == [higher]
+
+
+def test_the_first_of_signals_that_are_alike_is_not_said_to_lead():
+    late = [[50, 50, 50, 140 + s, 140 + s] for s in (0, 1, 2)]
+    early = [[4, 4, 6 + 0.01 * s, 6, 6] for s in (0, 1, 2)]
+    table = frame(
+        rows("control", *[[50, 50, 50 + 0.1 * s, 50, 50] for s in (0, 1, 2)]),
+        rows("voted", *late),
+        rows(
+            "control",
+            *[[4, 4, 4 + 0.01 * s, 4, 4] for s in (0, 1, 2)],
+            metric=("rare_loss", "held_out"),
+        ),
+        rows("voted", *early, metric=("rare_loss", "held_out")),
+    )
+    (warning,) = compare_values(table, arms("voted", last=4)).warnings
+    # One generation of lead over three seeds is within what rounding alone allows.
+    assert warning.leads["Loss on rare tokens, held-out"].estimate == 1
+    assert warning.ahead == []
+
+
+def test_references_have_intervals_and_the_bases_own_samples():
+    table = beside_human(0.72, 0.8).assign(low=math.nan, high=math.nan)
+    human = table["split"] == "human"
+    table.loc[human, ["low", "high"]] = (0.68, 0.72)
+    base = table[human & (table["generation"] == 0)].assign(
+        split="base", value=0.74, low=math.nan, high=math.nan
+    )
+    result = compare_values(pd.concat([table, base]), arms("voted"))
+    row = one_row(result)
+    assert row.human == pytest.approx((0.7, 0.68, 0.72))
+    assert row.base.value == pytest.approx(0.74)
+    shown = difference_table(result)
+    assert shown.header[-2:] == ("base", "human")
+    assert shown.lines[1][-2:] == ("0.740", "0.700 [0.680, 0.720]")
+    assert "[human text 0.700; base's own samples 0.740]" in verdict_sentences(result)[0]
+
+
+@pytest.mark.parametrize(("pool", "warned"), [(1_000_000, False), (50_000, True)])
+def test_seeds_that_learn_much_of_the_pool_are_warned_of(pool, warned, tmp_path, measured_runs):
+    folders = [
+        measured_runs.write(
+            tmp_path / f"{name}-{seed}",
+            recipe.replace(seed=seed, generations=1),
+            {PERPLEXITY: [90.0, end + seed]},
+            pool_tokens=pool,
+        )
+        for name, recipe, end in (("human", HUMAN, 100.0), ("pure", PURE, 120.0))
+        for seed in (0, 1)
+    ]
+    notes = " ".join(compare(folders).notes)
+    # 20,000 of 50,000 tokens and two seeds: sqrt(1 + 2 * 0.4 / 0.6) = 1.53
+    assert ("learns up to 40 % of the human pool" in notes) == warned
+    assert ("make them 1.5 times as wide" in notes) == warned
+
+
+def test_losses_of_single_documents_give_an_interval_for_new_documents(tmp_path, measured_runs):
+    folders = []
+    for seed in (0, 1, 2):
+        for name, recipe, end in (("human", HUMAN, 100.0), ("pure", PURE, 120.0)):
+            # Ten tokens a document: 0.1 nats/token more, and documents that differ by much.
+            more = 1.0 if name == "pure" else 0.0
+            spread = [more * (1 + 0.9 * (-1) ** document) for document in range(40)]
+            losses = [40.0 + 0.01 * seed + extra for extra in spread]
+            folders.append(
+                measured_runs.write(
+                    tmp_path / f"{name}-{seed}",
+                    recipe.replace(seed=seed, generations=1),
+                    {PERPLEXITY: [90.0, end + seed]},
+                    held_out=[[40.0] * 40, losses],
+                )
+            )
+    result = compare(folders)
+    (crossed,) = result.crossed
+    assert (crossed.documents, crossed.difference.n) == (40, 3)
+    assert crossed.difference.estimate == pytest.approx(0.1)
+    # Of documents alone: 0.09 * sqrt(40 / 39) / sqrt(40) = 0.01441, times t of 39 or more
+    assert crossed.difference.half_width == pytest.approx(2.02 * 0.01441, rel=0.01)
+    assert any(
+        "new held-out documents: +0.100" in sentence and "3 seeds crossed with 40" in sentence
+        for sentence in verdict_sentences(result)
+    )

@@ -13,11 +13,11 @@ import pytest
 import textmad as tm
 from textmad.analysis.arm import Arm
 from textmad.analysis.arms import Arms, gather_arms
-from textmad.analysis.comparing import set_against
+from textmad.analysis.comparing import compare_values
 from textmad.analysis.comparison import alarm_frame, share_frame
 from textmad.analysis.control import PerArmControl
 from textmad.analysis.dose_series import families
-from textmad.report.comparison.findings_words import (
+from textmad.report.comparison.findings import (
     alarm_sentences,
     alarm_table,
     share_sentences,
@@ -146,7 +146,7 @@ def test_arms_whose_control_has_human_text_of_the_other_kind_are_left_out_with_a
     (fresh,) = families(both)
     assert list(fresh.shares) == ["fresh 0.2", "fresh 0.8", "pure"]
     values = {name: ending(105, 106, 108) for name in both.controls}
-    found = set_against(table({"control": ending(100, 100, 100), **values}), both)
+    found = compare_values(table({"control": ending(100, 100, 100), **values}), both)
     assert [threshold.shares for threshold in found.thresholds] == [(0.2, 0.8, 1.0)]
     assert found.notes == (
         "No critical share of fixed 0.2, fixed 0.8, pure: human text is fixed there and fresh in "
@@ -165,60 +165,58 @@ TWO = {f"share={x:g}": replaced(x) for x in (0.2, 0.8)}
 
 
 def test_the_critical_share_is_where_the_difference_leaves_the_tolerance():
-    (found,) = set_against(table(STEEP), arms(TWO)).thresholds
+    (found,) = compare_values(table(STEEP), arms(TWO)).thresholds
     assert (found.meaning, found.shares, found.tolerance) == ("replaced", (0.2, 0.8), 2.0)
-    assert found.found.estimate == pytest.approx(0.02, abs=1e-3)
-    (wide,) = set_against(table(STEEP), arms(TWO), tolerance=0.4).thresholds
-    assert wide.found.estimate == pytest.approx(0.4, abs=1e-3)
-    # Slopes 90, 100, 110: 40 / (100 +- 4.3027 * 10 / sqrt(3))
-    reach = 4.3027 * 10 / math.sqrt(3)
-    assert wide.found.low == pytest.approx(40 / (100 + reach), abs=2e-3)
-    assert wide.found.high == pytest.approx(40 / (100 - reach), abs=2e-3)
+    assert found.result.estimate == pytest.approx(0.02, abs=1e-3)
+    (wide,) = compare_values(table(STEEP), arms(TWO), tolerance=0.4).thresholds
+    assert wide.result.estimate == pytest.approx(0.4, abs=1e-3)
+    # 20 +- 5 at 0.2 lies inside 40, 80 +- 20 at 0.8 outside: t at 2.5 % is 4.3027
+    assert (wide.result.low, wide.result.high) == (0.2, 0.8)
 
 
 def test_the_words_say_share_interval_and_that_no_help_is_shown():
-    found = set_against(table(STEEP), arms(TWO), tolerance=0.4)
+    found = compare_values(table(STEEP), arms(TWO), tolerance=0.4)
     assert share_sentences(found) == [
         "Model text replacing human text, Perplexity, held-out: stays within the tolerance of "
-        "40.00 up to a model share of 0.40 (95 % interval 0.32 to 0.53, 3 seeds). No harm is shown "
-        "up to 0.20. That a small share helps is not shown: 0.20, +20.0 (95 % interval +15.0 to "
-        "+25.0)."
+        "40.00 up to a model share of 0.40 (95 % interval 0.20 to 0.80, 3 seeds). Harm is ruled "
+        "out up to 0.20. No share is significantly better than none: 0.20, +20.0 (95 % interval "
+        "+15.0 to +25.0)."
     ]
     (line,) = share_table(found).lines
     assert line == (
-        "Perplexity, held-out", "replaced", "↓", "40.00", "0.40", "[0.32, 0.53]", "0.20", "–",
+        "Perplexity, held-out", "replaced", "↓", "40.00", "0.40", "[0.20, 0.80]", "0.20", "–",
         "0.20, 0.80",
     )  # fmt: skip
 
 
 def test_a_share_that_is_better_than_none_is_said_to_help():
     helped = {**STEEP, "share=0.2": ending(95.0, 94.9, 95.1)}
-    found = set_against(table(helped), arms(TWO), tolerance=0.4)
+    found = compare_values(table(helped), arms(TWO), tolerance=0.4)
     (sentence,) = share_sentences(found)
-    assert "Shown to help: 0.20, −5.00 (95 % interval −5.25 to −4.75)." in sentence
+    assert "Shares better than none: 0.20, −5.00 (95 % interval −5.25 to −4.75)." in sentence
     assert share_table(found).lines[0][7] == "0.20"
 
 
 def test_a_family_that_stays_inside_and_text_that_is_added_are_said_so():
     calm = {**STEEP, "share=0.8": ending(100.1, 99.9, 100.0), "share=0.2": ending(100, 100.1, 99.9)}
-    (sentence,) = share_sentences(set_against(table(calm), arms(TWO)))
+    (sentence,) = share_sentences(compare_values(table(calm), arms(TWO)))
     assert "stays within the tolerance of 2.000 up to the largest share run, 0.80" in sentence
-    assert "(95 % interval beyond 0.80, 3 seeds). No harm is shown up to 0.80." in sentence
+    assert "(95 % interval 0.80 or more, 3 seeds). Harm is ruled out up to 0.80." in sentence
     more = {"share=0.2": recipe(TOTAL, 5_000), "share=0.8": recipe(TOTAL, 80_000)}
-    (sentence,) = share_sentences(set_against(table(STEEP), arms(more), tolerance=0.5))
-    assert "model share of 0.50, 1 tokens of a model for each human one (95 %" in sentence
+    (sentence,) = share_sentences(compare_values(table(STEEP), arms(more), tolerance=0.5))
+    assert "model share of 0.50, 1 model tokens for each human token (95 %" in sentence
 
 
 def test_seeds_and_shares_without_numbers_are_left_out():
     holes = {**STEEP, "share=0.2": ending(math.nan, 120.0, 121.0)}
-    (found,) = set_against(table(holes), arms(TWO)).thresholds
-    assert found.found.n == 2
+    (found,) = compare_values(table(holes), arms(TWO)).thresholds
+    assert found.result.n == 2
     gone = {**STEEP, "share=0.2": ending(*[math.nan] * 3)}
-    assert set_against(table(gone), arms(TWO)).thresholds == ()
+    assert compare_values(table(gone), arms(TWO)).thresholds == ()
 
 
-def test_the_page_draws_the_curve_with_its_band_the_tolerance_and_the_points():
-    found = set_against(table(STEEP), arms(TWO), tolerance=0.4)
+def test_the_page_draws_the_curve_the_tolerance_and_the_points():
+    found = compare_values(table(STEEP), arms(TWO), tolerance=0.4)
     page = to_html(found)
     (svg,) = (
         each
@@ -226,10 +224,11 @@ def test_the_page_draws_the_curve_with_its_band_the_tolerance_and_the_points():
         if "share of model text" in each
     )
     ElementTree.fromstring(svg)
-    assert "PolyCollection" in svg
     text = to_page_markdown(found)
     assert "## Critical share\n\nModel text replacing human text, Perplexity" in text
-    assert "## Early warning\n\nshare=0.2: early warning at generation 1 by Perplexity" in text
+    # A tolerance of 40: a harm of 20 raises no alarm, one of 80 does.
+    assert "## Early warning\n\nshare=0.2: no early warning by generation 1 (3 seeds)." in text
+    assert "share=0.8: early warning at generation 1 by Perplexity, held-out." in text
 
 
 def test_the_file_holds_the_numbers_of_the_page():
@@ -237,14 +236,14 @@ def test_the_file_holds_the_numbers_of_the_page():
     own = PerArmControl(
         "human", dict.fromkeys(TWO, "control")
     )  # the kind; the file has the arm's own
-    found = set_against(table(helped), replace(arms(TWO), own=own), tolerance=0.4)
+    found = compare_values(table(helped), replace(arms(TWO), own=own), tolerance=0.4)
     (line,) = share_frame(found).itertuples()
     (threshold,) = found.thresholds
     assert (line.metric, line.meaning, line.control) == ("perplexity", "replaced", "control")
     assert (line.seeds, line.generation, line.tolerance) == (3, 1, 40.0)
-    assert line.critical_share == threshold.found.estimate
-    assert (line.critical_share_low, line.critical_share_high) == threshold.found[1:3]
-    assert line.no_harm_up_to == threshold.found.harmless
+    assert line.critical_share == threshold.result.estimate
+    assert (line.critical_share_low, line.critical_share_high) == threshold.result[1:3]
+    assert line.no_harm_up_to == threshold.result.harmless
     assert (line.helping, line.shares) == ("0.2", "0.2, 0.8")
     shown = share_table(found).lines[0]
     assert shown[4] == f"{line.critical_share:.2f}"
@@ -253,7 +252,7 @@ def test_the_file_holds_the_numbers_of_the_page():
 
 def test_a_share_beyond_all_that_were_run_is_infinite_in_the_file():
     calm = {**STEEP, "share=0.8": ending(100.1, 99.9, 100.0), "share=0.2": ending(100, 100.1, 99.9)}
-    (line,) = share_frame(set_against(table(calm), arms(TWO))).itertuples()
+    (line,) = share_frame(compare_values(table(calm), arms(TWO))).itertuples()
     assert line.critical_share == math.inf
 
 
@@ -273,20 +272,24 @@ def watched(perplexity, rare, control=(100.0,) * 5):
     flat = {"voted": replaced(0.5)}
     noise = np.random.default_rng(0).normal(0, 0.01, len(tables[0]))
     tables = [each.assign(value=each["value"] + noise[::-1]) for each in tables]
-    return set_against(pd.concat(tables), arms(flat, last=4))
+    return compare_values(pd.concat(tables), arms(flat, last=4))
 
 
 def test_the_signal_that_fires_first_is_named_with_its_lead_over_perplexity():
     found = watched(path(100, 100, 100, 100, 140), path(100, 100, 140, 140, 140))
     first, promise = alarm_sentences(found)
     assert first == (
-        "voted: early warning at generation 2 by Loss on rare tokens, held-out, 2 generations "
-        "before perplexity."
+        "voted: early warning at generation 2 by Loss on rare tokens, held-out. Ahead of "
+        "perplexity: Loss on rare tokens, held-out by +2.0 (95 % interval +1.0 to +3.0) "
+        "generations."
     )
-    assert promise.startswith("Of arms that do no harm 5 % would set off the alarm, over all")
+    assert promise == (
+        "An arm without harm beyond the tolerance in any signal raises this alarm in at most 5 % "
+        "of studies, over all generations and signals together."
+    )
     assert alarm_table(found).lines == (
         ("Perplexity, held-out", "voted", "↓", "4", "–"),
-        ("Loss on rare tokens, held-out", "voted", "↓", "2", "2"),
+        ("Loss on rare tokens, held-out", "voted", "↓", "2", "+2.0 [+1.0, +3.0]"),
     )
 
 
@@ -294,9 +297,9 @@ def test_the_file_has_each_alarm_with_its_lead_and_perplexity_has_none():
     found = watched(path(100, 100, 100, 100, 140), path(100, 100, 140, 140, 140))
     perplexity, rare = alarm_frame(found).itertuples()
     assert (perplexity.metric, perplexity.alarm) == ("perplexity", 4)
-    assert math.isnan(perplexity.before_perplexity)
+    assert math.isnan(perplexity.lead)
     assert (rare.metric, rare.arm, rare.control) == ("rare_loss", "voted", "control")
-    assert (rare.alarm, rare.before_perplexity, rare.seeds, rare.rate) == (2, 2, 3, 0.05)
+    assert (rare.alarm, rare.lead, rare.seeds, rare.rate) == (2, 2, 3, 0.05)
     calm = alarm_frame(watched(path(*[100] * 5), path(100, 90, 80, 70, 60)))
     assert list(calm["alarm"]) == [math.inf, math.inf]
 
@@ -304,9 +307,14 @@ def test_the_file_has_each_alarm_with_its_lead_and_perplexity_has_none():
 def test_perplexity_that_never_fires_or_fires_first_and_no_alarm_are_said():
     calm, worse = path(*[100] * 5), path(100, 100, 140, 140, 140)
     only_rare = alarm_sentences(watched(calm, worse))[0]
-    assert only_rare.endswith("by Loss on rare tokens, held-out; perplexity gives none by "
-                              "generation 4.")  # fmt: skip
-    assert alarm_sentences(watched(worse, calm))[0].endswith("nothing precedes perplexity.")
+    # It never leaves, which counts as generation 5: three later than 2.
+    assert only_rare.endswith("held-out by +3.0 (95 % interval +2.0 to +4.0) generations.")
+    assert alarm_sentences(watched(worse, calm))[0].endswith("by Perplexity, held-out.")
+    apart = path(100, 100, 100, 140, 140)
+    none = alarm_sentences(watched(apart, worse))[0]  # one generation, no more than rounding
+    assert none.endswith(
+        "No lead over perplexity is supported: the first of several is a selection."
+    )
     found = watched(calm, path(100, 90, 80, 70, 60))  # lower is better
     assert alarm_sentences(found)[0] == "voted: no early warning by generation 4 (3 seeds)."
     assert [line[3] for line in alarm_table(found).lines] == [">4", ">4"]
@@ -335,17 +343,17 @@ def test_a_signal_without_a_number_is_left_out_and_one_seed_gives_no_warning():
     one = table(STEEP)
     one = one[one["seed"] == 0]
     alone = Arms(tuple(Arm(a.name, {0: a.runs[0]}) for a in arms(TWO).arms), 1, ())
-    assert set_against(one, alone).warnings == ()
-    (threshold,) = set_against(one, alone).thresholds
-    assert share_sentences(set_against(one, alone))[0].endswith("One seed shows nothing.")
-    assert math.isnan(threshold.found.low)
+    assert compare_values(one, alone).warnings == ()
+    (threshold,) = compare_values(one, alone).thresholds
+    assert share_sentences(compare_values(one, alone))[0].endswith("One seed supports nothing.")
+    assert math.isnan(threshold.result.low)
 
 
 def test_a_seed_with_infinite_numbers_alone_is_in_no_warning_and_no_curve():
     endless = {arm: [*numbers[:2], [100.0, math.inf]] for arm, numbers in STEEP.items()}
-    found = set_against(table(endless | {"control": STEEP["control"]}), arms(TWO))
+    found = compare_values(table(endless | {"control": STEEP["control"]}), arms(TWO))
     assert [each.alarm.n for each in found.warnings] == [2, 2]
-    assert [each.found.n for each in found.thresholds] == [2]
+    assert [each.result.n for each in found.thresholds] == [2]
 
 
 # --- a study's own threshold ----------------------------------------------------------------

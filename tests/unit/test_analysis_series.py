@@ -30,7 +30,7 @@ def test_a_bin_is_a_series_of_its_own():
 
 def test_the_human_reference_is_the_mean_over_generations():
     table = metrics((0, "a", "drawn", 1.0), (0, "a", "human", 0.4), (1, "a", "human", 0.6))
-    assert series(table, "a", "drawn").human == 0.5
+    assert series(table, "a", "drawn").human.value == 0.5
 
 
 def test_what_is_not_a_number_is_a_note_and_not_a_value():

@@ -2,8 +2,10 @@
 
 import csv
 import doctest
+import html
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +16,12 @@ import pytest
 
 import textmad as tm
 from textmad import auditing
-from textmad.auditing import Audit, findings
-from textmad.auditing.reference_metrics import Yardstick
+from textmad.auditing import Audit
+from textmad.auditing import comparing as findings
+from textmad.auditing.reference_metrics import ReferenceMetrics
 from textmad.auditing.sources import read_source, reading, rows_by_group
-from textmad.evaluators.human_baseline import ceiling
 from textmad.report import audit_page
+from textmad.statistics.reference_range import reference_range
 
 TYPES = 400
 ZIPF = (1 / np.arange(1, TYPES + 1)) / (1 / np.arange(1, TYPES + 1)).sum()
@@ -73,7 +76,7 @@ def test_text_of_the_same_law_stands_inside_and_is_not_called_equal(found):
     assert not lines["differs"].any()
     assert (lines["side"] == "inside").sum() > 0.8 * len(lines)
     (said,) = [line for line in audit_page.verdict(found) if "same.jsonl" in line]
-    assert "no difference is shown; that is not to say that there is none" in said
+    assert "no difference is supported; there may still be one" in said
 
 
 def test_text_without_the_tail_stands_outside_on_the_right_side(found):
@@ -111,7 +114,7 @@ def test_groups_are_gathered_from_all_files_and_small_ones_are_named(found):
     assert note == (
         "Groups leave out 1 groups of fewer than 50 documents, 1 documents without a group."
     )
-    assert audit_page.verdict(found)[-1].startswith("Of 2 groups 1 stand outside")
+    assert audit_page.verdict(found)[-1].startswith("Of 2 groups 1 lie outside")
 
 
 def test_everything_is_compared_at_one_size(found):
@@ -145,19 +148,19 @@ def test_a_range_ends_where_a_figure_cannot_go_on(found):
     assert ranges == up_to_1 | {"entropy_1": "0 to 1.100"}
 
 
-# --- the yardstick --------------------------------------------------------------------------
+# --- the metrics --------------------------------------------------------------------------
 
 
-def values(yardstick: Yardstick, texts: Sequence[str]) -> dict[tuple[str, str], float]:
+def values(metrics: ReferenceMetrics, texts: Sequence[str]) -> dict[tuple[str, str], float]:
     num_words = sum(len(text.split()) for text in texts)
-    return {(m.metric, m.bin): m.value for m in yardstick.measure(texts, num_words)}
+    return {(m.metric, m.bin): m.value for m in metrics.measure(texts, num_words)}
 
 
 def test_the_yardstick_itself_is_a_copy_and_a_foreign_text_shares_nothing():
     texts = language(np.random.default_rng(3), 60)
-    yardstick = Yardstick(texts)
-    own = values(yardstick, texts)
-    other = values(yardstick, [text.replace("w", "x") for text in texts])
+    metrics = ReferenceMetrics(texts)
+    own = values(metrics, texts)
+    other = values(metrics, [text.replace("w", "x") for text in texts])
     nothing = dict.fromkeys([f"ngram_gap_{n}" for n in (1, 2, 3)] + ["unseen_mass"], 0.0)
     everything = dict.fromkeys(
         ["copied_documents", "near_copied_documents", "surviving_rare_types"], 1.0
@@ -171,15 +174,15 @@ def test_the_yardstick_itself_is_a_copy_and_a_foreign_text_shares_nothing():
 
 def test_the_detector_tells_what_can_be_told_and_nothing_else():
     rng = np.random.default_rng(4)
-    yardstick = Yardstick(language(rng, 80), detector=True)
-    same = values(yardstick, language(rng, 80))["detection_auc", ""]
-    narrow = values(yardstick, language(rng, 80, types=40))["detection_auc", ""]
+    metrics = ReferenceMetrics(language(rng, 80), detector=True)
+    same = values(metrics, language(rng, 80))["detection_auc", ""]
+    narrow = values(metrics, language(rng, 80, types=40))["detection_auc", ""]
     # The standard error of an AUC of 80 against 80 is sqrt(161 / (12 * 80 * 80)) = 0.046.
     assert abs(same - 0.5) < 4 * 0.046
     assert narrow > 0.9
 
 
-# --- the ceiling ----------------------------------------------------------------------------
+# --- the reference range ------------------------------------------------------------------
 
 
 def test_the_examples_in_the_docstrings_hold():
@@ -194,33 +197,33 @@ def test_one_more_human_text_falls_outside_its_range_one_time_in_twenty():
     for _ in range(num):
         half = rng.normal(size=size)
         samples = rng.permuted(np.tile(half, (20, 1)), axis=1)[:, :n].mean(axis=1)
-        found = ceiling(samples.tolist(), n / size)
+        found = reference_range(samples.tolist(), n / size)
         outside += not found.low <= rng.normal(size=n).mean() <= found.high
     # 5 %, of which the standard error is sqrt(0.05 * 0.95 / 500) = 1 %
     assert 0.05 - 4 * 0.01 < outside / num < 0.05 + 4 * 0.01
 
 
 def test_samples_that_all_agree_leave_room_for_one_thing_in_n():
-    found = ceiling([0.0] * 20, 0.25, least_spread=1 / 100)
+    found = reference_range([0.0] * 20, 0.25, least_spread=1 / 100)
     # 1/100 x sqrt(1 + 0.25 + 0.75 / 20), times the 97.5 % point of t with 19 degrees of freedom
     assert found.high == pytest.approx(0.01 * math.sqrt(1.2875) * 2.093024, rel=1e-6)
     assert found.p(found.high) == pytest.approx(0.05)
-    exact = ceiling([12.0] * 20, 0.25)
+    exact = reference_range([12.0] * 20, 0.25)
     assert (exact.p(12.0), exact.p(12.1)) == (1.0, 0.0)
     assert math.isnan(exact.p(math.nan))
-    assert math.isnan(ceiling([1.0, math.nan], 0.25).p(1.0))
+    assert math.isnan(reference_range([1.0, math.nan], 0.25).p(1.0))
 
 
 @pytest.mark.parametrize("expected", [0.3, 3.0])
 def test_a_few_copies_by_chance_are_no_finding(expected):
     rng, num, n = np.random.default_rng(6), 500, 500
     counts = rng.poisson(expected, (num, 21)) / n
-    found = [ceiling(row[1:].tolist(), 0.0, one=1 / n).p(row[0]) for row in counts]
+    found = [reference_range(row[1:].tolist(), 0.0, one=1 / n).p(row[0]) for row in counts]
     # A p-value below 0.002 decides where 28 figures are looked at; here 500 x 0.002 = 1.
     assert sum(p < 0.002 for p in found) <= 1 + 3 * 1
     # Where human text has none, k copies lie (sqrt(k + 3/8) - sqrt(3/8)) / (sqrt(1.05) / 2) out,
     # four 2.9 and six 3.7; t with 19 degrees of freedom has 0.002 beyond 3.58.
-    nothing = ceiling([0.0] * 20, 0.0, one=1 / n)
+    nothing = reference_range([0.0] * 20, 0.0, one=1 / n)
     assert nothing.p(4 / n) > 0.002 > nothing.p(6 / n)
 
 
@@ -316,8 +319,8 @@ def test_the_splits_of_a_folder_are_given_as_subfolders(tmp_path):
 @pytest.mark.parametrize(
     ("header", "encoding", "message"),
     [
-        ("id,text", "utf-16", "The file seems to be UTF-16: save it as UTF-8$"),
-        ("id,text", "utf-16-le", "The file seems to be UTF-16: save it as UTF-8$"),
+        ("id,text", "utf-16", "the file seems to be UTF-16: save it as UTF-8$"),
+        ("id,text", "utf-16-le", "the file seems to be UTF-16: save it as UTF-8$"),
         ("größe,wort", "latin-1", "The file is not UTF-8: save it as UTF-8$"),
         ("id;text", "utf-8", "Its columns seem to be separated by semicolons: expected commas$"),
         ("id\ttext", "utf-8", "Its columns seem to be separated by tabs: expected commas$"),
@@ -329,7 +332,7 @@ def test_a_csv_without_the_column_says_what_is_likely_the_fault(
 ):
     path = tmp_path / "posts.csv"
     path.write_bytes(f"{header}\n1,a\n".encode(encoding))
-    with pytest.raises(tm.CorpusError, match=f"no column 'text'; it has .*{message}"):
+    with pytest.raises(tm.CorpusError, match=message):
         read_source(reading(str(path)))
 
 
@@ -375,10 +378,19 @@ def test_the_same_audit_again_writes_the_same_bytes(corpora, tmp_path):
 
 def test_the_files_hold_the_figures(found, tmp_path):
     paths = audit_page.write_audit(found, tmp_path / "found")
-    assert [path.name for path in paths] == ["audit.md", "audit.csv", "audit.parquet"]
-    pd.testing.assert_frame_equal(pd.read_parquet(paths[2]), found.table)
-    with paths[1].open() as file:
+    assert [path.name for path in paths] == [
+        "audit.md",
+        "audit.html",
+        "audit.csv",
+        "audit.parquet",
+    ]
+    pd.testing.assert_frame_equal(pd.read_parquet(paths[3]), found.table)
+    with paths[2].open() as file:
         assert len(list(csv.DictReader(file))) == len(found.rows)
+    page = paths[1].read_text(encoding="utf-8")
+    assert page.count("<tr>") > len(part(found, "file", "same.jsonl"))
+    assert html.escape(audit_page.verdict(found)[0], quote=False) in page.replace("&#39;", "'")
+    assert not re.search(r"<(script|img|link)|src=|https?:", page)
 
 
 def test_every_metric_has_a_name_for_readers(found):

@@ -493,7 +493,7 @@ def test_audit_prints_the_tables_and_the_verdict_and_writes_where_it_is_told(
     assert f"| {human} | reference |" in answer.out
     assert f"| {other} |  |  | 20 | 9 | 45.0% |" in answer.out
     assert "| Rare-word rate | share | " in answer.out
-    assert "figures stand outside the range of human text. Furthest out: " in answer.out
+    assert "figures lie outside the range of human text. Furthest out: " in answer.out
     written = [line[7:] for line in answer.out.splitlines() if line.startswith("audit: ")]
     assert {Path(line) for line in written} == set(out.iterdir())
 

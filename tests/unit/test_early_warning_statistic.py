@@ -122,6 +122,8 @@ def test_what_is_no_measurement_is_refused(differences, message):
     [
         ({"rate": 5}, "rate: 5: expected a share"),
         ({"harm": {"y": "above"}}, "harm: y: is no signal; there are x"),
+        ({"tolerances": {"y": 1}}, "tolerances: y: is no signal; there are x"),
+        ({"tolerances": {"x": -1}}, "tolerances: x: -1: expected 0 or more"),
         ({"harm": {"x": "up"}}, "harm: x: up: expected above, below or either"),
         ({"generations": [2, 1]}, r"generations: \[2, 1\]: expected ascending"),
     ],
@@ -155,6 +157,36 @@ def test_coarse_signals_of_two_seeds_keep_the_rate():
         early_warning([1, 2, 3], {"x": d}, rotations=2000).first for d in counts[0] - counts[1]
     ]
     assert share_fired(found) <= 0.08
+
+
+# --- the null at the tolerance ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("effect", "most"), [(0.25, 0.02), (0.5, 0.02), (1.0, 0.08)])
+def test_an_effect_of_the_tolerance_or_less_fires_in_five_percent_at_most(effect, most):
+    # Five signals, noise of a seed 0.4 of the tolerance. 150 draws: a standard error of 1.8 % at 5.
+    rng = np.random.default_rng(7)
+    names = [f"signal {i}" for i in range(5)]
+    fired = {"beyond": 0, "any": 0}
+    for _ in range(150):
+        d = {name: effect + rng.normal(0, 0.4, (5, 5)) for name in names}
+        harm, rest = dict.fromkeys(names, "above"), {"rotations": 1000}
+        allowed = dict.fromkeys(names, 1.0)
+        beyond = early_warning(range(1, 6), d, harm, tolerances=allowed, **rest)
+        fired["beyond"] += beyond.first is not None
+        fired["any"] += early_warning(range(1, 6), d, harm, **rest).first is not None
+    assert fired["beyond"] / 150 <= most
+    assert fired["any"] / 150 > 0.3  # without a tolerance any difference counts, as it says
+
+
+def test_harm_of_twice_the_tolerance_is_found_on_either_side():
+    wobble = np.array([[-0.1], [0.05], [0.0], [0.1]]) * np.ones(3)
+    for sign in (1, -1):
+        d = {"x": 2 * sign + wobble}
+        assert early_warning([1, 2, 3], d, tolerances={"x": 1.0}).first == 1
+        assert early_warning([1, 2, 3], d, tolerances={"x": 2.0}).first is None
+        per_seed = np.full((4, 3), 1.0)
+        assert early_warning([1, 2, 3], d, tolerances={"x": per_seed}).first == 1
 
 
 # --- how often it is right, on a model that is refitted by counting -------------------------

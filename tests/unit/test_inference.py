@@ -293,3 +293,84 @@ def test_seeds_that_agree_on_no_difference_are_equivalent():
 def test_settings_that_cannot_be_meant_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- beyond the pool, the held-out documents and one signal -----------------------------------
+
+
+@pytest.mark.parametrize(("share", "seeds"), [(0.02, 3), (0.4, 3), (0.4, 5), (0.8, 3)])
+def test_the_wider_interval_covers_for_new_human_text(rng, share, seeds):
+    # A pool of 100 documents is drawn anew in each repeat; a seed's value is the mean of its part.
+    held = {"over seeds": 0, "wider": 0}
+    for _ in range(800):
+        pool = rng.normal(0, 1, 100)
+        values = [rng.choice(pool, round(100 * share), replace=False).mean() for _ in range(seeds)]
+        interval = inference.mean_interval(values)
+        factor = inference.pool_factor(seeds, share)
+        held["over seeds"] += abs(interval.estimate) <= interval.half_width
+        held["wider"] += abs(interval.estimate) <= interval.half_width * factor
+    assert 0.92 <= held["wider"] / 800 <= 0.975  # a standard error of 0.8 %
+    assert (held["over seeds"] / 800 < 0.9) == (share > 0.1)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(("of_seed", "of_document"), [(0.05, 0.0), (0.02, 0.5), (0.0, 1.0)])
+def test_the_crossed_interval_covers_for_new_seeds_and_new_documents(
+    rng, seeds, of_seed, of_document
+):
+    held = 0
+    for _ in range(800):
+        weights = rng.integers(5, 80, 60)
+        d = (
+            rng.normal(0, of_seed, (seeds, 1))
+            + rng.normal(0, of_document, 60)
+            + rng.normal(0, 0.3, (seeds, 60))
+        )
+        interval = inference.crossed_interval(d, weights)
+        held += interval.low <= 0 <= interval.high
+    # It is conservative where neither seeds nor documents differ by much.
+    assert held / 800 >= 0.93
+
+
+@pytest.mark.parametrize(
+    ("differences", "weights", "message"),
+    [
+        ([[1.0, 2.0]], None, "at least two of each"),
+        ([[1.0, math.nan], [1.0, 2.0]], None, "expected finite numbers"),
+        ([[1.0, 2.0], [1.0, 2.0]], [1.0], "1 weights: expected one above 0 for each of 2"),
+        ([[1.0, 2.0], [1.0, 2.0]], [1.0, 0.0], "expected one above 0"),
+    ],
+)
+def test_what_is_not_crossed_is_rejected(differences, weights, message):
+    with pytest.raises(ValueError, match=message):
+        inference.crossed_interval(differences, weights)
+
+
+def test_outside_and_inside_are_opposite_claims():
+    d = [0.9, 1.0, 1.1]  # mean 1, error 0.0577: t = 17.3 to 0 and to 2
+    assert inference.exceedance(d, (-math.inf, 0.0)) == pytest.approx(0.00166, abs=2e-5)
+    assert inference.exceedance(d, (2.0, math.inf)) == pytest.approx(0.00166, abs=2e-5)
+    assert inference.exceedance(d, (0.0, 2.0)) > 0.99
+    assert inference.equivalence(d, (0.0, 2.0)).p < 0.01
+
+
+def test_signals_of_equal_effect_and_noise_have_no_lead(rng):
+    generations, false = list(range(1, 6)), 0
+    for _ in range(300):
+        harm = 0.5 * np.arange(1, 6) + rng.normal(0, 0.4, (5, 5, 5))  # signals, seeds, generations
+        first, *others = (
+            inference.time_to_collapse(generations, each, (-math.inf, 1.0)).times for each in harm
+        )
+        confidence = 1 - 0.05 / len(others)
+        false += any(inference.lead(each, first, 5, confidence).low > 0 for each in others)
+    assert false / 300 <= 0.06
+
+
+def test_a_lead_counts_seeds_that_never_leave_as_leaving_after_the_last_generation():
+    # 5 - 1, 6 - 2, 6 - 1 with None as generation 6
+    result = inference.lead([1, 2, 1], [5, None, None], last=5)
+    assert result.estimate == pytest.approx((4 + 4 + 5) / 3)
+    # all agree: the rounding's sqrt(1/6 / 3) = 0.2357, times 4.3027
+    same = inference.lead([1, 1, 1], [2, 2, 2], last=5)
+    assert (same.low, same.high) == pytest.approx((1 - 1.0142, 1 + 1.0142), abs=1e-3)
+    assert math.isnan(inference.lead([1], [2], last=5).low)

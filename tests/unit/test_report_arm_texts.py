@@ -3,9 +3,8 @@
 from types import SimpleNamespace
 
 from textmad.analysis.arms import runs_side_by_side
-from textmad.report.comparison.texts import MAX_ARMS, side_by_side
 from textmad.report.page import template
-from textmad.report.texts import MAX_CHARACTERS
+from textmad.report.texts import MAX_ARMS, MAX_CHARACTERS, side_by_side
 from textmad.text.documents import documents
 
 HUMAN = documents({"text": ["do you like tea", "I have a dog"]})

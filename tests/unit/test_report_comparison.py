@@ -13,7 +13,7 @@ from rich.console import Console
 import textmad as tm
 from textmad.report import to_rich
 from textmad.report.comparison import page
-from textmad.report.comparison.words import difference_table
+from textmad.report.comparison.differences import difference_table
 
 PURE = tm.Recipe(generations=1, mix={"model_tokens": 20_000})
 HUMAN = PURE.replace(mix={"model_tokens": 0, "human_tokens": 20_000})
@@ -145,7 +145,7 @@ def test_the_page_shows_what_each_arm_wrote_and_how_a_human_did(written):
 
 def test_one_seed_draws_no_band(folders):
     found = tm.compare(folders[:2])
-    (figure,) = page.plots.curves(found)
+    (figure,) = page.figures.curves(found)
     assert "PolyCollection" not in figure.svg
 
 
@@ -158,7 +158,7 @@ def test_generation_0_alone_is_compared_without_slopes(tmp_path, measured_runs):
     text = page.to_page_markdown(tm.compare(places))
     assert "generation 0, one seed: Perplexity, held-out 90.00 (0)" in text
     assert "Not finished: " in text
-    assert "Runs are missing or not finished, see under the table: all this may change." in text
+    assert "Runs are missing or not finished (see the notes): this may change." in text
 
 
 def test_finished_runs_are_not_called_unfinished(written):

@@ -15,7 +15,7 @@ from textmad import store
 from textmad.errors import RunError
 from textmad.loop.run import Run
 from textmad.recipe import Recipe
-from textmad.report import write_report
+from textmad.report import plots, write_report
 from textmad.report.page import run_names
 from textmad.text.documents import documents, write_parquet
 
@@ -161,7 +161,7 @@ def test_every_figure_is_well_formed_and_has_ids_of_its_own(page):
         for element in ElementTree.fromstring(figure).iter()
         if "id" in element.attrib
     ]
-    assert len(drawn) == 8
+    assert len(drawn) == 5  # perplexity, rare against common, distinct-2, kept share, training
     assert len(ids) == len(set(ids))
 
 
@@ -205,10 +205,26 @@ def test_a_run_that_is_not_complete_says_so(page):
 
 def test_metrics_that_were_not_measured_are_said_and_not_drawn(tmp_path):
     run = FakeRun(tmp_path / "run", metrics=[("perplexity", "held_out")])
+    path = write_report([run])
+    page = path.read_text(encoding="utf-8")
+    assert "Not measured: distinct-2, rare-token rate" in page
+    assert ">not measured</text>" not in page
+    assert len(figures(path)) == 3  # perplexity, kept share, training loss
+
+
+def test_an_evaluator_beside_the_usual_ones_has_figures_and_rows_of_its_own(tmp_path):
+    run = FakeRun(tmp_path / "run", metrics=[("votes_gini", "drawn"), ("votes_gini", "kept")])
     page = write_report([run]).read_text(encoding="utf-8")
-    assert "distinct-2 was not measured" in page
-    # rare against common, and four metrics beside human text
-    assert page.count(">not measured</text>") == 5
+    assert page.count("<b>Gini of upvotes</b>") == 1
+    assert page.count('<th scope="row">Gini of upvotes</th>') == 4  # both tables, both splits
+
+
+@pytest.mark.parametrize(("points", "marker"), [([10], "o"), ([10, 20], "")])
+def test_a_training_curve_of_one_step_is_a_point(points, marker):
+    curve = pd.DataFrame({"tokens": points, "loss": [4.0] * len(points)})
+    panels = plots.loss_panels({"run": {0: curve}})
+    (axis,) = plots.labelled(panels, x_title="tokens", y_title="loss").axes
+    assert [line.get_marker() for line in axis.lines] == [marker]
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
@@ -240,7 +256,7 @@ def on_disk(fake: FakeRun) -> Run:
             "evaluate": lambda f, table=table: pq.write_table(table, f / "metrics.parquet"),
         }
         for stage, write in stages.items():
-            store.commit(fake.path / f"gen-{g:02d}" / stage, stage, {}, write)
+            store.commit(fake.path / f"gen-{g:02d}" / stage, f"gen-{g:02d}/{stage}", {}, write)
     return Run(fake.path)
 
 

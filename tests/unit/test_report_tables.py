@@ -52,11 +52,21 @@ def test_the_human_reference_is_a_column_and_not_a_line():
     assert not [cells for cells in full_table(TWO).lines if cells[1] == "human"]
 
 
-def test_a_metric_that_was_not_measured_is_named_under_the_table():
-    noted = " ".join(main_table(TWO).notes)
-    assert "Not measured: " in noted
-    assert "Rare-token rate (kept)" in noted
-    assert "Perplexity (held_out)" not in noted
+def test_what_was_not_measured_is_in_no_line_and_no_note():
+    table = main_table(TWO)
+    assert "Rare-token rate" not in {line[0] for line in table.lines}
+    assert "Not measured" not in " ".join(table.notes)
+
+
+def test_the_base_and_the_interval_of_human_text_stand_beside_the_text():
+    frame = run((0, "distinct_2", "drawn", 0.7), (0, "distinct_2", "human", 0.731)).metrics
+    frame["low"], frame["high"] = [math.nan, 0.72], [math.nan, 0.742]
+    base = frame.iloc[:1].assign(split="base", value=0.755)
+    frame = pd.concat([frame, base], ignore_index=True)
+    table = main_table(SimpleNamespace(metrics=frame, warnings=[]))
+    assert table.header[-2:] == ("base", "human")
+    (only,) = table.lines
+    assert only[-2:] == ("0.755", "0.731 [0.720, 0.742]")
 
 
 def test_a_value_that_could_not_be_computed_says_why_and_where():
@@ -91,7 +101,7 @@ def test_of_many_generations_the_first_and_the_last_are_shown_and_it_is_said():
     many = run(*((g, "perplexity", "held_out", 80.0 + g) for g in range(21)))
     table = main_table(many, at_most=5)
     assert table.header[3:8] == ("gen 0", "gen 5", "gen 10", "gen 15", "gen 20")
-    assert "5 of 21 generations are shown." in table.notes
+    assert "5 of 21 generations are displayed." in table.notes
     assert line(table, "Perplexity")[8] == "+25 %"  # 20 / 80, whichever columns are shown
 
 

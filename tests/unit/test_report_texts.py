@@ -1,6 +1,13 @@
 from types import SimpleNamespace
 
-from textmad.report.texts import MAX_CHARACTERS, NUM_SLOTS, rejections, shown, slot_grid, voted
+from textmad.report.texts import (
+    MAX_CHARACTERS,
+    NUM_SLOTS,
+    count_rejections,
+    display,
+    slot_grid,
+    vote_extremes,
+)
 from textmad.text.documents import documents
 
 HUMAN = documents({"text": ["do you like tea or coffee", "I have a dog", "it rains"]})
@@ -57,45 +64,45 @@ def test_prompts_that_differ_between_generations_claim_no_human_continuation():
 
 def test_a_reject_names_filter_reason_score_and_votes():
     rejected = {"kept": [False], "filter": ["upvotes"], "reason": ["below the top quarter"]}
-    doc = shown(candidates(["a"], **rejected, score=[-0.5], ups=[12], downs=[38])[0])
+    doc = display(candidates(["a"], **rejected, score=[-0.5], ups=[12], downs=[38])[0])
     assert doc.status == "rejected"
     assert doc.decision == "by upvotes: below the top quarter, score −0.500"
     assert doc.votes == "▲ 12 ▼ 38"
 
 
 def test_a_score_that_is_not_there_is_not_shown():
-    assert shown(candidates(["a"], score=[None])[0]).decision == ""
+    assert display(candidates(["a"], score=[None])[0]).decision == ""
 
 
 def test_a_long_text_says_how_much_was_left_out():
-    doc = shown(candidates(["x" * (MAX_CHARACTERS + 1234)])[0])
+    doc = display(candidates(["x" * (MAX_CHARACTERS + 1234)])[0])
     assert len(doc.text) == MAX_CHARACTERS
     assert doc.cut == "1,234 more characters"
 
 
 def test_a_text_that_the_model_did_not_end_says_so():
-    assert shown(candidates(["a"], finished=[False])[0]).cut == "not ended by the model"
+    assert display(candidates(["a"], finished=[False])[0]).cut == "not ended by the model"
 
 
 def test_control_characters_are_shown_as_pictures_and_line_breaks_stay():
-    assert shown(candidates(["a\x00b\x1b[31m\nc\x85"])[0]).text == "a␀b␛[31m\nc\ufffd"
+    assert display(candidates(["a\x00b\x1b[31m\nc\x85"])[0]).text == "a␀b␛[31m\nc\ufffd"
 
 
 def test_the_most_and_the_least_voted_are_ordered_by_votes_then_place():
     votes = [3.0, 9.0, None, 9.0, -2.0, 0.0, 1.0, 2.0, 4.0, 5.0]
-    found = voted(candidates(list("abcdefghij"), votes=votes), 0)
+    found = vote_extremes(candidates(list("abcdefghij"), votes=votes), 0)
     assert [doc.text for doc in found.top] == ["b", "d", "j", "i"]
     assert [doc.text for doc in found.bottom] == ["e", "f", "g", "h"]
     assert found.num_voted == 9
 
 
 def test_no_document_is_both_most_and_least_voted():
-    found = voted(candidates(list("abcde"), votes=[5.0, 4.0, 3.0, 2.0, 1.0]), 0)
+    found = vote_extremes(candidates(list("abcde"), votes=[5.0, 4.0, 3.0, 2.0, 1.0]), 0)
     assert [doc.text for doc in found.bottom] == ["e"]
 
 
 def test_without_votes_there_is_nothing_to_show():
-    assert voted(candidates(["a"]), 0) is None
+    assert vote_extremes(candidates(["a"]), 0) is None
 
 
 def test_rejections_are_counted_by_filter_and_reason():
@@ -105,5 +112,7 @@ def test_rejections_are_counted_by_filter_and_reason():
         filter=["length", "", "upvotes", "upvotes"],
         reason=["too short", "", "unpopular", "unpopular"],
     )
-    counted = [(each.filter, each.reason, each.count, each.total) for each in rejections(judged, 2)]
+    counted = [
+        (each.filter, each.reason, each.count, each.total) for each in count_rejections(judged, 2)
+    ]
     assert counted == [("upvotes", "unpopular", 2, 4), ("length", "too short", 1, 4)]

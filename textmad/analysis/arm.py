@@ -1,4 +1,4 @@
-"""Recipes as flat settings, and names for arms out of what differs in them."""
+"""Recipes as flat settings, and names of arms from the settings that differ."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Arm:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """That of its first seed; the others' have another seed."""
+        """Return the recipe of its first seed; the others differ in the seed alone."""
         return next(iter(self.runs.values())).recipe
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """What makes it this arm: dotted path to value."""
+        """Return the settings that make the arm, by dotted path."""
         return flat_settings(self.recipe)
 
 
 def flat_settings(recipe: Recipe) -> dict[str, str]:
-    """What makes an arm, as dotted paths to short texts.
+    """Return the settings that make an arm, as dotted paths to short texts.
 
     Filters give their names under `curate` or `crawl.guard`, and each of their settings a path of
     its own.
@@ -58,19 +58,19 @@ def _filters(dumped: Sequence[Any], path: str) -> dict[str, str]:
     filters = [component(each) for each in dumped]
     names = [name for name, _ in filters]
     flat = {path: ", ".join(names) or "none"}
-    for place, (name, settings) in enumerate(filters):
+    for position, (name, settings) in enumerate(filters):
         once = names.count(name) == 1
-        flat |= _flat(settings, f"{path}.{name}" if once else f"{path}.{place}.{name}")
+        flat |= _flat(settings, f"{path}.{name}" if once else f"{path}.{position}.{name}")
     return flat
 
 
 def component(dumped: str | Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
-    """Name and settings of a filter or an evaluator as it stands in a recipe."""
+    """Return name and settings of a filter or an evaluator as a recipe has it."""
     return (dumped, {}) if isinstance(dumped, str) else next(iter(dumped.items()))
 
 
 def differing_paths(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """Paths that have more than one value, or stand in some only.
+    """Return the paths that have more than one value, or exist in some only.
 
     Settings of a filter that some do not have are none: `curate` says already that it differs.
 
@@ -91,7 +91,7 @@ def _values(path: str, settings: Sequence[Mapping[str, str]]) -> set[str | None]
 
 
 def short_names(settings: Sequence[Mapping[str, str]], differing: Sequence[str]) -> list[str]:
-    """The fewest of the differing settings that tell all apart, written out for each.
+    """Return names of the fewest differing settings that tell all apart.
 
     >>> arms = [{"train.epochs": "1", "mix.model": "latest"}, {"train.epochs": "2",
     ...         "mix.model": "latest"}]

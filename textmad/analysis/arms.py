@@ -1,12 +1,13 @@
-"""Run folders as arms: runs whose recipes differ in nothing but the seed are replicates of one.
+"""Run folders as arms: runs whose recipes differ in the seed alone are replicates of one arm.
 
-A study's study.yaml names its arms and seeds; the runs are runs/<folder of the arm>/seed-<n>. Any
-other runs are grouped by their recipes, and named by what tells these apart.
+A study's study.yaml names its arms and seeds; the runs are runs/<folder of the arm>/seed-<n>. All
+other runs are grouped by their recipes and named by the settings in which these differ.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from textmad.errors import RunError
 from textmad.loop.run import Run
 from textmad.mixture import compared_tokens
 from textmad.recipe.yaml_text import read_settings
+from textmad.statistics.inference import pool_factor
 from textmad.store.folder import RECIPE
 from textmad.studies.folder import RUNS, STUDY
 
@@ -27,7 +29,7 @@ HUMAN_ONLY = "human only"
 
 @dataclass(frozen=True)
 class Arms:
-    """What is compared: controls first, then the others, and what has to be said of them."""
+    """The arms of a comparison, controls first, with notes about them."""
 
     arms: tuple[Arm, ...]
     last: int  # the last generation that every run has
@@ -38,18 +40,18 @@ class Arms:
 
     @property
     def control(self) -> str:
-        """What the arms are set against, as a reader calls it."""
+        """Return the control's name in sentences."""
         return self.own.called if self.own else self.arms[0].name
 
     @cached_property
     def controls(self) -> dict[str, Arm]:
-        """Of each arm that is set against one, by its name, its control."""
+        """Return the control of each arm that has one, by the arm's name."""
         by_name = {arm.name: arm for arm in self.arms}
         names = self.own.of if self.own else dict.fromkeys(list(by_name)[1:], self.arms[0].name)
         return {arm: by_name[control] for arm, control in names.items()}
 
     def differing(self) -> dict[str, dict[str, str]]:
-        """Of each arm, by its name, the settings in which not all arms agree."""
+        """Return the settings that differ between arms, by the arm's name."""
         paths = differing_paths([arm.settings for arm in self.arms])
         return {
             arm.name: {path: arm.settings[path] for path in paths if path in arm.settings}
@@ -58,7 +60,7 @@ class Arms:
 
 
 def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Arms:
-    """The arms in the folders: one study, or any run folders.
+    """Return the arms in the folders: one study, or any run folders.
 
     Args:
         folders: a study's folder, or run folders.
@@ -78,9 +80,9 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
     last = min(run.generations[-1] for arm in arms for run in arm.runs.values())
     own = None if isinstance(chosen, str) else chosen
     partial = bool(notes) or any(not run.complete for arm in arms for run in arm.runs.values())
-    found = Arms(tuple(ordered), last, tuple(notes), _tolerances(record), own, partial)
-    _refuse_without_pairs(found.controls, arms)
-    return replace(found, notes=(*notes, *_cautions(found)))
+    gathered = Arms(tuple(ordered), last, tuple(notes), _tolerances(record), own, partial)
+    _check_pairs(gathered.controls, arms)
+    return replace(gathered, notes=(*notes, *_cautions(gathered)))
 
 
 def _open(paths: Sequence[Path]) -> tuple[list[Arm], list[str]]:
@@ -99,7 +101,7 @@ def _open(paths: Sequence[Path]) -> tuple[list[Arm], list[str]]:
         raise RunError(
             f"{where}: no run has a complete generation; the command that began a run resumes it"
         )
-    _refuse_other_evaluators([run for _, run in begun])
+    _check_evaluators([run for _, run in begun])
     arms = _named(begun) if studies else _grouped([run for _, run in begun])
     if len(arms) < 2:
         raise RunError(
@@ -177,18 +179,18 @@ def _grouped(runs: Iterable[Run]) -> list[Arm]:
 
 
 def _by_seed(runs: Iterable[Run]) -> dict[int, Run]:
-    found: dict[int, Run] = {}
+    by_seed: dict[int, Run] = {}
     for run in runs:
-        other = found.setdefault(run.recipe.seed, run)
+        other = by_seed.setdefault(run.recipe.seed, run)
         if other is not run:
             raise RunError(
                 f"{run.path}: has the recipe and the seed, {run.recipe.seed}, of {other.path}: "
                 "expected every seed once"
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(by_seed.items()))
 
 
-def _refuse_without_pairs(controls: Mapping[str, Arm], arms: Sequence[Arm]) -> None:
+def _check_pairs(controls: Mapping[str, Arm], arms: Sequence[Arm]) -> None:
     for arm in arms:
         control = controls.get(arm.name)
         if control is not None and not set(arm.runs) & set(control.runs):
@@ -202,23 +204,23 @@ def _refuse_without_pairs(controls: Mapping[str, Arm], arms: Sequence[Arm]) -> N
 # --- what has to be said --------------------------------------------------------------------
 
 
-def _refuse_other_evaluators(runs: Sequence[Run]) -> None:
+def _check_evaluators(runs: Sequence[Run]) -> None:
     """An evaluator with other settings measures something else under the same name."""
     first: dict[str, tuple[Run, Mapping[str, Any]]] = {}
     for run in runs:
         for name, settings in map(component, run.recipe.dump()["evaluate"]):
-            other, there = first.setdefault(name, (run, settings))
-            for key in dict.fromkeys([*there, *settings]):
-                if there.get(key) != settings.get(key):
+            other, others = first.setdefault(name, (run, settings))
+            for key in dict.fromkeys([*others, *settings]):
+                if others.get(key) != settings.get(key):
                     raise RunError(
                         f"{run.path}: was measured with evaluate.{name}.{key}: "
-                        f"{settings.get(key)}, {other.path} with {there.get(key)}: expected the "
+                        f"{settings.get(key)}, {other.path} with {others.get(key)}: expected the "
                         "same evaluators in all runs"
                     )
 
 
-def _cautions(found: Arms) -> list[str]:
-    arms, last = found.arms, found.last
+def _cautions(gathered: Arms) -> list[str]:
+    arms, last = gathered.arms, gathered.last
     runs = [run for arm in arms for run in arm.runs.values()]
     notes = []
     unfinished = [
@@ -232,16 +234,45 @@ def _cautions(found: Arms) -> list[str]:
         notes.append(f"Compared at generation {last}, the last that every run has.")
     if last == 0:
         notes.append("Up to generation 0 every arm has learned from human text alone.")
-    placed = {*found.controls, *(control.name for control in found.controls.values())}
+    placed = {*gathered.controls, *(control.name for control in gathered.controls.values())}
     alone = [a.name for a in arms if a.name not in placed and not a.recipe.is_human_only]
     if alone:
-        notes.append(f"Without {found.control}, so set against nothing: {_list(alone)}.")
+        notes.append(f"Without {gathered.control}, so compared with nothing: {_list(alone)}.")
     for arm in arms:
-        control = found.controls.get(arm.name, arm)
+        control = gathered.controls.get(arm.name, arm)
         single = sorted(set(arm.runs) ^ set(control.runs))
         if single:
             notes.append(f"In no difference of {arm.name}, without a pair: seed {_list(single)}.")
-    return notes + _unlike(arms, runs)
+    return [*notes, *_unlike(arms, runs), *_pool_notes(arms)]
+
+
+_LARGE_SHARE = 0.1  # of the pool: beyond it intervals over seeds are too narrow for new text
+
+
+def _pool_notes(arms: Sequence[Arm]) -> list[str]:
+    """A warning where seeds learn so much of the human pool that they are alike for it."""
+    shares = {arm.name: max(_pool_share(run) for run in arm.runs.values()) for arm in arms}
+    share, num_seeds = max(shares.values()), max(len(arm.runs) for arm in arms)
+    if share <= _LARGE_SHARE or num_seeds < 2:
+        return []
+    factor = pool_factor(num_seeds, share)
+    advice = (
+        "they say nothing about new human text"
+        if math.isinf(factor)
+        else f"for new human text make them {factor:.1f} times as wide"
+    )
+    return [
+        f"A seed learns up to {share:.0%} of the human pool, so the seeds share human text and "
+        f"their spread is too small: intervals hold for this pool; {advice}.".replace("%", " %")
+    ]
+
+
+def _pool_share(run: Run) -> float:
+    """The share of the human pool that a run learns, in [0, 1]."""
+    learned = [run.mixture(generation)["human_tokens"] for generation in run.generations]
+    total = sum(learned) if run.recipe.mix.human == "fresh" else max(learned)
+    pool = run.corpus_report["human"]["tokens"]
+    return min(1.0, total / pool) if pool else 0.0
 
 
 def _unlike(arms: Sequence[Arm], runs: Sequence[Run]) -> list[str]:

@@ -1,9 +1,10 @@
-"""Arms set against a control over seeds: the numbers behind `textmad compare`.
+"""Arms compared with a control over seeds: the numbers behind `textmad compare`.
 
-Every number of an arm is paired with that of the control of the same seed and generation. What is
-asked of each metric and arm at the last generation: does it differ (paired t test, adjusted for as
-many questions as the table asks), is it shown to do no harm beyond a tolerance (equivalence), and
-from which generation on was it outside the tolerance?
+Every number of an arm is paired with that of the control of the same seed and generation. For each
+metric and arm at the last generation there are three questions: is there a difference (paired t
+test, adjusted for the number of questions in the table), is harm beyond a tolerance ruled out
+(equivalence, or non-inferiority where a metric has a better side), and from which generation on was
+the arm outside the tolerance?
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from textmad.analysis.alarms import BIN_KEYS, bin_losses, early_warnings
 from textmad.analysis.arms import Arms, gather_arms, runs_side_by_side
-from textmad.analysis.comparison import Against, Comparison, Curve, Row
+from textmad.analysis.comparison import (
+    Against,
+    Comparison,
+    ComparisonRow,
+    CrossedDifference,
+    Curve,
+)
 from textmad.analysis.dose_series import families, families_left_out, thresholds
-from textmad.analysis.frequency_bins import BIN_KEYS, bin_losses
 from textmad.analysis.pairs import Key, Paired, finite, over_seeds
-from textmad.analysis.warnings import warnings
+from textmad.analysis.series import REFERENCES, reference
 from textmad.errors import RunError
-from textmad.evaluators.metrics import METRICS, bounds, noticeable
+from textmad.evaluators.metrics import METRICS, noticeable
 from textmad.statistics import inference
 
 if TYPE_CHECKING:
@@ -47,11 +54,11 @@ def compare(
     metrics: Sequence[str] = (),
     tolerance: float | None = None,
 ) -> Comparison:
-    """Set the arms in these folders against a control.
+    """Compare the arms in these folders with a control, and return the comparison.
 
     >>> import textmad as tm
-    >>> found = tm.compare(["runs/upvotes"], metrics=["perplexity/held_out"])  # doctest: +SKIP
-    >>> found.table[["arm", "difference", "difference_low", "p"]]  # doctest: +SKIP
+    >>> result = tm.compare(["runs/upvotes"], metrics=["perplexity/held_out"])  # doctest: +SKIP
+    >>> result.table[["arm", "difference", "difference_low", "p"]]  # doctest: +SKIP
 
     Args:
         folders: a study's folder, or run folders; runs that differ in the seed alone are
@@ -62,9 +69,9 @@ def compare(
         metrics: METRIC, METRIC/SPLIT or METRIC/SPLIT/BIN as metrics.parquet names them, with `*`
             for any part; by default the few that tell apart the ways to go mad, and all of the
             user's own evaluators.
-        tolerance: share of the control's value by which a metric may be worse without harm; by
-            default what the report calls a move, 2 % (of `rare_rate` and `base_perplexity` 5 %),
-            and for the metric of a study's threshold what that says.
+        tolerance: largest change still counted as harmless, as a share of the control's value; by
+            default 2 % (5 % for `rare_rate` and `base_perplexity`), and for the metric of a
+            study's threshold the study's own.
 
     Raises:
         RunError: see `gather_arms`; no such metric; a tolerance that is not positive.
@@ -72,12 +79,12 @@ def compare(
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise RunError(f"tolerance: {tolerance}: expected a share above 0, such as 0.02")
     arms = gather_arms(folders, control)
-    found = set_against(measured(arms), arms, metrics, tolerance)
-    return replace(found, runs=runs_side_by_side(arms))
+    result = compare_values(measured_values(arms), arms, metrics, tolerance)
+    return replace(result, runs=runs_side_by_side(arms), crossed=_crossed(arms))
 
 
-def measured(arms: Arms) -> pd.DataFrame:
-    """All metrics of all runs up to the last common generation, with the columns arm and seed."""
+def measured_values(arms: Arms) -> pd.DataFrame:
+    """Return all metrics of all runs up to the last common generation, with arm and seed."""
     import pandas as pd
 
     tables = [
@@ -89,25 +96,29 @@ def measured(arms: Arms) -> pd.DataFrame:
     return together[together["generation"] <= arms.last]
 
 
-def set_against(
+def compare_values(
     values: pd.DataFrame, arms: Arms, metrics: Sequence[str] = (), tolerance: float | None = None
 ) -> Comparison:
-    """The comparison of measured values; `values` as `measured` gives them."""
-    keys = chosen_keys(values, metrics, tuple(arms.tolerances))
+    """Return the comparison of measured values; `values` as `measured_values` returns them."""
+    keys = choose_keys(values, metrics, tuple(arms.tolerances))
     wide = values.pivot(
         index=[*Key._fields, "arm", "seed"], columns="generation", values="value"
     ).sort_index()
     paired = [_paired(wide, key, arms, tolerance) for key in keys]
-    there = set(measured_keys(values))
-    bins = [_paired(wide, key, arms, tolerance) for key in BIN_KEYS if key in there]
+    measured = set(measured_keys(values))
+    bins = [_paired(wide, key, arms, tolerance) for key in BIN_KEYS if key in measured]
+    references = values[values["split"].isin(REFERENCES)]
     rows, curves = [], []
     for each in paired:
         key = each.key
         for arm, numbers in each.values.items():
             means = over_seeds(numbers)
-            reference = _human(key, _of_arm(wide, key._replace(split="human"), arm))
-            row = Row(key, arm, means.get(arms.last), reference)
-            rows.append(_set_against(row, each, arms.last) if arm in arms.controls else row)
+            human, base = (
+                None if key.split == "held_out" else reference(_named(references, key, name, arm))
+                for name in REFERENCES
+            )
+            row = ComparisonRow(key, arm, means.get(arms.last), human, base)
+            rows.append(_with_control(row, each, arms.last) if arm in arms.controls else row)
             curves.append(Curve(key, arm, means))
     return Comparison(
         control=arms.control,
@@ -123,39 +134,39 @@ def set_against(
         ),
         settings=arms.differing(),
         thresholds=tuple(thresholds(paired, families(arms), arms.last)),
-        warnings=tuple(warnings(paired, arms.last)),
+        warnings=tuple(early_warnings(paired, arms.last)),
         bins=tuple(bin_losses(bins, arms.last)),
         partial=arms.partial,
     )
 
 
 def measured_keys(values: pd.DataFrame) -> list[Key]:
-    """All that was measured, without the human references."""
+    """Return the names of all that was measured, without the references."""
     columns = (values[name] for name in Key._fields)
     keys = dict.fromkeys(map(Key._make, zip(*columns, strict=True)))
-    return [key for key in keys if key.split != "human"]
+    return [key for key in keys if key.split not in REFERENCES]
 
 
-def chosen_keys(
+def choose_keys(
     values: pd.DataFrame, metrics: Sequence[str], searched: Sequence[str] = ()
 ) -> list[Key]:
-    """What is asked for, in that order, or the default and what a study's threshold is of.
+    """Return what is asked for, in that order, or the default and a study threshold's metric.
 
     Raises:
         RunError: a name matches nothing that was measured.
     """
-    there = measured_keys(values)
+    measured = measured_keys(values)
     if not metrics:
-        default = [key for wanted in DEFAULT for key in there if key[1:] == (*wanted, "")]
-        own = [key for key in there if key.metric not in METRICS or key.short in searched]
+        default = [key for wanted in DEFAULT for key in measured if key[1:] == (*wanted, "")]
+        own = [key for key in measured if key.metric not in METRICS or key.short in searched]
         return list(dict.fromkeys(default + own))
     chosen: dict[Key, None] = {}
     for pattern in metrics:
-        found = [key for key in there if any(fnmatchcase(name, pattern) for name in key.names())]
-        if not found:
-            names = ", ".join(dict.fromkeys(f"{key.metric}/{key.split}" for key in there))
+        matching = [k for k in measured if any(fnmatchcase(name, pattern) for name in k.names())]
+        if not matching:
+            names = ", ".join(dict.fromkeys(f"{key.metric}/{key.split}" for key in measured))
             raise RunError(f"metric: {pattern}: was measured in no run; there are: {names}")
-        chosen |= dict.fromkeys(found)
+        chosen |= dict.fromkeys(matching)
     return list(chosen)
 
 
@@ -164,19 +175,19 @@ def chosen_keys(
 
 def _of_arm(wide: pd.DataFrame, key: Key, arm: str) -> pd.DataFrame:
     """(seeds, generations) of one arm, NaN where there is no number."""
-    place: Any = (*key, arm)
-    nothing = wide.iloc[:0].droplevel([*Key._fields, "arm"])
-    found: Any = wide.xs(place) if place in wide.index else nothing
-    numbers: pd.DataFrame = found
-    return numbers
+    index: Any = (*key, arm)
+    empty = wide.iloc[:0].droplevel([*Key._fields, "arm"])
+    numbers: Any = wide.xs(index) if index in wide.index else empty
+    frame: pd.DataFrame = numbers
+    return frame
 
 
-def _human(key: Key, reference: pd.DataFrame) -> float | None:
-    """The mean of human text over generations and seeds; held-out text is human already."""
-    numbers = reference.to_numpy()
-    if key.split == "held_out" or not np.isfinite(numbers).any():
-        return None
-    return float(np.nanmean(numbers))
+def _named(references: pd.DataFrame, key: Key, split: str, arm: str) -> pd.DataFrame:
+    """The rows of one reference of one arm, of all seeds and generations."""
+    same = references["arm"] == arm
+    for column, value in key._replace(split=split)._asdict().items():
+        same &= references[column] == value
+    return references[same]
 
 
 def _paired(wide: pd.DataFrame, key: Key, arms: Arms, tolerance: float | None) -> Paired:
@@ -186,45 +197,85 @@ def _paired(wide: pd.DataFrame, key: Key, arms: Arms, tolerance: float | None) -
     differences = {name: values[name] - values[control] for name, control in controls.items()}
     if tolerance is None:
         tolerance = arms.tolerances.get(key.short, noticeable(key.metric))
-    return Paired(key, tolerance, values, controls, differences)
+    human = {
+        name: table.where(np.isfinite(table)).mean(axis=1).dropna()
+        for name in values
+        if key.split != "held_out"
+        and len(table := _of_arm(wide, key._replace(split="human"), name))
+    }
+    return Paired(key, tolerance, values, controls, differences, human)
 
 
-def _set_against(row: Row, paired: Paired, last: int) -> Row:
-    """The row with what its pairs say; an infinite number is outside every tolerance."""
-    every = paired.differences[row.arm].dropna(subset=[last])
+def _with_control(row: ComparisonRow, paired: Paired, last: int) -> ComparisonRow:
+    """The row with what its pairs support; an infinite number is outside every tolerance."""
+    differences = paired.differences[row.arm].dropna(subset=[last])
     infinite = paired.infinite(row.arm, last)
-    tolerance = paired.tolerance(row.arm, every.index, last)
+    tolerance = paired.tolerance(row.arm, differences.index, last)
     if math.isnan(tolerance):  # no seed with a number of the arm and a finite one of the control
         return replace(row, infinite=infinite)
-    inside = bounds(row.key.metric, tolerance)
-    later = [int(generation) for generation in every.columns[1:]]
-    paths = every.to_numpy()[:, 1:]
+    harm = paired.harm(row.arm)
+    inside = harm.bounds(tolerance)
+    harms = harm.values.loc[differences.index]
+    later = [int(generation) for generation in harms.columns[1:]]
+    pairs = differences.loc[finite(differences, last).index]
     return replace(
         row,
-        against=_against(every.loc[finite(every, last).index], last, inside),
+        against=_against(pairs, harms.loc[pairs.index, last].to_numpy(), last, inside),
         tolerance=tolerance,
-        outside_from=inference.time_to_collapse(later, paths, inside) if later else None,
+        outside_from=inference.time_to_collapse(later, harms.to_numpy()[:, 1:], inside)
+        if later
+        else None,
         infinite=infinite,
     )
 
 
-def _against(every: pd.DataFrame, last: int, inside: tuple[float, float]) -> Against | None:
-    """Differences (seeds, generations), finite in the last; None without a seed."""
-    if not len(every):
+def _against(
+    pairs: pd.DataFrame, harms: np.ndarray, last: int, inside: tuple[float, float]
+) -> Against | None:
+    """What differences (seeds, generations), finite in the last, support; None without a seed."""
+    if not len(pairs):
         return None
-    at_last, paths, generations = every[last], every.to_numpy(), list(map(int, every.columns))
-    found = inference.paired_difference(at_last, np.zeros(len(at_last)))
+    at_last, paths, generations = pairs[last], pairs.to_numpy(), list(map(int, pairs.columns))
+    difference = inference.paired_difference(at_last, np.zeros(len(at_last)))
     whole = len(generations) > 1 and np.isfinite(paths).all()
     return Against(
-        difference=found.interval,
-        p=found.p,
+        difference=difference.interval,
+        p=difference.p,
         sign_flips=inference.sign_flips(at_last),
-        no_harm=inference.equivalence(at_last, inside),
+        no_harm=inference.equivalence(harms, inside),
         slope=inference.slope(generations, paths) if whole else None,
     )
 
 
-def _adjusted(rows: Sequence[Row]) -> list[Row]:
+def _crossed(arms: Arms) -> tuple[CrossedDifference, ...]:
+    """Held-out loss of each arm less its control's, over seeds and documents that both vary."""
+    crossed, last = [], arms.last
+    by_name = {arm.name: arm.runs for arm in arms.arms}
+    for name, control in arms.controls.items():
+        tables = [
+            (run.held_out_losses(last), control.runs[seed].held_out_losses(last))
+            for seed, run in by_name[name].items()
+            if seed in control.runs
+        ]
+        pairs = [(a, b) for a, b in tables if a is not None and b is not None]
+        if len(pairs) < 2:
+            continue
+        joined = [a.join(b.add_suffix("_control"), how="inner") for a, b in pairs]
+        common = sorted(set.intersection(*(set(table.index) for table in joined)))
+        if len(common) < 2:
+            continue
+        tokens = joined[0].loc[common, "tokens"].to_numpy(dtype=float)
+        d = [
+            (t.loc[common, "nats"] / t.loc[common, "tokens"]).to_numpy()
+            - (t.loc[common, "nats_control"] / t.loc[common, "tokens_control"]).to_numpy()
+            for t in joined
+        ]
+        interval = inference.crossed_interval(np.stack(d), tokens)
+        crossed.append(CrossedDifference(name, interval, len(common)))
+    return tuple(crossed)
+
+
+def _adjusted(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
     """Both families of p, of differences and of no harm, adjusted over the table."""
     asked = [(row, row.against) for row in rows if row.against is not None]
     differs = inference.adjust([against.p for _, against in asked])

@@ -1,4 +1,4 @@
-"""What `textmad compare` found: a row a metric and arm, and the same as a table of numbers."""
+"""The result of `textmad compare`: rows by metric and arm, and the same as tables of numbers."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from textmad.statistics import inference
 if TYPE_CHECKING:
     import pandas as pd
 
+    from textmad.analysis.alarms import BinLosses, EarlyWarning
     from textmad.analysis.dose_series import Threshold
-    from textmad.analysis.frequency_bins import BinLosses
-    from textmad.analysis.warnings import Warned
+    from textmad.analysis.series import Reference
     from textmad.loop.run import Run
 
 
 @dataclass(frozen=True)
 class Against:
-    """An arm set against the control at the last generation, in the seeds with finite numbers."""
+    """An arm compared with its control at the last generation, in the seeds with finite numbers."""
 
     difference: inference.Interval  # arm less control of the same seed
     p: float  # paired t test, adjusted (Holm) over the table
     sign_flips: inference.SignFlips
-    no_harm: inference.Equivalence  # its p adjusted likewise
+    # Of how much worse the arm is (`Paired.harm`), within the tolerance; its p adjusted likewise.
+    no_harm: inference.Equivalence
     slope: inference.Interval | None  # of the difference, per generation
 
     @property
     def differs(self) -> bool:
-        """Whether a difference is shown."""
+        """Return whether a difference is supported."""
         return self.p < LEVEL
 
 
 @dataclass(frozen=True)
-class Row:
-    """One metric of one arm at the last generation."""
+class ComparisonRow:
+    """One metric of one arm at the last generation, and the references of its text."""
 
     key: Key
     arm: str
     value: inference.Interval | None  # over the arm's seeds; None where none has a number
-    human: float | None  # the same metric of human text of the same size
+    human: Reference | None  # held-out human text of the same size
+    base: Reference | None  # the base model's own samples
     against: Against | None = None  # None for a control, and where no pair has finite numbers
     tolerance: float = math.nan  # in the metric's unit
     # When the difference left the tolerance for good; None up to generation 0, where all arms have
@@ -53,9 +55,18 @@ class Row:
 
     @property
     def harmless(self) -> bool:
-        """Whether no harm beyond the tolerance is shown; it is not where a number is infinite."""
-        shown = self.against is not None and self.against.no_harm.p < LEVEL
-        return shown and not self.infinite
+        """Return whether no harm beyond the tolerance is supported, with all numbers finite."""
+        supported = self.against is not None and self.against.no_harm.p < LEVEL
+        return supported and not self.infinite
+
+
+@dataclass(frozen=True)
+class CrossedDifference:
+    """The difference of held-out loss when seeds and held-out documents both vary, nats/token."""
+
+    arm: str
+    difference: inference.Interval
+    documents: int
 
 
 @dataclass(frozen=True)
@@ -69,48 +80,50 @@ class Curve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms against a control, or each against its own.
+    """Arms compared with one control, or each with its own.
 
-    `control` is what it is called, `controls` its name by that of each arm set against it.
-    `settings` are those in which not all arms agree, by arm; `notes` what has to be said of the
-    comparison as a whole. `thresholds` are there where arms differ in their share of model text,
-    `warnings` where there are two seeds, `bins` where rare_tokens was measured, and `runs`, one an
-    arm whose texts are shown, where the numbers came from run folders.
+    `control` is the control's name in sentences, `controls` its name by the name of each arm that
+    is compared with it. `settings` are those that differ between arms, by arm; `notes` concern the
+    comparison as a whole. `thresholds` exist where arms differ in their share of model text,
+    `warnings` where there are two seeds, `bins` where rare_tokens was measured, `crossed` where
+    runs hold the losses of single held-out documents, and `runs` (one an arm, whose texts are
+    displayed) where the numbers came from run folders.
     """
 
     control: str
     controls: Mapping[str, str]
     seeds: Mapping[str, tuple[int, ...]]
     generation: int
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     curves: tuple[Curve, ...]
     notes: tuple[str, ...]
     settings: Mapping[str, Mapping[str, str]]
     thresholds: tuple[Threshold, ...]
-    warnings: tuple[Warned, ...]
+    warnings: tuple[EarlyWarning, ...]
     bins: tuple[BinLosses, ...]
     partial: bool  # runs are missing or not finished
+    crossed: tuple[CrossedDifference, ...] = ()
     runs: Mapping[str, Run] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One line a metric and arm, all figures as numbers; NaN where there is none."""
+        """Return a line for each metric and arm, all figures as numbers; NaN where none is."""
         import pandas as pd
 
         return pd.DataFrame([_flat(self, row) for row in self.rows])
 
     @property
     def questions(self) -> int:
-        """How many differences were tested: what p is adjusted for."""
+        """Return how many differences were tested, for which p is adjusted."""
         return sum(row.against is not None and row.against.difference.n > 1 for row in self.rows)
 
     @property
     def pairs(self) -> int:
-        """The most seeds that any difference rests on."""
+        """Return the largest number of seeds that any difference rests on."""
         return max((row.against.difference.n for row in self.rows if row.against), default=0)
 
 
-def _flat(comparison: Comparison, row: Row) -> dict[str, object]:
+def _flat(comparison: Comparison, row: ComparisonRow) -> dict[str, object]:
     """A row as plain columns."""
     nothing = inference.Interval(math.nan, math.nan, math.nan, 0)
     value, against = row.value or nothing, row.against
@@ -127,7 +140,10 @@ def _flat(comparison: Comparison, row: Row) -> dict[str, object]:
         "value": value.estimate,
         "value_low": value.low,
         "value_high": value.high,
-        "human": nan if row.human is None else row.human,
+        "human": nan if row.human is None else row.human.value,
+        "human_low": nan if row.human is None else row.human.low,
+        "human_high": nan if row.human is None else row.human.high,
+        "base": nan if row.base is None else row.base.value,
         "pairs": difference.n,
         "difference": difference.estimate,
         "difference_low": difference.low,
@@ -147,9 +163,9 @@ def _flat(comparison: Comparison, row: Row) -> dict[str, object]:
 
 
 def show_times(collapse: inference.Collapse) -> str:
-    """Each seed's generation; > the last one where it had not come by then.
+    """Return each seed's generation as text; > the last one where it had not come by then.
 
-    >>> show_times(stats.Collapse((2, None), 5, 2.0))
+    >>> show_times(inference.Collapse((2, None), 5, 2.0))
     '2, >5'
     """
     return ", ".join(f">{collapse.last}" if t is None else str(t) for t in collapse.times)
@@ -158,10 +174,9 @@ def show_times(collapse: inference.Collapse) -> str:
 # --- tables of numbers ----------------------------------------------------------------------
 
 
-# Every number comes from the objects that the page is written from. An infinite share or generation
-# is one that lies beyond all that were run.
+# An infinite share or generation lies beyond all that were run.
 def share_frame(comparison: Comparison) -> pd.DataFrame:
-    """A line a metric and family of arms: the critical share and its interval."""
+    """Return a line for each metric and family of arms: the critical share and its interval."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -173,12 +188,12 @@ def share_frame(comparison: Comparison) -> pd.DataFrame:
                 "meaning": each.meaning,
                 "control": each.control,
                 "generation": comparison.generation,
-                "seeds": each.found.n,
+                "seeds": each.result.n,
                 "tolerance": each.tolerance,
-                "critical_share": each.found.estimate,
-                "critical_share_low": each.found.low,
-                "critical_share_high": each.found.high,
-                "no_harm_up_to": each.found.harmless,
+                "critical_share": each.result.estimate,
+                "critical_share_low": each.result.low,
+                "critical_share_high": each.result.high,
+                "no_harm_up_to": each.result.harmless,
                 "helping": ", ".join(f"{share:g}" for share, _ in each.helping),
                 "shares": ", ".join(f"{share:g}" for share in each.shares),
             }
@@ -188,9 +203,10 @@ def share_frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def alarm_frame(comparison: Comparison) -> pd.DataFrame:
-    """A line an arm and signal: the generation of its alarm, and its lead over perplexity."""
+    """Return a line for each arm and signal: its alarm, and its lead over perplexity."""
     import pandas as pd
 
+    nothing = inference.Interval(math.nan, math.nan, math.nan, 0)
     return pd.DataFrame(
         [
             {
@@ -201,7 +217,9 @@ def alarm_frame(comparison: Comparison) -> pd.DataFrame:
                 "seeds": each.alarm.n,
                 "rate": each.alarm.rate,
                 "alarm": _number(fired, math.inf),
-                "before_perplexity": _number(each.lead(name), math.nan),
+                "lead": (each.leads.get(name) or nothing).estimate,
+                "lead_low": (each.leads.get(name) or nothing).low,
+                "lead_high": (each.leads.get(name) or nothing).high,
             }
             for each in comparison.warnings
             for name, fired in each.alarm.fired.items()
@@ -210,17 +228,17 @@ def alarm_frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def bin_frame(comparison: Comparison) -> pd.DataFrame:
-    """A line an arm, bin and generation: how far the loss stands above the control's.
+    """Return a line for each arm, bin and generation: how far the loss lies above the control's.
 
-    Without a control, above that of its own generation 0.
+    Without a control, above that of the arm's own generation 0.
     """
     import pandas as pd
 
     lines = []
     for each in comparison.bins:
-        for key, moved in each.moved.items():
-            asked = each.warned is not None and key.label in each.warned.keys
-            for generation, interval in moved.items():
+        for key, changes in each.changes.items():
+            asked = each.warning is not None and key.label in each.warning.keys
+            for generation, interval in changes.items():
                 lines.append(
                     {
                         **key._asdict(),
@@ -231,7 +249,7 @@ def bin_frame(comparison: Comparison) -> pd.DataFrame:
                         "difference": interval.estimate,
                         "difference_low": interval.low,
                         "difference_high": interval.high,
-                        "shown_from": _number(each.shown_from(key), math.inf)
+                        "rises_from": _number(each.rises_from(key), math.inf)
                         if asked
                         else math.nan,
                     }

@@ -1,4 +1,4 @@
-"""Which arm the others are set against, or which one each of a study's arms has for itself."""
+"""The choice of the control: one arm for all others, or one for each of a study's arms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PerArmControl(NamedTuple):
 def choose_control(
     arms: Sequence[Arm], asked: str | None, record: Mapping[str, Any]
 ) -> str | PerArmControl:
-    """The name of the control of all other arms, or each one's own.
+    """Return the name of the control of all other arms, or each one's own.
 
     Args:
         arms: those that have begun.
@@ -39,8 +39,8 @@ def choose_control(
     """
     names = "; ".join(arm.name for arm in arms)
     for arm in arms:
-        places = {run.path.resolve() for run in arm.runs.values()}
-        if asked is not None and (arm.name == asked or Path(asked).resolve() in places):
+        folders = {run.path.resolve() for run in arm.runs.values()}
+        if asked is not None and (arm.name == asked or Path(asked).resolve() in folders):
             return arm.name
     if asked in KINDS and record:
         return _own(asked, arms, record["arms"])
@@ -56,9 +56,9 @@ def choose_control(
     late = [name for name, arm in record.get("arms", {}).items() if arm.get("control") == "human"]
     if late and not human:
         raise RunError(_not_begun(late))
-    found = "no arm learns" if not human else f"{len(human)} arms learn"
+    learners = f"{len(human)} arms learn" if human else "no arm learns"
     raise RunError(
-        f"control: {found} from human text alone: expected the name of one; the arms: {names}"
+        f"control: {learners} from human text alone: expected the name of one; the arms: {names}"
     )
 
 

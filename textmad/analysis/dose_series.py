@@ -1,10 +1,11 @@
-"""Arms that differ in how much model text they learn from, and the share of it that harms.
+"""Arms that differ only in how much model text they learn from, and the critical share of it.
 
-Arms are a family when their recipes agree in all but the token budgets, and one budget stays: the
-sum, so that model text *replaces* human text, or the human tokens, so that it is *added*. In both
-the control learns from no model text: from the sum, or from the human tokens, of human text, which
-has to be fixed or fresh as theirs is: fixed text is learned by heart, and that is no harm of a
-model's. A training set that grows (`mix.model: all`) has no share that stays, and is in no family.
+Arms are a family when their recipes agree in all but the token budgets, and one budget stays the
+same: the sum, so that model text *replaces* human text, or the human tokens, so that it is *added*.
+The control learns from human text alone, as many tokens as the sum or as the human tokens. Its
+human text has to be fixed or fresh as theirs is, since fixed text is learned by heart and that harm
+is not the model text's. A training set that grows (`mix.model: all`) has no constant share and is
+in no family.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class DoseSeries:
 
 @dataclass(frozen=True)
 class Threshold:
-    """How much model text a family may hold before one metric leaves the tolerance."""
+    """The critical share of one metric in one family."""
 
     key: Key
     family: str
@@ -53,11 +54,11 @@ class Threshold:
         inference.Difference, ...
     ]  # of each share; p adjusted (Holm) over the shares
     tolerance: float  # in the metric's unit
-    found: CriticalShare
+    result: CriticalShare
 
     @property
     def helping(self) -> list[tuple[float, inference.Interval]]:
-        """Shares that are shown to be better than none; nothing where no side is better."""
+        """Return the shares whose benefit is supported; none where no side is better."""
         side = {"lower": -1, "higher": 1}.get(self.key.direction, 0)
         return [
             (share, each.interval)
@@ -67,11 +68,11 @@ class Threshold:
 
 
 def families(arms: Arms) -> list[DoseSeries]:
-    """The families among the arms that are set against the control, in the order of the arms."""
-    found = [each for each, human in _candidates(arms) if human == _human(arms, each)]
-    if len(found) < 2:
-        return [replace(each, name="") for each in found]
-    return found
+    """Return the families among the arms that have a control, in the order of the arms."""
+    same_human = [each for each, human in _candidates(arms) if human == _human(arms, each)]
+    if len(same_human) < 2:
+        return [replace(each, name="") for each in same_human]
+    return same_human
 
 
 def families_left_out(arms: Arms) -> list[str]:
@@ -112,21 +113,22 @@ def _human(arms: Arms, family: DoseSeries) -> str:
 
 
 def thresholds(paired: Sequence[Paired], among: Sequence[DoseSeries], last: int) -> list[Threshold]:
-    """The critical share of every metric in every family, as far as there are numbers."""
+    """Return the critical share of every metric in every family that has numbers."""
     each = (_threshold(metric, family, last) for metric in paired for family in among)
-    return [found for found in each if found is not None]
+    return [threshold for threshold in each if threshold is not None]
 
 
 def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | None:
     """None where fewer than two shares have numbers of a common seed."""
     columns = {arm: finite(paired.differences[arm], last) for arm in family.shares}
-    there = [arm for arm, column in columns.items() if len(column)]
-    seeds = sorted(set.intersection(*(set(columns[arm].index) for arm in there))) if there else []
-    if len(there) < 2 or not seeds:
+    measured = [arm for arm, column in columns.items() if len(column)]
+    common = [set(columns[arm].index) for arm in measured]
+    seeds = sorted(set.intersection(*common)) if common else []
+    if len(measured) < 2 or not seeds:
         return None
-    values = np.column_stack([columns[arm].loc[seeds].to_numpy() for arm in there])
-    shares = [family.shares[arm] for arm in there]
-    tolerance = paired.tolerance(there[0], seeds, last)  # the control is the same in a family
+    values = np.column_stack([columns[arm].loc[seeds].to_numpy() for arm in measured])
+    shares = [family.shares[arm] for arm in measured]
+    tolerance = paired.tolerance(measured[0], seeds, last)  # the control is the same in a family
     plain = [inference.paired_difference(column, np.zeros(len(seeds))) for column in values.T]
     adjusted = inference.adjust([each.p for each in plain])
     return Threshold(
@@ -139,7 +141,7 @@ def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | Non
             each._replace(p=float(p)) for each, p in zip(plain, adjusted, strict=True)
         ),
         tolerance=tolerance,
-        found=critical_share(shares, values, bounds(paired.key.metric, tolerance)),
+        result=critical_share(shares, values, bounds(paired.key.metric, tolerance)),
     )
 
 

@@ -1,22 +1,55 @@
-"""One metric over the generations, out of a run's tidy metrics table."""
+"""One metric over the generations, and the references it is compared with."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# Splits that are references and no text of a generation: human text, and the base's own samples.
+REFERENCES = ("human", "base")
+Side: TypeAlias = Literal["above", "below", "inside"]
+
+
+class Reference(NamedTuple):
+    """A reference's value and the 95 % interval of further texts like it; NaN bounds: unknown."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def half_width(self) -> float:
+        """Return half of the interval's width; NaN where it is not known."""
+        return (self.high - self.low) / 2
+
+    def side(self, value: float, widen: float = 1.0) -> Side | None:
+        """Return where a value lies; None without an interval.
+
+        Args:
+            value: of the same metric.
+            widen: factor of the interval's width around its centre.
+        """
+        if math.isnan(self.half_width):
+            return None
+        centre, reach = (self.low + self.high) / 2, self.half_width * widen
+        return (
+            "above" if value > centre + reach else "below" if value < centre - reach else "inside"
+        )
 
 
 @dataclass(frozen=True)
 class Series:
     """A metric on one split (and bin): finite values by generation, notes where there is none.
 
-    `human` is the mean over generations of the same metric on human text of the same size;
-    None where the metric has no human reference.
+    `human` is the same metric of held-out human text of the same size, `base` of the base model's
+    own samples, prompted, cut and scored as the sampled text is. Each is the mean over the
+    generations that have it; None where it was not measured.
     """
 
     metric: str
@@ -24,7 +57,8 @@ class Series:
     bin: str
     values: Mapping[int, float]
     notes: Mapping[int, str]
-    human: float | None
+    human: Reference | None
+    base: Reference | None
 
     @property
     def measured(self) -> bool:
@@ -54,28 +88,16 @@ class Series:
 
 
 def series(metrics: pd.DataFrame, metric: str, split: str, bin: str = "") -> Series:
-    """The series of `metric` on `split`; without values where it was not measured.
+    """Return the series of `metric` on `split`; without values where it was not measured.
 
     >>> import pandas as pd
     >>> row = {"generation": 0, "evaluator": "e", "metric": "m", "split": "drawn", "bin": "",
     ...        "value": 0.5, "n": 9, "note": ""}
-    >>> series(pd.DataFrame([row, row | {"split": "human", "value": 0.7}]), "m", "drawn").human
+    >>> table = pd.DataFrame([row, row | {"split": "human", "value": 0.7}])
+    >>> series(table, "m", "drawn").human.value
     0.7
     """
-    values, notes = _column(metrics, metric, split, bin)
-    human = None
-    if split != "human":
-        references, _ = _column(metrics, metric, "human", bin)
-        human = math.fsum(references.values()) / len(references) if references else None
-    return Series(metric, split, bin, values, notes, human)
-
-
-def _column(
-    metrics: pd.DataFrame, metric: str, split: str, bin: str
-) -> tuple[dict[int, float], dict[int, str]]:
-    rows = metrics[
-        (metrics["metric"] == metric) & (metrics["split"] == split) & (metrics["bin"] == bin)
-    ]
+    rows = _rows(metrics, metric, split, bin)
     values, notes = {}, {}
     for generation, value, note in zip(
         rows["generation"], rows["value"], rows["note"], strict=True
@@ -84,4 +106,26 @@ def _column(
             values[int(generation)] = float(value)
         else:
             notes[int(generation)] = str(note) or ("infinite" if math.isinf(value) else "no number")
-    return values, notes
+    human, base = (
+        None if split in REFERENCES else reference(_rows(metrics, metric, name, bin))
+        for name in REFERENCES
+    )
+    return Series(metric, split, bin, values, notes, human, base)
+
+
+def reference(rows: pd.DataFrame) -> Reference | None:
+    """Return the mean of a reference's rows; None where none has a finite value.
+
+    Tables of earlier versions of textmad have no columns `low` and `high`.
+    """
+    rows = rows[rows["value"].map(math.isfinite)]
+    if not len(rows):
+        return None
+    interval = [float(rows[c].mean()) if c in rows else math.nan for c in ("low", "high")]
+    return Reference(math.fsum(rows["value"]) / len(rows), *interval)
+
+
+def _rows(metrics: pd.DataFrame, metric: str, split: str, bin: str) -> pd.DataFrame:
+    return metrics[
+        (metrics["metric"] == metric) & (metrics["split"] == split) & (metrics["bin"] == bin)
+    ]

@@ -1,9 +1,9 @@
 """`textmad audit`: how far a corpus is from human text, without training anything.
 
-The human reference is halved at random. One half is the yardstick: it says which words are rare,
-which n-grams are common, what a copy is. The corpus and samples of the other half are held
-against it, at equal numbers of documents and of words; so the other half says how far human text
-is from itself, and only what lies outside of that can be called a difference.
+The human reference is halved at random. One half defines the metrics: which words are rare, which
+n-grams are common, what a copy is. The corpus and samples of the other half are measured against
+it, at equal numbers of documents and of words. So the other half shows how much human text
+varies, and only what lies outside that range is called a difference.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from textmad.auditing.comparing import Part, by_size, compared, halved
-from textmad.auditing.findings import Audit, Row
+from textmad.auditing.comparing import (
+    Audit,
+    AuditRow,
+    Part,
+    compare_parts,
+    parts_by_size,
+    split_reference,
+)
 from textmad.auditing.sources import BUILT_IN, Format, Source, read_source, reading, rows_by_group
 from textmad.errors import CorpusError
-from textmad.evaluators.human_baseline import Ceiling, ceiling
 from textmad.statistics.inference import adjust
 
-__all__ = ["Audit", "Ceiling", "Row", "audit", "ceiling"]
+__all__ = ["Audit", "AuditRow", "audit"]
 
 MOST_GROUPS = 20
 
@@ -42,7 +47,7 @@ def audit(
     detector: bool = False,
     seed: int = 0,
 ) -> Audit:
-    """Hold corpora against human text, by file and by group.
+    """Compare corpora with human text, by file and by group, and return the audit.
 
     Args:
         texts: what recipes read as `corpus.source`; each is judged by itself.
@@ -95,10 +100,10 @@ def audit(
         groups, note = _groups(sources, group, min_documents)
         parts += groups
         notes.append(note)
-    human_halves = halved(human, documents, detector, seed)
-    rows: list[Row] = []
-    for num, some in by_size(parts, min(documents, len(human_halves.other) // 2)).items():
-        rows += compared(some, num, human_halves, seed)
+    halves = split_reference(human, documents, detector, seed)
+    rows: list[AuditRow] = []
+    for num, some in parts_by_size(parts, min(documents, len(halves.other) // 2)).items():
+        rows += compare_parts(some, num, halves, seed)
     rows.sort(key=lambda row: row.by)  # those of files first
     return Audit(human, tuple(sources), tuple(_adjusted(rows)), tuple(filter(None, notes)))
 
@@ -148,21 +153,21 @@ def _check_size(source: Source, needed: int, why: str = "") -> None:
 
 def _groups(sources: Sequence[Source], group: str, min_documents: int) -> tuple[list[Part], str]:
     """The largest groups that are large enough, and what is left out."""
-    found = {name: Part("group", name, pieces) for name, pieces in rows_by_group(sources).items()}
-    if not found:
+    groups = {name: Part("group", name, pieces) for name, pieces in rows_by_group(sources).items()}
+    if not groups:
         raise CorpusError(f"--group {group}: no document has one; give a column that they have")
-    sizes = {name: part.num_documents for name, part in found.items()}
-    enough = [name for name in found if sizes[name] >= min_documents]
+    sizes = {name: part.num_documents for name, part in groups.items()}
+    enough = [name for name in groups if sizes[name] >= min_documents]
     if not enough:
         raise CorpusError(
             f"--group {group}: no group has {min_documents:,} documents (the largest of "
-            f"{len(found):,} has {max(sizes.values())}). Give more text, or lower --min-documents"
+            f"{len(groups):,} has {max(sizes.values())}). Give more text, or lower --min-documents"
         )
     chosen = sorted(enough, key=lambda name: -sizes[name])[:MOST_GROUPS]
     nameless = sum(len(source.documents) for source in sources) - sum(sizes.values())
     parts = [
-        f"{len(found) - len(enough):,} groups of fewer than {min_documents:,} documents"
-        if len(enough) < len(found)
+        f"{len(groups) - len(enough):,} groups of fewer than {min_documents:,} documents"
+        if len(enough) < len(groups)
         else "",
         f"{len(enough) - len(chosen):,} groups smaller than the {MOST_GROUPS} shown"
         if len(chosen) < len(enough)
@@ -170,10 +175,10 @@ def _groups(sources: Sequence[Source], group: str, min_documents: int) -> tuple[
         f"{nameless:,} documents without a group" if nameless else "",
     ]
     left_out = ", ".join(filter(None, parts))
-    return [found[name] for name in chosen], left_out and f"Groups leave out {left_out}."
+    return [groups[name] for name in chosen], left_out and f"Groups leave out {left_out}."
 
 
-def _adjusted(rows: Sequence[Row]) -> list[Row]:
+def _adjusted(rows: Sequence[AuditRow]) -> list[AuditRow]:
     p = adjust([row.p for row in rows])
     return [row._replace(p=float(value)) for row, value in zip(rows, p, strict=True)]
 

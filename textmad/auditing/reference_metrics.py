@@ -1,4 +1,4 @@
-"""What is measured of a text, against one half of the human reference."""
+"""The metrics of an audit, defined by one half of the human reference."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SELF_BLEU_DOCUMENTS = 1000
 DETECTOR_DOCUMENTS = 2000
 
 
-class Yardstick:
-    """Measures texts against human ones, which say what is rare, common, and copied.
+class ReferenceMetrics:
+    """Measures texts by human ones, which define what is rare, common and copied.
 
     Args:
         human: one half of the reference, in a random order.
@@ -45,11 +45,11 @@ class Yardstick:
 
     @property
     def num_words(self) -> int:
-        """Of the human text: no more can be compared."""
+        """Return the number of words of the human text, the most that can be compared."""
         return len(self._words.codes)
 
     def measure(self, texts: Sequence[str], num_words: int) -> list[Measurement]:
-        """Everything, by document on all `texts`, by word on the first `num_words` of them.
+        """Return all metrics: by document of all `texts`, by word of their first `num_words`.
 
         Args:
             texts: at least one.
@@ -57,7 +57,7 @@ class Yardstick:
         """
         words, num = code_words(texts, vocabulary=self._vocabulary), len(texts)
         cut = _first(words, num_words)
-        found = [
+        measured = [
             Measurement("document_words", len(words.codes) / num, n=num),
             *diversity(texts, num_words, num_documents=num),
             Measurement("near_repeated_share", _near_repeated(texts), n=num),
@@ -70,7 +70,7 @@ class Yardstick:
             ),
             Measurement("near_copied_documents", self._copies.among(texts).sum() / num, n=num),
         ]
-        return [*found, self._detected(texts)] if self._detector else found
+        return [*measured, self._detected(texts)] if self._detector else measured
 
     def _overlap(self, own: Words, n: int) -> Measurement:
         grams, known = _gram_hashes(own, n), self._grams[n]
@@ -78,8 +78,8 @@ class Yardstick:
             note = f"no document of {n} words"
             return Measurement("overlap", math.nan, bin=f"{n} words", note=note)
         at = np.searchsorted(known, grams)
-        found = (at < len(known)) & (np.append(known, 0)[at] == grams)
-        return Measurement("overlap", found.mean(), bin=f"{n} words", n=len(grams))
+        is_known = (at < len(known)) & (np.append(known, 0)[at] == grams)
+        return Measurement("overlap", is_known.mean(), bin=f"{n} words", n=len(grams))
 
     def _detected(self, texts: Sequence[str]) -> Measurement:
         """How well a classifier tells the texts from as many of the human ones; see `detection`."""
@@ -95,7 +95,7 @@ class Yardstick:
 
 
 class Sizes(NamedTuple):
-    """What texts are compared on: equally many documents, and equally many of their words."""
+    """How many documents, and how many of their words, are compared."""
 
     documents: int
     words: int
@@ -109,11 +109,11 @@ def _gram_hashes(words: Words, n: int) -> Hashes:
     """64-bit hashes of all n-grams within documents: of a million, none meets another by chance."""
     codes = words.codes.astype(np.uint64)
     num = max(len(codes) - n + 1, 0)
-    found = codes[:num]
-    for place in range(1, n):
-        found = pair_hashes(found, codes[place : place + num])
+    hashes = codes[:num]
+    for offset in range(1, n):
+        hashes = pair_hashes(hashes, codes[offset : offset + num])
     inside = words.documents[:num] == words.documents[n - 1 :]
-    return np.compress(inside, found)
+    return np.compress(inside, hashes)
 
 
 def _joined(own: Words, human: Words, num_documents: int) -> Words:

@@ -1,4 +1,4 @@
-"""The corpora of an audit: read once, cleaned, laid on the disk, drawn from."""
+"""The corpora of an audit: read once, cleaned, kept on disk, sampled from."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Source(NamedTuple):
     repeated: int  # documents, of all, that are equal to an earlier one
 
     def texts(self, rows: npt.NDArray[np.int64]) -> list[str]:
-        """The texts of these rows, in that order."""
+        """Return the texts of these rows, in that order."""
         chosen: list[str] = take(self.documents.select_columns(["text"]), rows)["text"][:]
         return chosen
 
@@ -65,9 +65,9 @@ def reading(
     max_bad_lines: float = 0.01,
     prefix: str = "--",
 ) -> ReadOptions:
-    """How a corpus is to be read: as recipes do, but documents of any length up to `max_words`.
+    """Return how to read a corpus: as recipes do, but with texts of up to `max_words` words.
 
-    Looks whether it is there, and opens nothing.
+    Checks that it exists, and opens nothing.
 
     Args:
         source: as a recipe's `corpus.source`.
@@ -102,7 +102,7 @@ def reading(
 
 
 def read_source(reading: ReadOptions) -> Source:
-    """Read a corpus; a line of JSON without the group's key is a document without a group.
+    """Read a corpus and return it; a JSON line without the group's key has no group.
 
     Raises:
         CorpusError: it is unreadable, too bad, without such a column, or holds no text.
@@ -132,16 +132,16 @@ def read_source(reading: ReadOptions) -> Source:
 def rows_by_group(
     sources: Iterable[Source],
 ) -> dict[str, list[tuple[Source, npt.NDArray[np.int64]]]]:
-    """Each group's rows in the sources that have it, by name; those without a group are in none."""
-    found: dict[str, list[tuple[Source, npt.NDArray[np.int64]]]] = {}
+    """Return each group's rows in the sources, by its name; documents without one are left out."""
+    rows: dict[str, list[tuple[Source, npt.NDArray[np.int64]]]] = {}
     for source in sources:
         column = as_table(source.documents)["group"].combine_chunks().dictionary_encode()
         codes = column.indices.fill_null(-1).to_numpy()
         order = np.argsort(codes, kind="stable")
         ends = np.searchsorted(codes[order], np.arange(len(column.dictionary) + 1))
         for code, name in enumerate(column.dictionary.to_pylist()):
-            found.setdefault(name, []).append((source, order[ends[code] : ends[code + 1]]))
-    return dict(sorted(found.items()))
+            rows.setdefault(name, []).append((source, order[ends[code] : ends[code + 1]]))
+    return dict(sorted(rows.items()))
 
 
 def _tables(

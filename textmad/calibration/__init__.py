@@ -1,8 +1,8 @@
-"""The instrument against exact theory: loops whose outcome is known, run as any recipe is.
+"""The loop checked against exact theory: loops whose outcome is known, run as any recipe is.
 
-A curve that falls proves nothing about models as long as the loop that drew it may be at fault.
-So two models that are fitted by counting and by averaging go through the same mixture, sampling,
-filters and stages as a language model, to where theory says they come.
+A falling curve proves nothing about models while the loop itself may be at fault. So two models
+that are fitted by counting and by averaging go through the same mixture, sampling, filters and
+stages as a language model, and their outcome is compared with the exact expectation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BASE = {"evaluate": [], "sample": {"min_tokens": 1}}
 
 
 def every_loop() -> list[Loop]:
-    """A1 to A6."""
+    """Return the loops of claims A1 to A6."""
     return [
         refits.counts_refitted(),
         refits.numbers_refitted(bias=0.8),
@@ -51,7 +51,7 @@ def calibrate(
     jobs: int = 1,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Check]:
-    """Run the loops into the folder `out`, or go on with them, and check what they came to.
+    """Run or resume the loops in the folder `out`, and return the checks of their outcomes.
 
     >>> calibrate("runs/calibration")  # doctest: +SKIP
 

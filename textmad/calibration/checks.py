@@ -1,4 +1,4 @@
-"""A measured value beside its exact expectation: the verdict on it, and the table of all."""
+"""Measured values beside their exact expectations, with verdicts, and their table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TITLES = ("claim", "loop", "what", "theory", "measured", "s.e.", "z", "verdict"
 
 
 class Measured(NamedTuple):
-    """What the replicates came to."""
+    """An estimate over replicates with its standard error."""
 
     value: float
     standard_error: float
@@ -50,7 +50,7 @@ class Check:
 
     @property
     def z(self) -> float:
-        """How many standard errors the measured value is above theory."""
+        """Return how many standard errors the measured value lies above theory."""
         off, error = self.measured.value - self.theory, self.measured.standard_error
         if error == 0:
             return math.copysign(math.inf, off) if off else 0.0
@@ -58,7 +58,7 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the instrument does what theory says."""
+        """Return whether the measured value agrees with theory."""
         if not abs(self.z) <= MOST_ERRORS:  # a NaN does not agree either
             return "DIFFERS"
         allowed = LARGEST_ERROR * abs(self.theory)
@@ -68,7 +68,7 @@ class Check:
 
 
 def mean_of(replicates: npt.NDArray[np.generic]) -> Measured:
-    """Mean and standard error over independent replicates.
+    """Return mean and standard error over independent replicates.
 
     >>> mean_of(np.array([1.0, 3.0]))
     Measured(value=2.0, standard_error=1.0)
@@ -78,14 +78,14 @@ def mean_of(replicates: npt.NDArray[np.generic]) -> Measured:
 
 
 def median_of(replicates: npt.NDArray[np.float64]) -> Measured:
-    """Median and its standard error (Maritz and Jarrett, Biometrika 65, 1978)."""
+    """Return the median and its standard error (Maritz and Jarrett, Biometrika 65, 1978)."""
     from scipy.stats.mstats import mjci
 
     return Measured(float(np.median(replicates)), float(mjci(replicates, prob=[0.5])[0]))
 
 
 def table(checks: Sequence[Check]) -> str:
-    """The checks as a Markdown table."""
+    """Return the checks as a Markdown table."""
     rows = [_TITLES, *map(_cells, checks)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = [
@@ -99,7 +99,7 @@ def table(checks: Sequence[Check]) -> str:
 
 
 def summary(checks: Sequence[Check]) -> str:
-    """The verdict on all of them, in words."""
+    """Return the verdict on all checks in words."""
     wrong = [f"{check.claim} {check.loop}" for check in checks if check.verdict != "agrees"]
     if wrong:
         return f"{len(wrong)} of {len(checks)} do not agree with theory: {'; '.join(wrong)}"

@@ -46,12 +46,12 @@ class HumanText:
 
     @property
     def documents(self) -> int:
-        """How many are written."""
+        """Return how many documents are written."""
         return self.needed + _SPARE
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those of a recipe, short of `corpus.source`."""
+        """Return the recipe's settings without `corpus.source`."""
         bases: dict[str, dict[str, Any]] = {
             "counts": {"base": "categorical", "categories": NUM_CATEGORIES},
             "numbers": {"base": "gaussian"},
@@ -70,11 +70,11 @@ class HumanText:
         }
 
     def tokens(self, documents: int) -> int:
-        """Of so many documents, their ends included."""
+        """Return the tokens of so many documents, end tokens included."""
         return documents * (self.places + 1)
 
     def write(self, folder: Path) -> Path:
-        """Write the text as JSONL, unless it is there; the same text each time.
+        """Write the text as JSONL, unless it exists, and return its path; always the same text.
 
         Raises:
             RunError: the folder cannot be written.
@@ -119,12 +119,12 @@ class Loop:
     num_seeds: int = 1
 
     def patch(self, corpora: Path) -> dict[str, Any]:
-        """What an arm changes of the base recipe; its human text is written to `corpora`."""
+        """Return the arm's changes of the base recipe; writes its human text to `corpora`."""
         source = {"corpus.source": str(self.human.write(corpora))}
         return {**self.human.settings, **source, **self.settings}
 
 
 def fitted(runs: Sequence[Run], generation: int, kind: type[Model]) -> Model:
-    """The model of a loop with one seed, whose places are the replicates."""
+    """Return the model of a loop with one seed, whose positions are the replicates."""
     (run,) = runs
     return kind(run.recipe.model).load(run.model_folder(generation))

@@ -1,4 +1,4 @@
-"""A1, A2, A5, A6: loops without a crowd, whose replicates are the places of long documents."""
+"""A1, A2, A5, A6: loops without a crowd; replicates are positions in long documents."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def numbers_refitted(
     name = f"Gaussian, {draws} draws, lambda {bias:g}"
 
     def measure(runs: Sequence[Run]) -> list[Check]:
-        found = fitted(runs, generation, Gaussian).variance
+        measured = fitted(runs, generation, Gaussian).variance
         expected = theory.variance(bias, generation)
         when = f"variance at t = {generation}"
-        checks = [Check("A2", name, f"mean {when}", expected, mean_of(found))]
+        checks = [Check("A2", name, f"mean {when}", expected, mean_of(measured))]
         if bias == 1:
             expected = theory.median_variance(draws, generation + 1)
-            checks.append(Check("A2", name, f"median {when}", expected, median_of(found)))
+            checks.append(Check("A2", name, f"median {when}", expected, median_of(measured)))
         return checks
 
     settings = {
@@ -113,8 +113,8 @@ def refreshed(
     def measure(runs: Sequence[Run]) -> list[Check]:
         start, end = fitted(runs, 0, Gaussian), fitted(runs, generation, Gaussian)
         expected = theory.effective_sample_size(theory.fresh_error(human, model, bias, generation))
-        found = _effective_size(mean_of(theory.fit_error(end.mean, end.variance)), human)
-        checks = [Check("A6", name, f"n_e / n_r at t = {generation}", expected / human, found)]
+        measured = _effective_size(mean_of(theory.fit_error(end.mean, end.variance)), human)
+        checks = [Check("A6", name, f"n_e / n_r at t = {generation}", expected / human, measured)]
         if model < human:  # else it takes more generations to forget
             expected = theory.start_forgotten(human, model, generation)
             what = f"share of the start forgotten at t = {generation}"

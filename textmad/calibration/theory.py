@@ -1,4 +1,4 @@
-"""What the loops come to: exact expectations of the categorical and the Gaussian model.
+"""Exact expectations of the loops of the categorical and the Gaussian model.
 
 Generations are counted as textmad counts them: generation 0 learns from human text, so after
 generation g a model has been fitted g + 1 times. A fit on n documents is a "round". Human text is

@@ -26,12 +26,12 @@ _HUMAN = HumanText("texts", 2, 12_000)  # one for all, so that it is read and cl
 
 
 def author(drafts: int) -> dict[str, Any]:
-    """Of `drafts` documents in a row the author posts one."""
+    """Return a filter: of `drafts` documents in a row the author posts one."""
     return {"author": {"drafts": drafts, "scorer": _REWARD, "noise": 1.0, "units": "raw"}}
 
 
 def crowd(drafts: int) -> dict[str, Any]:
-    """Of `drafts` documents that meet by chance the crowd chooses one."""
+    """Return a filter: of `drafts` random documents the crowd chooses one."""
     return {
         "upvotes": {
             "scorer": _REWARD,
@@ -78,7 +78,7 @@ def chosen(judges: Judges, drafts: int, kept: int) -> Loop:
 def curated(
     judges: Judges, human_share: float, documents: int, generation: int, seeds: int = 16
 ) -> Loop:
-    """A4: with what was chosen alone one text is left; human text beside it keeps others alive."""
+    """A4: selected text alone leaves a single text; human text beside it keeps others."""
     drafts = 4
     judge = judges(drafts)
     fresh = round(human_share * documents)

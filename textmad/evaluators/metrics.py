@@ -156,6 +156,22 @@ def noticeable(metric: str) -> float:
     return _NOTICEABLE.get(metric, NOTICEABLE)
 
 
+# Beside shares: nothing of these is above 1.
+_UP_TO_1 = ("ngram_gap_", "self_bleu_", "detection_auc")
+_SIGNED = ("_moved", "_gap", "_mean", "_kappa", "_agreement")
+
+
+def value_range(metric: Metric) -> tuple[float, float]:
+    """Return the smallest and the largest value a metric can have; infinite where unbounded.
+
+    >>> value_range(METRICS["mattr"]), value_range(METRICS["entropy_1"])
+    ((0.0, 1.0), (0.0, inf))
+    """
+    if metric.unit == "share" or metric.name.startswith(_UP_TO_1):
+        return 0.0, 1.0
+    return -math.inf if metric.name.endswith(_SIGNED) else 0.0, math.inf
+
+
 def bounds(metric: str, tolerance: float) -> tuple[float, float]:
     """Return the differences at which harm begins, below and above; an improvement is no harm.
 

@@ -33,7 +33,7 @@ class Metric:
     `direction` "human" means that the value nearest to the human reference is best: text goes
     wrong by narrowing and by drifting into noise, and most metrics move oppositely in the two.
     `counts_documents`: the value is made up of a few documents, such as copies, so that it is
-    compared like a count (`textmad.evaluators.human_baseline`).
+    compared like a count (`textmad.statistics.reference_range`).
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 The references are held-out human text and text of the base model. Each has more documents than are
 compared, so samples of the compared size are taken from it. Their mean is the reference's value;
-their variance gives the prediction interval (`textmad.evaluators.human_baseline`).
+their variance gives the prediction interval (`textmad.statistics.reference_range`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from textmad.evaluators.human_baseline import ceiling
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import COMPARED, REFERENCES, Measurement, Snapshot
 from textmad.seeds import stream
+from textmad.statistics.reference_range import reference_range
 from textmad.text.passages import Passages
 from textmad.text.words import Words, code_words
 
@@ -123,7 +123,7 @@ def _with_interval(
         note = "no interval: too few documents to resample"
         return replace(values[0], value=mean, n=size, note=note)
     metric = METRICS.get(values[0].metric)
-    interval = ceiling(
+    interval = reference_range(
         [m.value for m in values],
         sample_share,
         least_spread=1 / max(size, 1) if metric and metric.unit == "share" else 0.0,

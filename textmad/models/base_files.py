@@ -321,7 +321,8 @@ def _context(config: dict[str, Any], called: str) -> int:
     window = config.get("sliding_window")
     uses_window = config.get("use_sliding_window", True) and isinstance(window, int)
     bounds = [positions, *([window] if uses_window and window else [])]
-    return min([*bounds, *_first_contexts(config)])
+    context: int = min([*bounds, *_first_contexts(config)])
+    return context
 
 
 def _first_contexts(config: dict[str, Any]) -> Iterator[int]:

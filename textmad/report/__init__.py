@@ -1,4 +1,4 @@
-"""What runs found: the closing table, the verdict, the HTML page.
+"""The report of runs: the closing table, the verdict, the HTML page.
 
 Several arms against a control are compared by `textmad.analysis.comparing`.
 """

@@ -1,12 +1,17 @@
-"""An audit as a page: the verdict in words, the tables, and the files of both."""
+"""An audit as sentences, tables, and Markdown, HTML and data files."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from textmad.auditing.findings import MEASURED, Audit, Row, highest
-from textmad.report.tables import MISSING, Table, show, show_number, to_markdown
+from textmad.auditing.comparing import MEASURED, Audit, AuditRow
+from textmad.evaluators.metrics import value_range
+from textmad.report.comparison.page import parquet_bytes
+from textmad.report.numbers import MISSING, show_number
+from textmad.report.page import template
+from textmad.report.tables import Table, print_words, show, to_markdown
 
 NAMES_BESIDE = 6  # files or groups of one table
 _NAMED = 3  # figures of a verdict
@@ -35,45 +40,55 @@ _LEGEND = (
 
 
 def verdict(audit: Audit) -> list[str]:
-    """What stands outside the range of human text and what does not, by file, then all groups.
-
-    Each file's is two or three sentences.
-    """
-    found = [" ".join(_of_file(name, rows)) for name, rows in _by_name(audit, "file")]
+    """Return what lies outside the range of human text, a paragraph a file, then all groups."""
+    files = [" ".join(_of_file(name, rows)) for name, rows in _by_name(audit, "file")]
     groups = list(_by_name(audit, "group"))
-    return [*found, _of_groups(groups)] if groups else found
+    return [*files, _of_groups(groups)] if groups else files
 
 
 def to_page(audit: Audit) -> str:
-    """All of it as Markdown."""
+    """Return the audit as Markdown."""
     parts = [
-        f"# Audit against {audit.reference.name}",
+        f"# {_title(audit)}",
         *verdict(audit),
         "## What was read",
         to_markdown(_sources_table(audit)),
     ]
-    for by in ("file", "group"):
-        for table in _tables(audit, by):
-            parts += [f"## By {by}", to_markdown(table)]
+    for heading, tables in _tables_by_heading(audit).items():
+        for table in tables:
+            parts += [f"## {heading}", to_markdown(table)]
     return "\n\n".join([*parts, _LEGEND, *audit.notes]) + "\n"
 
 
+def to_html(audit: Audit) -> str:
+    """Return the audit as one HTML page that loads nothing."""
+    return template("audit.html.j2").render(
+        title=_title(audit),
+        sentences=verdict(audit),
+        sources=_sources_table(audit),
+        tables=_tables_by_heading(audit),
+        notes=[_LEGEND, *audit.notes],
+    )
+
+
 def print_audit(audit: Audit) -> None:
-    """Tables and verdict on stdout: for a terminal, or as Markdown elsewhere."""
-    for table in (_sources_table(audit), *_tables(audit, "file"), *_tables(audit, "group")):
-        show(table)
-        print()
-    for line in (_LEGEND, *audit.notes, "", *verdict(audit)):
-        print(line)
+    """Print the verdict, then the tables: for a terminal, or as Markdown elsewhere."""
+    for line in (*verdict(audit), ""):
+        print_words(line)
+    for tables in ([_sources_table(audit)], *_tables_by_heading(audit).values()):
+        for table in tables:
+            show(table)
+            print()
+    for line in (_LEGEND, *audit.notes):
+        print_words(line)
 
 
 def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
-    """Write audit.md, audit.csv and audit.parquet; equal audits give equal bytes.
+    """Write audit.md, .html, .csv and .parquet; equal audits give equal bytes.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    from textmad.report.comparison.page import parquet_bytes
     from textmad.store import write_atomically, writing
 
     folder = Path(folder)
@@ -81,6 +96,7 @@ def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "md": to_page(audit).encode(),
+        "html": to_html(audit).encode(),
         "csv": audit.table.to_csv(index=False, lineterminator="\n").encode(),
         "parquet": parquet_bytes(audit.table),
     }
@@ -89,44 +105,54 @@ def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
     return [folder / f"audit.{ending}" for ending in contents]
 
 
-def _of_file(name: str, rows: Sequence[Row]) -> Iterator[str]:
+def _title(audit: Audit) -> str:
+    return f"Audit against {audit.reference.name}"
+
+
+def _tables_by_heading(audit: Audit) -> dict[str, list[Table]]:
+    """The tables of files and, where there are any, of groups."""
+    tables = {f"By {by}": list(_tables(audit, by)) for by in ("file", "group")}
+    return {heading: each for heading, each in tables.items() if each}
+
+
+def _of_file(name: str, rows: Sequence[AuditRow]) -> Iterator[str]:
     measured = [row for row in rows if row.side]
     far = sorted((row for row in measured if row.differs), key=lambda row: -row.distance)
     if not far:
         yield (
-            f"{name}: none of {len(measured)} figures stands outside the range of human text. At "
-            f"{rows[0].sizes.documents:,} documents no difference is shown; that is not to say "
-            "that there is none."
+            f"{name}: none of {len(measured)} figures lies outside the range of human text. With "
+            f"{rows[0].sizes.documents:,} documents no difference is supported; there may still be "
+            "one."
         )
         return
     named = "; ".join(
         f"{_label(row)} {show_number(row.value)} ({row.side} human {_range(row)})"
         for row in far[:_NAMED]
     )
-    yield f"{name}: {len(far)} of {len(measured)} figures stand outside the range of human text."
+    yield f"{name}: {len(far)} of {len(measured)} figures lie outside the range of human text."
     yield f"Furthest out: {named}."
     yield _kinds(measured)
 
 
-def _kinds(rows: Sequence[Row]) -> str:
+def _kinds(rows: Sequence[AuditRow]) -> str:
     """Which kinds of figures differ, and which do not."""
-    kinds: dict[str, list[Row]] = {}
+    kinds: dict[str, list[AuditRow]] = {}
     for row in rows:
         kinds.setdefault(_KINDS.get(row.metric, "diversity"), []).append(row)
     outside = {kind: sum(row.differs for row in some) for kind, some in kinds.items()}
-    shown = [f"{kind} ({num} of {len(kinds[kind])})" for kind, num in outside.items() if num]
+    differing = [f"{kind} ({num} of {len(kinds[kind])})" for kind, num in outside.items() if num]
     same = [kind for kind, num in outside.items() if not num]
     within = f"; not outside: {', '.join(same)}" if same else ""
-    return f"Outside: {', '.join(shown)}{within}."
+    return f"Outside: {', '.join(differing)}{within}."
 
 
-def _of_groups(groups: Sequence[tuple[str, Sequence[Row]]]) -> str:
+def _of_groups(groups: Sequence[tuple[str, Sequence[AuditRow]]]) -> str:
     outside = [(name, sum(row.differs for row in rows)) for name, rows in groups]
     far = [f"{name} ({num})" for name, num in sorted(outside, key=lambda o: (-o[1], o[0])) if num]
     figures = len([row for row in groups[0][1] if row.side])
     named = f": {', '.join(far)}" if far else ""
     return (
-        f"Of {len(groups)} groups {len(far)} stand outside the range of human text in some of "
+        f"Of {len(groups)} groups {len(far)} lie outside the range of human text in some of "
         f"{figures} figures{named}."
     )
 
@@ -153,7 +179,7 @@ def _tables(audit: Audit, by: str) -> Iterator[Table]:
         yield _table(parts[begin : begin + NAMES_BESIDE])
 
 
-def _table(parts: Sequence[tuple[str, Sequence[Row]]]) -> Table:
+def _table(parts: Sequence[tuple[str, Sequence[AuditRow]]]) -> Table:
     header = ("metric", "unit", "human", *(name for name, _ in parts))
     lines, notes = [], []
     for same in zip(*(rows for _, rows in parts), strict=True):
@@ -169,24 +195,25 @@ def _table(parts: Sequence[tuple[str, Sequence[Row]]]) -> Table:
     return Table(header, tuple(lines), (size, *notes))
 
 
-def _by_name(audit: Audit, by: str) -> Iterator[tuple[str, list[Row]]]:
+def _by_name(audit: Audit, by: str) -> Iterator[tuple[str, list[AuditRow]]]:
     for name in dict.fromkeys(row.name for row in audit.rows if row.by == by):
         yield name, [row for row in audit.rows if (row.by, row.name) == (by, name)]
 
 
-def _label(row: Row) -> str:
+def _label(row: AuditRow) -> str:
     label = MEASURED[row.metric].label
     return f"{label}, {row.bin}" if row.bin else label
 
 
-def _range(row: Row) -> str:
-    low, high = row.human.low, row.human.high
-    if low != low:
+def _range(row: AuditRow) -> str:
+    if math.isnan(row.human.low):
         return MISSING
-    return f"{show_number(max(low, 0.0))} to {show_number(min(high, highest(row.metric)))}"
+    least, most = value_range(MEASURED[row.metric])
+    low, high = max(row.human.low, least), min(row.human.high, most)
+    return f"{show_number(low)} to {show_number(high)}"
 
 
-def _cell(row: Row) -> str:
+def _cell(row: AuditRow) -> str:
     if not row.side:
         return MISSING
     return show_number(row.value) + _MARKS.get((row.side, row.differs), "")

@@ -1,8 +1,9 @@
-"""One self-contained HTML page about one run, or about several side by side."""
+"""One self-contained HTML page about one run, or several side by side."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,9 +13,17 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from textmad.errors import RunError
+from textmad.evaluators.metrics import METRICS
 from textmad.report import plots, spread_plots
 from textmad.report.tables import Table, chosen_generations, full_table, main_table
-from textmad.report.texts import Grid, Rejection, Voted, rejections, slot_grid, voted
+from textmad.report.texts import (
+    Grid,
+    Rejection,
+    VoteExtremes,
+    count_rejections,
+    slot_grid,
+    vote_extremes,
+)
 from textmad.report.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """Everything the page says about one run."""
+    """The content of the page about one run."""
 
     name: str
     progress: str  # how far the run is
@@ -34,7 +43,7 @@ class Section:
     main: Table
     full: Table
     grid: Grid
-    votes: Sequence[Voted]
+    votes: Sequence[VoteExtremes]
     rejections: Sequence[Rejection]
     mixtures: Mapping[int, Mapping[str, int]]
     corpus: str
@@ -43,7 +52,7 @@ class Section:
 
 
 def write_report(runs: Sequence[Run], path: Path | None = None) -> Path:
-    """Write the page, whole or not at all; equal runs give equal bytes.
+    """Write the page and return its path; equal runs give equal bytes.
 
     Args:
         runs: at least one, each with a complete generation 0.
@@ -72,7 +81,7 @@ def write_report(runs: Sequence[Run], path: Path | None = None) -> Path:
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """What runs are called: the folder, with as many parents as it takes to tell them apart."""
+    """Return the names of runs: folders, with as many parents as tell them apart."""
     parts = [run.path.resolve().parts for run in runs]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-depth:]) for part in parts]
@@ -85,7 +94,8 @@ def _section(name: str, run: Run) -> Section:
     done = run.generations
     candidates = {generation: run.candidates(generation) for generation in done}
     ends = dict.fromkeys((done[0], done[-1]))
-    votes = [voted(candidates[generation], generation) for generation in ends]
+    votes = [vote_extremes(candidates[generation], generation) for generation in ends]
+    rejected = [count_rejections(candidates[g], g) for g in chosen_generations(done)]
     state = "complete" if run.complete else "not complete: what is there is reported"
     return Section(
         name=name,
@@ -95,7 +105,7 @@ def _section(name: str, run: Run) -> Section:
         full=full_table(run),
         grid=slot_grid([run], done),
         votes=[each for each in votes if each is not None],
-        rejections=[r for g in chosen_generations(done) for r in rejections(candidates[g], g)],
+        rejections=[rejection for each in rejected for rejection in each],
         mixtures={generation: run.mixture(generation) for generation in done},
         corpus=_plain(run.corpus_report),
         recipe=run.recipe.to_yaml(),
@@ -103,47 +113,73 @@ def _section(name: str, run: Run) -> Section:
     )
 
 
+# Metrics of sampled text that have a figure of their own: heading, how to read it, axis.
+_TEXT_FIGURES = {
+    "distinct_2": (
+        "Diversity: distinct-2",
+        "Share of word pairs that are different, on as many words of each text. Above human: "
+        "noise. Below human: narrowing.",
+        "distinct-2 (share)",
+    ),
+    "rare_rate": (
+        "Rare tokens in text",
+        "Share of tokens that are rare in human text. Above human: noise. Below human: narrowing.",
+        "rare-token rate (share)",
+    ),
+    "base_perplexity": (
+        "How likely the text is under the base model",
+        "Above human: less likely than what people write. Below human: more predictable.",
+        "perplexity under the base",
+    ),
+    "compression_ratio": (
+        "Repetitiveness: compression ratio",
+        "On as many words of each text. Above human: repetitive.",
+        "compression ratio (byte/byte)",
+    ),
+}
+_LADDER = " Grey: human text with its 95 % interval; purple: the base model's own samples."
+_MOST_OTHERS = 4  # figures of an evaluator without one of its own
+
+
 def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
+    """A figure for what any of the runs measured; none for what none did."""
     metrics: dict[str, pd.DataFrame] = {name: run.metrics for name, run in named.items()}
     shares = {name: {g: kept_share(run, g) for g in run.generations} for name, run in named.items()}
     curves = {name: {g: run.curve(g) for g in run.generations} for name, run in named.items()}
-    return [
-        plots.perplexity(metrics),
-        plots.rare_against_common(metrics),
-        plots.against_human(
-            metrics,
-            "distinct_2",
-            "Diversity: distinct-2",
-            "Share of word pairs that are different, on as many words of each text. Above human: "
-            "noise. Below human: narrowing.",
-            "distinct-2 (share)",
-        ),
-        plots.against_human(
-            metrics,
-            "rare_rate",
-            "Rare tokens in text",
-            "Share of tokens that are rare in human text. Above human: noise. Below human: "
-            "narrowing.",
-            "rare-token rate (share)",
-        ),
-        plots.against_human(
-            metrics,
-            "base_perplexity",
-            "How surprising the text is to the base model",
-            "Above human: odder than what people write. Below human: blander.",
-            "perplexity under the base",
-        ),
-        *spread_plots.text_perplexity(metrics),
-        plots.against_human(
-            metrics,
-            "compression_ratio",
-            "Repetitiveness: compression ratio",
-            "On as many words of each text. Above human: repetitive.",
-            "compression ratio (byte/byte)",
-        ),
-        plots.kept_share(shares),
-        plots.training_loss(curves),
-    ]
+    measured = _measured_by(metrics)
+    every = set().union(*measured.values()) if measured else set()
+    figures = []
+    if "perplexity" in every:
+        figures.append(plots.perplexity(metrics))
+    if {"rare_loss", "common_loss"} & every:
+        figures.append(plots.rare_against_common(metrics))
+    for metric, (heading, reading, y_title) in _TEXT_FIGURES.items():
+        if metric in every:
+            figures.append(
+                plots.against_human(metrics, metric, heading, reading + _LADDER, y_title)
+            )
+    figures += spread_plots.text_perplexity(metrics)
+    with_figure = {"perplexity", "rare_loss", "common_loss", "text_perplexity", *_TEXT_FIGURES}
+    for own in measured.values():
+        for metric in list(own)[:_MOST_OTHERS] if not with_figure & own.keys() else ():
+            known = METRICS.get(metric)
+            label, unit = (known.label, known.unit) if known else (metric, "")
+            y_title = f"{label} ({unit})" if unit else label
+            figures.append(plots.by_split(metrics, metric, label, y_title))
+    figures.append(plots.kept_share(shares))
+    if any(len(curve) for by_generation in curves.values() for curve in by_generation.values()):
+        figures.append(plots.training_loss(curves))
+    return figures
+
+
+def _measured_by(metrics: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, None]]:
+    """The metrics with a finite value without bins, or of texts by quantile, by evaluator."""
+    measured: dict[str, dict[str, None]] = {}
+    for table in metrics.values():
+        finite = table[table["value"].map(math.isfinite) & (table["bin"] == "")]
+        for evaluator, metric in zip(finite["evaluator"], finite["metric"], strict=True):
+            measured.setdefault(evaluator, {})[metric] = None
+    return measured
 
 
 def kept_share(run: Run, generation: int) -> float:
@@ -161,7 +197,7 @@ def _plain(value: Any) -> str:
 
 @cache
 def template(name: str) -> Template:
-    """A template of this package; everything that it is given is escaped."""
+    """Return a template of this package; everything that it is given is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # autoescape by file ending is off for names such as page.html.j2.

@@ -1,4 +1,4 @@
-"""The report's curves as SVG: one panel a run side by side on one scale, labelled directly.
+"""The curves of a report as SVG: one panel for each run on one scale, labelled directly.
 
 Every figure is deterministic (no date, salted ids that do not depend on the process) and leaves
 its text and axes in `currentColor`, so that the page decides between light and dark.
@@ -7,13 +7,15 @@ its text and axes in `currentColor`, so that the page decides between light and 
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from textmad.analysis.series import Series, series
-from textmad.report.tables import chosen_generations, show_number
+from textmad.analysis.series import REFERENCES, Series, series
+from textmad.report.numbers import show_number
+from textmad.report.tables import chosen_generations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +87,7 @@ def draw(
     y_title: str,
     y_limits: tuple[float, float] | None = None,
 ) -> str:
-    """The panels as one SVG, on shared axes.
+    """Return the panels as one SVG, on shared axes.
 
     Args:
         name: prefix of the ids inside, unique in a page.
@@ -122,7 +124,7 @@ def labelled(
 
 
 def filled(panels: Sequence[Panel], *, x_title: str, y_title: str) -> tuple[Canvas, list[Axes]]:
-    """The panels' lines on shared axes with titles, an axis a panel; within `STYLE`."""
+    """Return the panels' lines on shared axes with titles, an axis for each; within `STYLE`."""
     from matplotlib.figure import Figure as Canvas
 
     columns = min(len(panels), 3)
@@ -141,7 +143,7 @@ def filled(panels: Sequence[Panel], *, x_title: str, y_title: str) -> tuple[Canv
 
 
 def shades(count: int) -> list[str]:
-    """Colours of so many generations from light to dark, each readable on white and on black."""
+    """Return colours from light to dark, each readable on white and on black."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -150,7 +152,7 @@ def shades(count: int) -> list[str]:
 
 
 def perplexity(metrics: Mapping[str, pd.DataFrame]) -> Figure:
-    """Held-out perplexity by generation."""
+    """Draw held-out perplexity by generation."""
     panels = [
         Panel(name, _line("held-out", series(table, "perplexity", "held_out"), BLUE))
         for name, table in metrics.items()
@@ -163,7 +165,7 @@ def perplexity(metrics: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def rare_against_common(metrics: Mapping[str, pd.DataFrame]) -> Figure:
-    """Held-out loss on rare and on common tokens, as change since generation 0."""
+    """Draw the held-out loss on rare and on common tokens, as change since generation 0."""
     panels = []
     for name, table in metrics.items():
         rare, common = (series(table, f"{kind}_loss", "held_out") for kind in ("rare", "common"))
@@ -180,33 +182,55 @@ def rare_against_common(metrics: Mapping[str, pd.DataFrame]) -> Figure:
 def against_human(
     metrics: Mapping[str, pd.DataFrame], metric: str, heading: str, reading: str, y_title: str
 ) -> Figure:
-    """A metric of drawn and of kept text, with human text of the same size dashed."""
+    """Draw a metric of sampled and of kept text beside human text and the base's own samples."""
     panels = [Panel(name, lines_of_text(table, metric)) for name, table in metrics.items()]
     return Figure(heading, reading, _by_generation(metric.replace("_", "-"), panels, y_title))
 
 
+def by_split(
+    metrics: Mapping[str, pd.DataFrame], metric: str, heading: str, y_title: str
+) -> Figure:
+    """Draw a metric by generation, a line for each split, beside its references."""
+    panels = [Panel(name, lines_of_metric(table, metric)) for name, table in metrics.items()]
+    return Figure(heading, "", _by_generation(metric.replace("_", "-"), panels, y_title))
+
+
+def lines_of_metric(table: pd.DataFrame, metric: str, bin: str = "") -> list[Line]:
+    """Return the lines of a metric of every split that was measured, and its references."""
+    measured = table[(table["metric"] == metric) & (table["bin"] == bin)]["split"].unique()
+    others = [split for split in measured if split not in ("drawn", "kept", *REFERENCES)]
+    lines = [
+        line
+        for split in others
+        for line in _line(split.replace("_", "-"), series(table, metric, split, bin), ORANGE)
+    ]
+    return [*lines_of_text(table, metric, bin), *lines]
+
+
 def lines_of_text(table: pd.DataFrame, metric: str, bin: str = "") -> list[Line]:
-    """The lines of a metric of drawn and of kept text, and of human text; none if not measured."""
+    """Return the lines of a metric of sampled and of kept text, and its references.
+
+    These are human text with its interval and the base's own samples. None if not measured.
+    """
     drawn, kept = (series(table, metric, split, bin) for split in ("drawn", "kept"))
     lines = _line("drawn", drawn, BLUE) + _line("kept", kept, GREEN, "s")
     if drawn.values == kept.values:
         lines = _line("drawn = kept", drawn, BLUE)
-    if lines and drawn.human is not None:
-        span = [x for line in lines for x in line.x]
-        ends = [min(span), max(span)]
-        lines.append(Line("human", ends, [drawn.human] * 2, GREY, "", dashed=True))
+    span = [x for line in lines for x in line.x]
+    if not span:
+        return []
+    ends = [min(span), max(span)]
+    if drawn.human is not None:
+        value, low, high = drawn.human
+        band = None if math.isnan(low) else ([low] * 2, [high] * 2)
+        lines.append(Line("human", ends, [value] * 2, GREY, "", dashed=True, band=band))
+    if drawn.base is not None:
+        lines.append(Line("base", ends, [drawn.base.value] * 2, PURPLE, "", dashed=True))
     return lines
 
 
-def lines_of_split(
-    table: pd.DataFrame, metric: str, split: str, bin: str, color: str
-) -> list[Line]:
-    """The line of a metric on one split, labelled with the split; none if not measured."""
-    return _line(split.replace("_", "-"), series(table, metric, split, bin), color)
-
-
 def kept_share(shares: Mapping[str, Mapping[int, float]]) -> Figure:
-    """The share of candidates that the filters kept."""
+    """Draw the share of candidates that the filters kept."""
     return Figure(
         "Kept share",
         "How many of the drawn documents every filter kept; all of them where there is none.",
@@ -223,7 +247,7 @@ def kept_panels(shares: Mapping[str, Mapping[int, float]]) -> list[Panel]:
 
 
 def training_loss(curves: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figure:
-    """Training loss over the tokens of each generation, light to dark."""
+    """Draw the training loss over the tokens of each generation, light to dark."""
     return Figure(
         "Training loss",
         "Each generation on its own training set. Text of a model is easier to predict than text "
@@ -278,7 +302,10 @@ def _fill(axis: Axes, panel: Panel, titled: bool) -> None:
         axis.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
     for line in panel.lines:
         style = {"linestyle": "--", "linewidth": 1.4} if line.dashed else {"linewidth": 1.8}
-        axis.plot(line.x, line.y, color=line.color, marker=line.marker, markersize=4.5, **style)
+        marker = line.marker or (
+            "o" if len(line.x) == 1 else ""
+        )  # a line of one point is invisible
+        axis.plot(line.x, line.y, color=line.color, marker=marker, markersize=4.5, **style)
         if line.band is not None:
             axis.fill_between(line.x, *line.band, color=line.color, alpha=0.16, linewidth=0)
     if not panel.lines:
@@ -307,7 +334,7 @@ def _label_ends(axis: Axes, lines: Sequence[Line]) -> None:
 
 
 def to_svg(canvas: Canvas, name: str) -> str:
-    """SVG to stand inside HTML: no prolog, ids of its own, ink in currentColor."""
+    """Return the canvas as SVG for HTML: no prolog, ids of its own, ink in currentColor."""
     out = io.StringIO()
     canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = out.getvalue()

@@ -62,7 +62,7 @@ def _lines(table: pd.DataFrame) -> list[plots.Line]:
         points = {share: s.values[generation] for share, s in drawn if generation in s.values}
         x, y = list(points.values()), list(points)
         lines.append(plots.Line(f"gen {generation}", x, y, color))
-    human = {share: s.human for share, s in drawn if s.human is not None}
+    human = {share: s.human.value for share, s in drawn if s.human is not None}
     if lines and human:
         x, y = list(human.values()), list(human)
         lines.append(plots.Line("human", x, y, plots.GREY, "", dashed=True))

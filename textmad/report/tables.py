@@ -1,8 +1,7 @@
-"""The closing table: metrics x generations, as text cells that every renderer shows alike."""
+"""Tables of text cells, and the closing table of a run: metrics by generation."""
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
 import textwrap
@@ -10,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from textmad.analysis.series import Series, series
+from textmad.analysis.series import REFERENCES, Series, series
 from textmad.evaluators.metrics import METRICS
+from textmad.report.numbers import ARROWS, MISSING, show_number, show_percent, show_reference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from textmad.loop.run import Run
 
-# What a reader needs to tell apart the ways to go mad; the report holds all the others as well.
+# What a reader needs to tell noise from narrowing; the report holds all the others as well.
 MAIN = (
     ("perplexity", "held_out"),
     ("bits_per_byte", "held_out"),
@@ -34,19 +34,13 @@ MAIN = (
     ("mattr", "drawn"),
     ("compression_ratio", "drawn"),
 )
-ARROWS = {"lower": "↓", "higher": "↑", "human": "≈"}
-MISSING = "–"
 MAX_COLUMNS = 7
 _WIDTH_BESIDE, _WIDTH_OF_A_GENERATION = 38, 7  # characters of a terminal line
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells: one line a metric and split, a column a generation.
-
-    The header is metric, text, direction, generations, change (the last generation against
-    generation 0), human. `notes` say what is missing and why.
-    """
+    """A header, lines of text cells, and notes that say what is missing and why."""
 
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
@@ -54,25 +48,34 @@ class Table:
 
 
 def main_table(run: Run, at_most: int = MAX_COLUMNS) -> Table:
-    """The metrics of `MAIN`, then those of the user's own evaluators, in `at_most` generations.
+    """Return the main metrics of a run in `at_most` generations.
 
-    Warnings of filters and scorers stand among its notes.
+    These are the metrics of `MAIN` that the run measured. An evaluator that measured none of them,
+    such as one of the user's own, has all of its metrics in the table, without their bins.
     """
     metrics = run.metrics
-    own = [key for key in _measured(metrics) if key[0] not in METRICS]
-    wanted = [(metric, split, "") for metric, split in MAIN] + own
-    table = _table(metrics, wanted, at_most)
+    wanted = [(metric, split, "") for metric, split in MAIN]
+    measured = set(_measured(metrics))
+    by_evaluator: dict[str, list[tuple[str, str, str]]] = {}
+    columns = (metrics[name] for name in ("evaluator", "metric", "split", "bin"))
+    for evaluator, *key in zip(*columns, strict=True):
+        by_evaluator.setdefault(evaluator, []).append((key[0], key[1], key[2]))
+    keys = [key for key in wanted if key in measured]
+    for own in by_evaluator.values():
+        if not set(own) & set(wanted):
+            keys += [key for key in dict.fromkeys(own) if key in measured and not key[2]]
+    table = _table(metrics, list(dict.fromkeys(keys)), at_most)
     return replace(table, notes=(*table.notes, *(f"Warning: {text}." for text in run.warnings)))
 
 
 def full_table(run: Run) -> Table:
-    """Every metric, split and bin that the run measured, in the order of the evaluators."""
+    """Return every metric, split and bin that the run measured, in the order of the evaluators."""
     metrics = run.metrics
     return _table(metrics, _measured(metrics), MAX_COLUMNS)
 
 
 def to_markdown(table: Table) -> str:
-    """The table as plain Markdown, numbers to the right."""
+    """Return the table as Markdown, with numbers to the right."""
     rule = [":---", ":---", ":---:"] + ["---:"] * (len(table.header) - 3)
     lines = [table.header, tuple(rule), *table.lines]
     text = "\n".join("| " + " | ".join(_pipe_free(cell) for cell in line) + " |" for line in lines)
@@ -80,7 +83,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_rich(table: Table) -> Group:
-    """The table for a terminal."""
+    """Return the table for a terminal."""
     from rich import box
     from rich.console import Group
     from rich.table import Table as RichTable
@@ -120,50 +123,8 @@ def print_words(sentence: str) -> None:
     print(sentence)
 
 
-def show_number(value: float | None) -> str:
-    """The digits that matter.
-
-    >>> [show_number(value) for value in (1234.5, 70.128, 0.2703, 0.09617, 0.0, None)]
-    ['1,234', '70.13', '0.270', '0.0962', '0', '–']
-    """
-    if value is None:
-        return MISSING
-    if value == 0:
-        return "0"
-    magnitude = math.floor(math.log10(abs(value)))
-    digits = max(0, 3 - magnitude) if magnitude >= 0 else min(4, 2 - magnitude)
-    return show_rounded(value, digits)
-
-
-def show_signed(change: float) -> str:
-    """A change in the metric's own unit.
-
-    >>> show_signed(0.42), show_signed(-24.1)
-    ('+0.420', '−24.10')
-    """
-    return ("+" if change > 0 else "") + show_number(change)
-
-
-def show_rounded(value: float, digits: int) -> str:
-    """With a minus sign, at a number of decimals that others share.
-
-    >>> show_rounded(-1.25, 1), show_rounded(-0.01, 1)
-    ('−1.2', '0.0')
-    """
-    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
-
-
-def show_percent(share: float) -> str:
-    """A signed share: one decimal below 10 %.
-
-    >>> show_percent(0.29), show_percent(-0.004)
-    ('+29 %', '−0.4 %')
-    """
-    return f"{100 * share:+.{0 if abs(share) >= 0.0995 else 1}f} %".replace("-", "−")
-
-
 def chosen_generations(generations: Sequence[int], at_most: int = MAX_COLUMNS) -> list[int]:
-    """All generations, or `at_most` evenly spaced ones with the first and the last.
+    """Return all generations, or `at_most` evenly spaced ones with the first and the last.
 
     >>> chosen_generations(range(21), at_most=5)
     [0, 5, 10, 15, 20]
@@ -178,19 +139,23 @@ def _table(metrics: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], at_mos
     rows = [series(metrics, *key) for key in wanted]
     measured = sorted({int(generation) for generation in metrics["generation"]})
     columns = chosen_generations(measured, at_most)
-    header = ("metric", "text", "", *(f"gen {g}" for g in columns), "change", "human")
-    lines = tuple(_line(each, columns) for each in rows if each.measured or each.notes)
-    return Table(header, lines, tuple(_notes(rows, measured, columns)))
+    # Runs of earlier versions of textmad did not measure the base's own samples.
+    ladder = ("base", "human") if any(each.base for each in rows) else ("human",)
+    header = ("metric", "text", "", *(f"gen {g}" for g in columns), "change", *ladder)
+    lines = tuple(_line(each, columns, ladder) for each in rows)
+    return Table(header, lines, tuple(_notes(rows, measured, columns, ladder)))
 
 
-def _line(each: Series, columns: Sequence[int]) -> tuple[str, ...]:
+def _line(each: Series, columns: Sequence[int], ladder: Sequence[str]) -> tuple[str, ...]:
     known = METRICS.get(each.metric)
     arrow = ARROWS[known.direction] if known else ""
     values = [show_number(each.values.get(generation)) for generation in columns]
     change = MISSING if each.relative_change is None else show_percent(each.relative_change)
-    # Held-out text is human already: there is nothing to set beside it.
-    human = "" if each.split == "held_out" else show_number(each.human)
-    return (_label(each), each.split.replace("_", "-"), arrow, *values, change, human)
+    # Held-out text is human already and is no sample: it has no reference.
+    references = [
+        "" if each.split == "held_out" else show_reference(getattr(each, name)) for name in ladder
+    ]
+    return (_label(each), each.split.replace("_", "-"), arrow, *values, change, *references)
 
 
 def _label(each: Series) -> str:
@@ -198,18 +163,20 @@ def _label(each: Series) -> str:
     return f"{label}, {each.bin}" if each.bin else label
 
 
-def _notes(rows: Sequence[Series], measured: list[int], columns: list[int]) -> list[str]:
+def _notes(
+    rows: Sequence[Series], measured: list[int], columns: list[int], ladder: Sequence[str]
+) -> list[str]:
     notes = [
         "↓ lower is better, ↑ higher is better, ≈ nearest to human is better; "
         "change: the last generation against generation 0."
     ]
+    if "base" in ladder:
+        notes.append(
+            "base: the base model's own samples. human: held-out human text of the same size, with "
+            "the 95 % interval of such texts."
+        )
     if len(columns) < len(measured):
-        notes.append(f"{len(columns)} of {len(measured)} generations are shown.")
-    absent = [
-        f"{_label(each)} ({each.split})" for each in rows if not (each.measured or each.notes)
-    ]
-    if absent:
-        notes.append("Not measured: " + ", ".join(absent) + ".")
+        notes.append(f"{len(columns)} of {len(measured)} generations are displayed.")
     reasons: dict[str, list[str]] = {}
     for each in rows:
         for generation, reason in each.notes.items():
@@ -221,9 +188,9 @@ def _notes(rows: Sequence[Series], measured: list[int], columns: list[int]) -> l
 
 
 def _measured(metrics: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """(metric, split, bin) in order of first appearance, without the human references."""
+    """(metric, split, bin) in order of first appearance, without the references."""
     rows = zip(metrics["metric"], metrics["split"], metrics["bin"], strict=True)
-    return [key for key in dict.fromkeys(rows) if key[1] != "human"]
+    return [key for key in dict.fromkeys(rows) if key[1] not in REFERENCES]
 
 
 def _pipe_free(cell: str) -> str:

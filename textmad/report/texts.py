@@ -1,4 +1,4 @@
-"""The documents a reader sees: the same slots across generations, what votes chose, what fell.
+"""The documents of a report: the same slots across generations or arms, votes, rejections.
 
 Nothing is picked by hand: slots are the first ones, top and bottom are by votes, and ties go to
 the earlier document.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from textmad.report.tables import MAX_COLUMNS, chosen_generations, show_number
+from textmad.report.numbers import show_number
+from textmad.report.tables import MAX_COLUMNS, chosen_generations
 from textmad.text.documents import HUMAN
 
 if TYPE_CHECKING:
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
 NUM_SLOTS = 8
 NUM_VOTED = 4
 MAX_CHARACTERS = 600
+# Of each arm, so that a page stays below about 2 MB however many arms, generations and texts
+# there are; typically 100 kB.
+NUM_ARM_SLOTS, MAX_GENERATIONS, MAX_ARMS = 3, 4, 20
 # A document may hold anything; what does not print is shown as a picture of itself.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _VISIBLE |= {127: 0x2421} | dict.fromkeys(range(128, 160), 0xFFFD)
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One document, ready for the page; every field is plain text still to be escaped."""
+class DisplayedDocument:
+    """One document as the page displays it; every field is plain text still to be escaped."""
 
     text: str
     prompt: str = ""
@@ -48,18 +52,20 @@ class Grid:
     """
 
     generations: tuple[int, ...]
-    rows: tuple[tuple[Shown | None, ...], ...]  # human example first, then a cell a generation
+    rows: tuple[
+        tuple[DisplayedDocument | None, ...], ...
+    ]  # human example first, then a cell a generation
     human_heading: str
 
 
 @dataclass(frozen=True)
-class Voted:
+class VoteExtremes:
     """The most and the least voted documents of one generation."""
 
     generation: int
     num_voted: int
-    top: tuple[Shown, ...]
-    bottom: tuple[Shown, ...]
+    top: tuple[DisplayedDocument, ...]
+    bottom: tuple[DisplayedDocument, ...]
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def slot_grid(
     num_slots: int = NUM_SLOTS,
     at_most: int = MAX_COLUMNS,
 ) -> Grid:
-    """The first candidates of each generation, in the order they were drawn.
+    """Return the first candidates of each generation, in the order they were sampled.
 
     Args:
         runs: at least one; the human text is the first one's.
@@ -93,15 +99,15 @@ def slot_grid(
     prompts = [_common_prompt(drawn, slot) for slot in range(num_rows)]
     human = _human_examples(runs[0].human, prompts)
     rows = tuple(
-        (human[index], *(shown(rows[index]) if index < len(rows) else None for rows in drawn))
+        (human[index], *(display(rows[index]) if index < len(rows) else None for rows in drawn))
         for index in range(num_rows)
     )
     heading = "human, same prompt" if any(prompts) else "human, for comparison"
     return Grid(tuple(columns), rows, heading)
 
 
-def voted(candidates: Dataset, generation: int) -> Voted | None:
-    """Top and bottom by votes; None where nobody voted."""
+def vote_extremes(candidates: Dataset, generation: int) -> VoteExtremes | None:
+    """Return the documents with the most and the fewest votes; None where nobody voted."""
     votes = list(candidates["votes"])
     order = sorted(
         (index for index, value in enumerate(votes) if value is not None),
@@ -111,12 +117,12 @@ def voted(candidates: Dataset, generation: int) -> Voted | None:
         return None
     top = order[:NUM_VOTED]
     bottom = [index for index in order[::-1] if index not in top][:NUM_VOTED]
-    pick = [tuple(shown(candidates[index]) for index in chosen) for chosen in (top, bottom)]
-    return Voted(generation, len(order), *pick)
+    pick = [tuple(display(candidates[index]) for index in chosen) for chosen in (top, bottom)]
+    return VoteExtremes(generation, len(order), *pick)
 
 
-def rejections(candidates: Dataset, generation: int) -> list[Rejection]:
-    """Counts by filter and reason, the commonest first."""
+def count_rejections(candidates: Dataset, generation: int) -> list[Rejection]:
+    """Return the number of rejected documents by filter and reason, the commonest first."""
     reasons = zip(candidates["kept"], candidates["filter"], candidates["reason"], strict=True)
     counts = Counter((name, reason) for kept, name, reason in reasons if not kept)
     return [
@@ -125,10 +131,10 @@ def rejections(candidates: Dataset, generation: int) -> list[Rejection]:
     ]
 
 
-def shown(document: Mapping[str, Any]) -> Shown:
-    """A candidate or a human document as the page shows it.
+def display(document: Mapping[str, Any]) -> DisplayedDocument:
+    """Return a candidate or a human document as the page displays it.
 
-    >>> shown({"text": "hello", "prompt": "", "origin": "human", "finished": True}).text
+    >>> display({"text": "hello", "prompt": "", "origin": "human", "finished": True}).text
     'hello'
     """
     text = _printable(document["text"])
@@ -137,7 +143,7 @@ def shown(document: Mapping[str, Any]) -> Shown:
         cuts.append(f"{len(text) - MAX_CHARACTERS:,} more characters")
     if not document["finished"]:
         cuts.append("not ended by the model")
-    return Shown(
+    return DisplayedDocument(
         text=text[:MAX_CHARACTERS],
         prompt=_printable(document["prompt"]),
         cut="; ".join(cuts),
@@ -181,21 +187,86 @@ def _common_prompt(drawn: Sequence[Sequence[Mapping[str, Any]]], slot: int) -> s
     return str(prompts.pop()) if len(prompts) == 1 else ""
 
 
-def _human_examples(human: Dataset, prompts: Sequence[str]) -> list[Shown | None]:
+def _human_examples(human: Dataset, prompts: Sequence[str]) -> list[DisplayedDocument | None]:
     """How a human went on from the same prompt; without prompts the first human documents.
 
     `human` is the training pool: never held-out text.
     """
     if not any(prompts):
-        first = [shown(human[index]) for index in range(min(len(prompts), len(human)))]
+        first = [display(human[index]) for index in range(min(len(prompts), len(human)))]
         return [*first, *[None] * (len(prompts) - len(first))]
     texts = list(human["text"])
-    found: list[Shown | None] = []
+    examples: list[DisplayedDocument | None] = []
     for prompt in prompts:
         match = next((text for text in texts if prompt and text.startswith(prompt)), None)
-        found.append(Shown(_printable(match[len(prompt) :]), prompt) if match else None)
-    return found
+        examples.append(
+            DisplayedDocument(_printable(match[len(prompt) :]), prompt) if match else None
+        )
+    return examples
 
 
 def _printable(text: str) -> str:
     return text.translate(_VISIBLE)
+
+
+# --- arms side by side ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SlotTexts:
+    """One slot: a human example, and each arm's documents, one a generation."""
+
+    human: DisplayedDocument | None
+    arms: Mapping[str, tuple[DisplayedDocument | None, ...]]
+
+
+@dataclass(frozen=True)
+class ArmTexts:
+    """The first slots of each arm, in the order they were drawn."""
+
+    generations: tuple[int, ...]
+    human_heading: str
+    slots: tuple[SlotTexts, ...]
+    seeds: Mapping[str, int]  # of the run that is shown, by the arm's name
+    left_out: tuple[str, ...]  # arms beyond `MAX_ARMS`
+
+
+def side_by_side(runs: Mapping[str, Run], last: int) -> ArmTexts:
+    """The texts of these runs, one an arm, up to the generation `last`, which all of them have."""
+    names = list(runs)[:MAX_ARMS]
+    grid = slot_grid(
+        [runs[name] for name in names], range(last + 1), NUM_ARM_SLOTS, at_most=MAX_GENERATIONS
+    )
+    num = len(grid.generations)
+    slots = []
+    for human, *cells in grid.rows:
+        by_arm = {name: tuple(cells[arm * num : (arm + 1) * num]) for arm, name in enumerate(names)}
+        slots.append(SlotTexts(human, _without_repeats(by_arm)))
+    return ArmTexts(
+        generations=grid.generations,
+        human_heading=grid.human_heading,
+        slots=tuple(slots),
+        seeds={name: runs[name].recipe.seed for name in names},
+        left_out=tuple(list(runs)[MAX_ARMS:]),
+    )
+
+
+def _without_repeats(
+    by_arm: Mapping[str, tuple[DisplayedDocument | None, ...]],
+) -> dict[str, tuple[DisplayedDocument | None, ...]]:
+    """A text that an arm above has in the same generation is not repeated; the verdict on it is.
+
+    Arms that learn from the same human text in generation 0 have the same model there.
+    """
+    first: dict[tuple[int, str, str], str] = {}
+    once = {}
+    for name, cells in by_arm.items():
+        row = list(cells)
+        for column, doc in enumerate(cells):
+            if doc is None or not doc.text:
+                continue
+            above = first.setdefault((column, doc.prompt, doc.text), name)
+            if above != name:
+                row[column] = replace(doc, text="", prompt="", cut="", same_as=above)
+        once[name] = tuple(row)
+    return once

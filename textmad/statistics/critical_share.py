@@ -1,16 +1,20 @@
-"""The critical share of model text: how much may be mixed in before a loss leaves a tolerance?
+"""The critical share of model text: how much may be mixed in before a loss leaves a tolerance.
 
-Plain numbers in, plain numbers out. A *share* is that of a generation's training tokens that a
-model wrote. It grows in two ways, which are two questions: model text *replaces* human text (the
-total stays), or it is *added* to human text (the human amount stays).
+Takes and returns plain numbers. A *share* is the part of a generation's training tokens that a
+model wrote. It grows in two ways, which answer two questions: model text *replaces* human text
+(the total stays), or it is *added* to human text (the human amount stays).
 
-The mean difference to the human-only control is fitted over the shares by a smoothing spline: the
-prior of Wahba (1978), an integrated Wiener process, whose smoothness is what the differences make
-most likely (restricted maximum likelihood), with the noise that the seeds show. The fit is linear
-in the values, so it is made in each seed, and the spread of the seeds' curves gives Student's t
-band whatever the shares of a seed have in common. How far the curve may stray between two shares
-that were run adds to the band, as the prior has it. Where the band holds the tolerance is the
-interval of the share (Fieller 1954).
+The estimate is read off a curve: the mean difference to the human-only control, fitted over the
+shares by a smoothing spline. Its prior is an integrated Wiener process (Wahba 1978), its smoothness
+is the one that makes the differences most likely (restricted maximum likelihood).
+
+The interval does not rest on that curve, because a spline is too sure of a curve that is steep
+between two shares (docs/guarantees.md). Its ends are shares that were run. The lower end is
+the largest share up to which the difference lies inside the tolerance at every share run; the upper
+end is the smallest share down to which it lies outside at every share run. Each side is a
+one-sided t test at half of 1 - confidence in a fixed sequence of shares, which needs no adjustment
+(Maurer, Hothorn and Lehmacher 1995). The lower end assumes that a curve does not leave the
+tolerance and come back between two shares; the upper end assumes nothing.
 """
 
 from __future__ import annotations
@@ -21,38 +25,37 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import optimize
+
+from textmad.statistics.inference import equivalence, exceedance
 
 Values: TypeAlias = NDArray[np.float64]
 
 _STEPS = 1000  # of the curve, from 0 to the largest share
-_FINEST = 0.02  # shares nearer to each other than this are not worth a run between them
-_NOISE = 1e-9  # of the largest difference; seeds that agree in all are not free of rounding
+_SMALLEST_GAP = 0.02  # shares nearer to each other than this need no run between them
+_ROUNDING = 1e-9  # of the largest difference: the noise that seeds without any spread still have
 
 
-class Band(NamedTuple):
-    """A curve over the shares with its confidence band, each (points,); NaN bounds of one seed."""
+class Curve(NamedTuple):
+    """The fitted mean difference, each (points,)."""
 
     shares: Values
     mean: Values
-    low: Values
-    high: Values
 
 
 class CriticalShare(NamedTuple):
-    """The least share at which the curve leaves the bounds; infinite where that is beyond all run.
+    """The least share at which the difference leaves the tolerance; infinite above all run.
 
-    `harmless` is the largest share run up to which no harm beyond the bounds is shown: there the
-    90 % band lies inside, as in a test of equivalence. 0 where none is. It is a share that was
-    run, since a curve may be steeper between two than it looks from them. NaN where one seed
-    allows no interval.
+    `low` and `high` are shares that were run, 0 or infinite; `harmless` is the largest share run
+    up to which every share lies inside the tolerance (equivalence tests at 5 %), 0 where none
+    does. All three are NaN for one seed.
     """
 
     estimate: float
     low: float
     high: float
     harmless: float
-    band: Band
+    curve: Curve
     n: int  # seeds
 
 
@@ -62,44 +65,48 @@ def critical_share(
     bounds: tuple[float, float],
     confidence: float = 0.95,
 ) -> CriticalShare:
-    """How large a share of model text may be before the mean difference leaves the bounds.
+    """Estimate the share of model text at which the mean difference leaves the bounds.
 
-    >>> found = critical_share([0.2, 0.6, 1.0], [[1, 3, 5.2], [1.1, 2.9, 4.9]], (-math.inf, 2.0))
-    >>> round(found.estimate, 1), found.low < found.estimate < found.high
-    (0.4, True)
+    >>> result = critical_share([0.2, 0.6, 1.0], [[1, 3, 5.2], [1.1, 2.9, 4.9]], (-math.inf, 2.0))
+    >>> round(result.estimate, 1), result.low, result.high
+    (0.4, 0.2, 0.6)
 
     Args:
         shares: (shares,), at least two different ones above 0.
         differences: (seeds, shares), to the control of the same seed, whose share is 0.
-        bounds: lower and upper tolerance in the metric's unit; infinite where that side is no harm.
+        bounds: lower and upper tolerance in the metric's unit; infinite on a side without harm.
         confidence: of the interval.
 
     Raises:
-        ValueError: numbers that are none, or fewer than two shares.
+        ValueError: values that are not finite numbers, or fewer than two shares.
     """
-    x, d = _checked(shares, differences)
+    x, d = _sorted_with_control(shares, differences)
     grid = np.linspace(0.0, x[-1], _STEPS + 1)
-    curves, stray = _smoothed(x, d, grid)
-    astray = float(special.ndtri((1 + confidence) / 2)) * stray
-    band = _band(grid, curves, astray, confidence)
-    # How far the curve strays is no matter of chance between seeds, and stays as it is.
-    sure = _band(grid, curves, astray, 1 - 2 * (1 - confidence))
+    mean = _smoothed_mean(x, d, grid)
+    outside = (mean >= bounds[1]) | (mean <= bounds[0])
+    estimate = float(grid[outside.argmax()]) if outside.any() else math.inf
     low = high = harmless = math.nan
     if len(d) > 1:
-        low = _first(grid, (band.high >= bounds[1]) | (band.low <= bounds[0]))
-        inside = np.flatnonzero((band.low <= bounds[1]) & (band.high >= bounds[0]))
-        high = float(grid[inside[-1]]) if inside[-1] < _STEPS else math.inf
-        leaves = _first(grid, (sure.high >= bounds[1]) | (sure.low <= bounds[0]))
-        harmless = float(x[x < leaves].max(initial=0.0))
-    estimate = _first(grid, (band.mean >= bounds[1]) | (band.mean <= bounds[0]))
-    return CriticalShare(estimate, low, high, harmless, band, len(d))
+        level = (1 - confidence) / 2
+        p_inside = [equivalence(column, bounds).p for column in d.T[1:]]
+        p_outside = [exceedance(column, bounds) for column in d.T[1:]]
+        low = _last_in_a_row(x[1:], p_inside, level, otherwise=0.0)
+        high = _last_in_a_row(x[:0:-1], p_outside[::-1], level, otherwise=math.inf)
+        harmless = _last_in_a_row(x[1:], p_inside, 0.05, otherwise=0.0)
+    return CriticalShare(estimate, low, high, harmless, Curve(grid, mean), len(d))
+
+
+def _last_in_a_row(shares: Values, p: Sequence[float], level: float, otherwise: float) -> float:
+    """The last of the leading shares whose p lies below the level."""
+    supported = np.logical_and.accumulate(np.asarray(p) < level)
+    return float(shares[supported.sum() - 1]) if supported.any() else otherwise
 
 
 def next_share(shares: Sequence[float], estimate: float) -> float | None:
-    """Where the next run tells most: at the estimate, but within its gap between two shares run.
+    """Return the share at which the next run tells most; None where no run is needed.
 
-    A quarter of the gap stays on either side, so each run narrows it by a quarter at least even
-    where the curve misleads, and by more the straighter the curve is there.
+    It is the estimate, kept within its gap between two shares run. A quarter of the gap stays on
+    either side, so each run narrows the gap by at least a quarter, even where the curve misleads.
 
     >>> next_share([0.1, 0.9], 0.42), next_share([0.1, 0.9], 0.15), next_share([0.1, 0.9], 0.04)
     (0.42, 0.3, 0.04)
@@ -109,22 +116,22 @@ def next_share(shares: Sequence[float], estimate: float) -> float | None:
         estimate: the critical share that they give.
 
     Returns:
-        A share to three decimals; None where the estimate is above all of them, or those around
-        it are close enough together.
+        A share to three decimals. None where the estimate is above all shares run, or where the
+        shares around it are less than 0.02 apart.
     """
-    there = [0.0, *sorted(shares)]
-    place = int(np.searchsorted(there, estimate))
-    if not 0 < place < len(there):
+    run = [0.0, *sorted(shares)]
+    position = int(np.searchsorted(run, estimate))
+    if not 0 < position < len(run):
         return None
-    below, above = there[place - 1], there[place]
-    if above - below < _FINEST:
+    below, above = run[position - 1], run[position]
+    if above - below < _SMALLEST_GAP:
         return None
     quarter = (above - below) / 4
     return round(min(max(estimate, below + quarter), above - quarter), 3)
 
 
 def effective_sample_size(error: float, human_errors: Mapping[int, float]) -> float:
-    """How many human tokens (or documents) alone would give this error.
+    """Return the number of human tokens (or documents) that alone would give this error.
 
     After Alemohammad et al. 2307.01850, section 5.2: with human text of size n alone the expected
     error is E(n), which falls in n; the effective size of a loop of error W is n_e = E^-1(W).
@@ -174,7 +181,7 @@ def effective_sample_size(error: float, human_errors: Mapping[int, float]) -> fl
 # --- the curve ------------------------------------------------------------------------------
 
 
-def _checked(shares: Sequence[float], differences: ArrayLike) -> tuple[Values, Values]:
+def _sorted_with_control(shares: Sequence[float], differences: ArrayLike) -> tuple[Values, Values]:
     """Shares ascending with the control's 0 in front, and the differences in that order."""
     x, d = np.asarray(shares, dtype=float), np.asarray(differences, dtype=float)
     if d.ndim != 2 or x.ndim != 1 or d.shape[1] != len(x) or not np.isfinite(d).all() or not len(d):
@@ -188,70 +195,55 @@ def _checked(shares: Sequence[float], differences: ArrayLike) -> tuple[Values, V
     return np.concatenate([[0.0], x[order]]), np.c_[np.zeros(len(d)), d[:, order]]
 
 
-def _smoothed(x: Values, d: Values, grid: Values) -> tuple[Values, Values]:
-    """Each seed's curve over the grid less its value at 0, and the prior's spread around the fit.
+def _smoothed_mean(x: Values, d: Values, grid: Values) -> Values:
+    """The mean curve over the grid less its value at 0.
 
     The control's own error is in all differences of a seed. So its 0 counts as a value like the
-    others, not as known, and the curve is read from where it begins.
+    others, not as known, and the curve is measured from where it begins.
     """
-    if not d.any():  # nothing has moved in any seed
-        return np.zeros((len(d), len(grid))), np.zeros(len(grid))
-    top, mean = x[-1], d.mean(axis=0)
-    x, grid = x / top, grid / top
-    noise = _noise(d)
+    if not d.any():  # no seed has moved
+        return np.zeros(len(grid))
+    x, grid, mean = x / x[-1], grid / x[-1], d.mean(axis=0)
+    noise = _noise_variance(d)
     line = np.c_[np.ones(len(x)), x]
-    kernel = _wiener(x, x)
-    strength = _strength(kernel, line, mean, noise)
+    kernel = _wiener_covariance(x, x)
+    strength = _prior_variance(kernel, line, mean, noise)
+    # Kriging with a linear trend: solve for the weights of the shares at each point of the grid.
     system = np.block(
         [[strength * kernel + noise * np.eye(len(x)), line], [line.T, np.zeros((2, 2))]]
     )
-    between = _wiener(x, grid)
-    wanted = np.r_[strength * between, np.ones((1, len(grid))), grid[None]]
-    weights = np.linalg.solve(system, wanted)[: len(x)].T
-    weights -= weights[:1]  # (grid, shares)
-    own = grid**3 / 3
-    stray = own - 2 * (weights * between.T).sum(1) + ((weights @ kernel) * weights).sum(1)
-    return d @ weights.T, np.sqrt(np.maximum(strength * stray, 0.0))
+    at_grid = np.r_[
+        strength * _wiener_covariance(x, grid), np.ones((1, len(grid))), grid[None]
+    ]  # (shares + 2, points)
+    weights = np.linalg.solve(system, at_grid)[: len(x)].T  # (points, shares)
+    curve: Values = (weights - weights[:1]) @ mean
+    return curve
 
 
-def _noise(d: Values) -> float:
+def _noise_variance(d: Values) -> float:
     """Variance of a share's mean: what seeds and shares by themselves do not explain."""
-    floor = float(np.square(_NOISE * np.abs(d).max()))
+    floor = float(np.square(_ROUNDING * np.abs(d).max()))
     if len(d) < 2:
         return floor
-    rest = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()
-    squares, free = float((rest**2).sum()), (len(d) - 1) * (len(d[0]) - 1)
-    return max(squares / free / len(d), floor)
+    residual = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()
+    squares, df = float((residual**2).sum()), (len(d) - 1) * (len(d[0]) - 1)
+    return max(squares / df / len(d), floor)
 
 
-def _wiener(a: Values, b: Values) -> Values:
-    """Covariance of the Wiener process integrated once, from 0."""
+def _wiener_covariance(a: Values, b: Values) -> Values:
+    """Covariance of the Wiener process integrated once, from 0; (len(a), len(b))."""
     low, high = np.minimum(a[:, None], b), np.maximum(a[:, None], b)
-    found: Values = low**2 * (3 * high - low) / 6
-    return found
+    covariance: Values = low**2 * (3 * high - low) / 6
+    return covariance
 
 
-def _strength(kernel: Values, line: Values, mean: Values, noise: float) -> float:
+def _prior_variance(kernel: Values, line: Values, mean: Values, noise: float) -> float:
     """The prior's variance of the greatest restricted likelihood; 0 is a straight line."""
-    free = np.linalg.qr(line, mode="complete")[0][:, 2:]
-    own, vectors = np.linalg.eigh(free.T @ kernel @ free)
-    along = (vectors.T @ (free.T @ mean)) ** 2
+    contrasts = np.linalg.qr(line, mode="complete")[0][:, 2:]
+    own, vectors = np.linalg.eigh(contrasts.T @ kernel @ contrasts)
+    squares = (vectors.T @ (contrasts.T @ mean)) ** 2
     scale = max(float((mean**2).max()), noise)
-    tried = np.r_[0.0, np.geomspace(1e-6, 1e6, 61) * scale]
-    variance = tried[:, None] * np.maximum(own, 0.0) + noise
-    unlikely = (np.log(variance) + along / variance).sum(axis=1)
-    return float(tried[int(unlikely.argmin())])
-
-
-def _band(grid: Values, curves: Values, astray: Values, confidence: float) -> Band:
-    mean, n = curves.mean(axis=0), len(curves)
-    if n < 2:
-        nothing = np.full_like(mean, math.nan)
-        return Band(grid, mean, nothing, nothing)
-    error = curves.std(axis=0, ddof=1) / math.sqrt(n)
-    reach = np.hypot(special.stdtrit(n - 1, (1 + confidence) / 2) * error, astray)
-    return Band(grid, mean, mean - reach, mean + reach)
-
-
-def _first(grid: Values, outside: NDArray[np.bool_]) -> float:
-    return float(grid[outside.argmax()]) if outside.any() else math.inf
+    candidates = np.r_[0.0, np.geomspace(1e-6, 1e6, 61) * scale]
+    variance = candidates[:, None] * np.maximum(own, 0.0) + noise
+    deviance = (np.log(variance) + squares / variance).sum(axis=1)
+    return float(candidates[int(deviance.argmin())])

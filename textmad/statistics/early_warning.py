@@ -1,16 +1,18 @@
-"""Early warning: the first generation at which an arm is shown to go wrong, and by which signal.
+"""Early warning: the first generation at which harm beyond a tolerance is supported.
 
-One alarm for several signals and all generations, with one false-alarm rate for all of them. At
-each generation every signal's differences to the control of the same seed are averaged over the
-generations so far, and the t statistic of these means over seeds is the signal's evidence. The
-generation may spend an equal part of the rate: its boundary is the evidence that the strongest of
-all signals would reach so often were there no effect, had no boundary been reached before.
+One alarm for several signals and all generations, with one false-alarm rate for all of them. The
+null hypothesis is that no signal's mean difference to the control is worse than its tolerance, in
+any generation; with a tolerance of 0 it is that nothing is worse than the control at all. At each
+generation a signal's differences less the tolerance are averaged over the generations so far, and
+the t statistic of these means over seeds is the signal's evidence. Each of G generations may spend
+a G-th of the rate: its boundary is the evidence that the strongest of all signals would reach so
+often under the null, given that no earlier boundary was reached.
 
-How often that is depends on how signals and generations hang together, which no table knows. But
-if there is no effect and the seeds' differences are normal, any rotation of the seeds is as likely
-as what was measured, whatever their covariance (Langsrud 2005, the rotation test). So boundaries
-are read off random rotations, exactly and without a correction for many questions; and those of a
-generation depend on no later one. With a single signal and generation it is the t test.
+That probability depends on how signals and generations are correlated, which is not known. But if
+the seeds' differences are normal with mean 0, every rotation of the seeds is as likely as what was
+measured, whatever the covariance (Langsrud 2005, the rotation test). So random rotations give the
+boundaries without a correction for the number of signals; and the boundaries of a generation depend
+on no later one. With a single signal and generation it is the t test.
 """
 
 from __future__ import annotations
@@ -27,15 +29,16 @@ Values: TypeAlias = NDArray[np.float64]
 Harm: TypeAlias = Literal["above", "below", "either"]
 
 RATE = 0.05
-_ROTATIONS = 20_000  # their error of a boundary that 1 % reach: 0.07 % reach it more, or less
+# A boundary that 1 % of 20,000 rotations reach has a standard error of 0.07 %.
+_ROTATIONS = 20_000
 
 
 class Alarm(NamedTuple):
-    """What fired when.
+    """The generation at which each signal fired, and what that rests on.
 
-    `fired` is each signal's generation, None where it never reached a boundary; `evidence` each
-    signal's t by generation, above 0 towards harm; `boundaries` by generation. `ended`: of a signal
-    that was not watched to the end the first generation in which a seed lacks a number.
+    `fired` is each signal's generation, None where it never reached a boundary. `evidence` is each
+    signal's t by generation, above 0 for harm beyond the tolerance. `boundaries` is by generation.
+    `ended` is the first generation in which a seed has no number, of signals that have one.
     """
 
     generations: tuple[int, ...]
@@ -48,17 +51,17 @@ class Alarm(NamedTuple):
 
     @property
     def first(self) -> int | None:
-        """The generation of the alarm; None where there was none."""
+        """Return the generation of the alarm; None where there was none."""
         return min((g for g in self.fired.values() if g is not None), default=None)
 
     @property
     def signals(self) -> list[str]:
-        """Those that fired in that generation, the strongest first."""
+        """Return the signals that fired in that generation, the strongest first."""
         if self.first is None:
             return []
-        place = self.generations.index(self.first)
+        position = self.generations.index(self.first)
         together = [name for name, fired in self.fired.items() if fired == self.first]
-        return sorted(together, key=lambda name: -self.evidence[name][place])
+        return sorted(together, key=lambda name: -self.evidence[name][position])
 
 
 def early_warning(
@@ -67,53 +70,69 @@ def early_warning(
     harm: Mapping[str, Harm] | None = None,
     rate: float = RATE,
     *,
+    tolerances: Mapping[str, ArrayLike] | None = None,
     rotations: int = _ROTATIONS,
     seed: int = 0,
 ) -> Alarm:
-    """The first generation at which an arm differs from the control, on the side of harm.
+    """Return when harm beyond the tolerance is first supported, and by which signal.
 
     >>> worse = [[0.1, 1.0, 2.1], [-0.2, 1.1, 1.9], [0.0, 0.8, 2.2], [0.1, 1.2, 2.0]]
-    >>> found = early_warning([1, 2, 3], {"rare_loss": worse}, {"rare_loss": "above"})
-    >>> found.first, found.signals
+    >>> alarm = early_warning([1, 2, 3], {"rare_loss": worse}, {"rare_loss": "above"})
+    >>> alarm.first, alarm.signals
     (2, ['rare_loss'])
+    >>> early_warning(
+    ...     [1, 2, 3], {"rare_loss": worse}, {"rare_loss": "above"}, tolerances={"rare_loss": 0.5}
+    ... ).first
+    3
 
-    A signal is watched up to the first generation in which a seed has no finite number: what it
-    said until then stands. Where all seeds agree to the last digit, as coarse signals of two seeds
-    may, there is no spread to judge by, and that is no evidence.
+    A signal is watched up to the first generation in which a seed has no finite number; an alarm
+    that it raised before stands. Where all seeds agree to the last digit, as coarse signals of two
+    seeds may, there is no spread to judge by, and that is no evidence.
 
     Args:
         generations: (generations,), ascending, those in which the arms could differ.
         differences: each signal's (seeds, generations), arm less control of the same seed.
         harm: the side on which a signal's difference is harm; "either" where it is not named.
         rate: of false alarms, over all signals and generations together.
+        tolerances: how large a difference on the side of harm may be without an alarm, in the
+            signal's unit, at least 0; broadcast to (seeds, generations). 0 where it is not named.
         rotations: how many are drawn.
         seed: of the rotations.
 
     Raises:
         ValueError: fewer than two seeds, signals of different shape or without a number in the
-            first generation, a harm of no signal, a rate that is no share, or generations that
-            do not ascend.
+            first generation, harm or a tolerance of no signal, a rate that is not between 0 and 1,
+            or generations that do not ascend.
     """
-    names, sides = list(differences), dict(harm or {})
-    _check_settings(generations, names, sides, rate)
+    names, sides, allowed = list(differences), dict(harm or {}), dict(tolerances or {})
+    _check_settings(generations, names, sides, allowed, rate)
     values, missing = _checked(generations, differences)
-    for place, name in enumerate(names):
-        if sides.get(name) == "below":
-            values[place] *= -1
-    two_sided = np.array([sides.get(name, "either") == "either" for name in names])
+    # One hypothesis for each side that harms: the difference towards harm less the tolerance.
+    signs = {"above": (1,), "below": (-1,), "either": (1, -1)}
+    hypotheses = [
+        (position, sign)
+        for position, name in enumerate(names)
+        for sign in signs[sides.get(name, "either")]
+    ]
+    beyond = np.stack(
+        [
+            sign * values[position] - np.asarray(allowed.get(names[position], 0.0), dtype=float)
+            for position, sign in hypotheses
+        ]
+    )  # (hypotheses, seeds, generations)
+    of = np.array([position for position, _ in hypotheses])
     so_far = np.arange(1, len(generations) + 1)
-    means = np.where(missing[:, None], 0.0, values.cumsum(axis=2) / so_far)
-    boundaries, evidence = _watched(
-        means, two_sided, rate, _rotated(values.shape[1], rotations, seed)
-    )
-    reached = evidence >= boundaries  # (signals, generations)
+    means = np.where(missing[of][:, None], 0.0, beyond.cumsum(axis=2) / so_far)
+    boundaries, evidence = _boundaries(means, rate, _rotations(values.shape[1], rotations, seed))
+    by_signal = np.stack([evidence[of == position].max(axis=0) for position in range(len(names))])
+    reached = by_signal >= boundaries  # (signals, generations)
     return Alarm(
         generations=tuple(generations),
         fired={
             name: int(generations[row.argmax()]) if row.any() else None
             for name, row in zip(names, reached, strict=True)
         },
-        evidence={name: tuple(map(float, row)) for name, row in zip(names, evidence, strict=True)},
+        evidence={name: tuple(map(float, row)) for name, row in zip(names, by_signal, strict=True)},
         boundaries=tuple(map(float, boundaries)),
         rate=rate,
         n=values.shape[1],
@@ -126,25 +145,34 @@ def early_warning(
 
 
 def _check_settings(
-    generations: Sequence[int], names: Sequence[str], sides: Mapping[str, str], rate: float
+    generations: Sequence[int],
+    names: Sequence[str],
+    sides: Mapping[str, str],
+    tolerances: Mapping[str, ArrayLike],
+    rate: float,
 ) -> None:
     if not 0 < rate < 1:
         raise ValueError(f"rate: {rate:g}: expected a share between 0 and 1, such as 0.05")
     if any(later <= sooner for sooner, later in pairwise(generations)):
         raise ValueError(f"generations: {list(generations)}: expected ascending numbers")
+    for setting, given in (("harm", sides), ("tolerances", tolerances)):
+        for name in given:
+            if name not in names:
+                raise ValueError(f"{setting}: {name}: is no signal; there are {', '.join(names)}")
     for name, side in sides.items():
-        if name not in names:
-            raise ValueError(f"harm: {name}: is no signal; there are {', '.join(names)}")
         if side not in get_args(Harm):
             raise ValueError(f"harm: {name}: {side}: expected above, below or either")
+    for name, tolerance in tolerances.items():
+        if (np.asarray(tolerance, dtype=float) < 0).any():
+            raise ValueError(f"tolerances: {name}: {tolerance!r}: expected 0 or more")
 
 
 def _checked(
     generations: Sequence[int], differences: Mapping[str, ArrayLike]
 ) -> tuple[Values, NDArray[np.bool_]]:
-    """Differences (signals, seeds, generations), and where they are watched no more.
+    """Return differences (signals, seeds, generations), and from where they are not watched.
 
-    That is from the first generation on in which a seed lacks a number, (signals, generations).
+    The second, (signals, generations), is true from the first generation without a seed's number.
     """
     arrays = [np.array(each, dtype=float) for each in differences.values()]
     shapes = {array.shape for array in arrays}
@@ -164,48 +192,50 @@ def _checked(
     return np.where(missing[:, None], 0.0, values), missing
 
 
-def _rotated(num_seeds: int, rotations: int, seed: int) -> Values:
+def _rotations(num_seeds: int, rotations: int, seed: int) -> Values:
     """(rotations, seeds): where random rotations take the direction that all seeds have in common.
 
-    Of a rotation of the seeds t depends on that alone.
+    The t statistic of a rotation of the seeds depends on that direction alone.
     """
     drawn = np.random.default_rng(seed).normal(size=(rotations, num_seeds))
-    found: Values = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return found
+    directions: Values = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return directions
 
 
-def _watched(
-    means: Values, two_sided: NDArray[np.bool_], rate: float, rotations: Values
-) -> tuple[Values, Values]:
-    """Boundaries (generations,) and evidence (signals, generations).
+def _boundaries(means: Values, rate: float, rotations: Values) -> tuple[Values, Values]:
+    """Boundaries (generations,) and evidence (hypotheses, generations).
 
-    `means` is (signals, seeds, generations), `rotations` (rotations, seeds).
+    `means` is (hypotheses, seeds, generations), `rotations` (rotations, seeds).
     """
-    num_signals, num_seeds, num_generations = means.shape
+    num_hypotheses, num_seeds, num_generations = means.shape
     common = np.full((1, num_seeds), 1 / math.sqrt(num_seeds))
     boundaries = np.full(num_generations, math.inf)
-    evidence = np.zeros((num_signals, num_generations))
-    calm = np.ones(len(rotations), bool)  # those in which no boundary has been reached yet
+    evidence = np.zeros((num_hypotheses, num_generations))
+    quiet = np.ones(len(rotations), bool)  # rotations that have reached no boundary yet
     for generation in range(num_generations):
         now = means[:, :, generation]
-        evidence[:, generation] = _evidence(common, now, two_sided)[0]
-        strongest = _evidence(rotations, now, two_sided).max(axis=1)
-        spent = len(calm) - int(calm.sum())
-        may_fire = round(rate * (generation + 1) / num_generations * len(calm)) - spent
+        evidence[:, generation] = _t_along(common, now)[0]
+        strongest = _t_along(rotations, now).max(axis=1)
+        num_fired = len(quiet) - int(quiet.sum())
+        may_fire = round(rate * (generation + 1) / num_generations * len(quiet)) - num_fired
         if may_fire > 0:
-            boundary = np.partition(strongest[calm], -may_fire)[-may_fire]
+            boundary = np.partition(strongest[quiet], -may_fire)[-may_fire]
             if boundary > 0:  # at 0 no signal has moved in any seed
                 boundaries[generation] = boundary
-                calm &= strongest < boundary
+                quiet &= strongest < boundary
     return boundaries, evidence
 
 
-def _evidence(directions: Values, now: Values, two_sided: NDArray[np.bool_]) -> Values:
-    """Each signal's t along each direction, (directions, signals); 0 without any spread."""
+def _t_along(directions: Values, now: Values) -> Values:
+    """Each hypothesis's t along each direction, (directions, hypotheses); 0 without any spread.
+
+    Args:
+        directions: (directions, seeds), unit vectors.
+        now: (hypotheses, seeds).
+    """
     along, length = directions @ now.T, (now**2).sum(axis=1)
     across = length - along**2
-    spread = across > 1e-12 * length  # what rounding leaves is none
+    spread = across > 1e-12 * length  # what rounding leaves is no spread
     ratio = np.divide(along**2, across, out=np.zeros_like(along), where=spread)
-    t = np.sign(along) * np.sqrt(ratio * (now.shape[1] - 1))
-    found: Values = np.where(two_sided, np.abs(t), t)
-    return found
+    t: Values = np.sign(along) * np.sqrt(ratio * (now.shape[1] - 1))
+    return t

@@ -1,13 +1,15 @@
-"""Statistics over seeds: the replicates are runs, paired by seed; never documents.
+"""Statistics over seeds: the replicates are runs, paired by seed.
 
 Every function takes plain numbers and returns plain numbers. `differences` are those of an arm to
-the control of the same seed, which takes out what the two share: the human text that the seed
-chose, and the order it came in. scipy does the work; what is here fixes the questions.
+the control of the same seed: the pair takes out the human text that the seed chose and its order.
 
 With the three to five seeds that a study can pay for, the t interval is the one to report. It
-takes the differences to be about normal, and then covers as often as it says. Neither of the two
-that take less for granted can say much: the bootstrap covers too seldom, and the sign-flip test
-cannot reach 0.05 before there are six seeds.
+assumes that the differences are about normal, and then covers as often as it promises. The two
+methods that assume less are of little use here: the bootstrap covers too seldom, and the sign-flip
+test cannot reach 0.05 with fewer than six seeds.
+
+All of these are conditional on the human pool, the held-out documents and the base model that the
+seeds share. `pool_factor` and `crossed_interval` say what changes without that condition.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class Interval(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """Half of the interval's width: what stands behind a ± where it is symmetric."""
+        """Return half of the interval's width."""
         return (self.high - self.low) / 2
 
 
@@ -53,7 +55,7 @@ class SignFlips(NamedTuple):
 
 
 class Equivalence(NamedTuple):
-    """Two one-sided tests: the larger p, and the interval that has to lie inside the bounds."""
+    """An equivalence test: its p, and the interval that has to lie inside the bounds."""
 
     p: float
     interval: Interval  # at 1 - 2 * level
@@ -68,7 +70,7 @@ class Collapse(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
-    """The mean with Student's t interval, mean ± t_{n-1} s / sqrt(n).
+    """Return the mean with Student's t interval, mean ± t_{n-1} s / sqrt(n).
 
     >>> [round(x, 3) for x in mean_interval([1.0, 2.0, 3.0])[:3]]
     [2.0, -0.484, 4.484]
@@ -93,13 +95,12 @@ def bootstrap_interval(
     resamples: int = 9999,
     seed: int = 0,
 ) -> Interval:
-    """The bias-corrected and accelerated bootstrap (Efron 1987), as scipy computes it.
+    """Return the bias-corrected and accelerated bootstrap interval (Efron 1987).
 
-    It resamples the seeds that there are, so its bounds never leave their range where the
-    statistic is a mean. With three seeds there are ten different resamples, and the interval is
-    that range itself, or nearly: of normal values it holds the true mean in 74 of 100 cases, with
-    five seeds in 85, with twenty in 92. Take it for statistics that are not means, and for many
-    seeds.
+    Of a mean its bounds never leave the range of the seeds. With three seeds there are ten
+    different resamples, and the interval is nearly that range: of normal values it holds the true
+    mean in 74 of 100 cases, with five seeds in 85, with twenty in 92. Use it for statistics that
+    are not means, and for many seeds.
 
     >>> interval = bootstrap_interval([1.0, 2.0, 3.0])
     >>> 1.0 <= interval.low < 2.0 < interval.high <= 3.0
@@ -118,7 +119,7 @@ def bootstrap_interval(
         return Interval(estimate, math.nan, math.nan, len(x))
     if np.ptp(x) == 0:  # every resample is the same
         return Interval(estimate, estimate, estimate, len(x))
-    found = stats.bootstrap(
+    result = stats.bootstrap(
         (x,),
         statistic,
         n_resamples=resamples,
@@ -126,14 +127,14 @@ def bootstrap_interval(
         method="BCa",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(estimate, float(found.low), float(found.high), len(x))
+    return Interval(estimate, float(result.low), float(result.high), len(x))
 
 
 def paired_difference(arm: ArrayLike, control: ArrayLike, confidence: float = 0.95) -> Difference:
-    """The mean of arm less control, seed by seed, with the t interval and p of the paired t test.
+    """Return the mean of arm less control, its t interval, and the p of the paired t test.
 
-    >>> found = paired_difference([97.2, 98.5, 98.0], [69.5, 69.6, 69.6])
-    >>> round(found.interval.estimate, 2), round(found.interval.half_width, 2), round(found.p, 4)
+    >>> result = paired_difference([97.2, 98.5, 98.0], [69.5, 69.6, 69.6])
+    >>> round(result.interval.estimate, 2), round(result.interval.half_width, 2), round(result.p, 4)
     (28.33, 1.5, 0.0002)
 
     Args:
@@ -150,7 +151,7 @@ def paired_difference(arm: ArrayLike, control: ArrayLike, confidence: float = 0.
 
 
 def sign_flips(differences: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> SignFlips:
-    """Permutation test of paired differences: how often random signs give a mean as far from 0.
+    """Test by random signs how often the mean of paired differences is as far from 0.
 
     Takes for granted only that, were there no effect, a difference would be as likely with the
     other sign (Fisher 1935). All 2^n patterns are tried where they are at most `resamples`, so
@@ -181,10 +182,10 @@ def sign_flips(differences: ArrayLike, *, resamples: int = 9999, seed: int = 0) 
 
 
 def adjust(p: ArrayLike, method: Literal["holm", "benjamini-hochberg"] = "holm") -> Values:
-    """The p values, adjusted for as many questions; NaN stays NaN and counts as no question.
+    """Return the p values adjusted for their number; NaN stays NaN and is not counted.
 
-    "holm": below 0.05 are, but for one family in twenty, only true effects (Holm 1979).
-    "benjamini-hochberg": of those below 0.05 about one in twenty is none (1995).
+    "holm": in 19 of 20 families no p below 0.05 is a false positive (Holm 1979).
+    "benjamini-hochberg": about one in twenty of the p below 0.05 is a false positive (1995).
 
     >>> adjust([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
@@ -203,16 +204,90 @@ def adjust(p: ArrayLike, method: Literal["holm", "benjamini-hochberg"] = "holm")
     if method == "holm":
         order = np.argsort(values)
         steps = np.maximum.accumulate((len(values) - np.arange(len(values))) * values[order])
-        found = np.empty_like(values)
-        found[order] = np.minimum(steps, 1)
+        result = np.empty_like(values)
+        result[order] = np.minimum(steps, 1)
     else:
-        found = stats.false_discovery_control(values, method="bh")
-    adjusted[asked] = found
+        result = stats.false_discovery_control(values, method="bh")
+    adjusted[asked] = result
     return adjusted
 
 
+def pool_factor(num_seeds: int, share: float) -> float:
+    """Return how much wider the t interval over seeds has to be to hold for new human text.
+
+    Seeds that each learn the share f of one finite pool are alike in what they learned, and all
+    depend on which pool it was. If a value of one seed has the variance v under new human text, the
+    spread over seeds shows (1 - f) v alone, and the mean of S seeds has (1 - f) v / S + f v
+    (sampling without replacement; Cochran, Sampling Techniques, 1977, chapter 2). So the interval
+    grows by sqrt(1 + S f / (1 - f)). It is too wide where seeds also differ for other reasons than
+    their human text. Infinite for f = 1.
+
+    >>> round(pool_factor(3, 0.4), 2)
+    1.73
+
+    Args:
+        num_seeds: over which the interval was computed.
+        share: of the pool that one seed learns, in [0, 1].
+    """
+    return math.sqrt(1 + num_seeds * share / (1 - share)) if share < 1 else math.inf
+
+
+def crossed_interval(
+    differences: ArrayLike, weights: ArrayLike | None = None, confidence: float = 0.95
+) -> Interval:
+    """Return the mean difference with an interval for new seeds and new held-out documents.
+
+    Every seed is measured on the same documents, so both are random and crossed: a difference is
+    mean + seed + document + rest. The variance of the weighted mean is estimated as that of the
+    seeds' means plus that of the documents' means less the rest, which both contain, and is never
+    below the larger of the two; its degrees of freedom are Satterthwaite's. This is the quasi-F of
+    Clark (Journal of Verbal Learning and Verbal Behavior 12, 1973) as an interval; Cameron, Gelbach
+    and Miller (JBES 29, 2011) derive the same variance for clusters in two ways.
+
+    >>> rng = np.random.default_rng(0)
+    >>> d = 0.1 + rng.normal(0, 0.02, (3, 1)) + rng.normal(0, 0.5, 200)
+    >>> interval = crossed_interval(d)
+    >>> interval.half_width > mean_interval(d.mean(axis=1)).half_width
+    True
+
+    Args:
+        differences: (seeds, documents), at least two of each: arm less control, e.g. of a
+            document's loss in nats per token.
+        weights: (documents,), above 0, e.g. a document's tokens; equal by default.
+        confidence: of the interval.
+    """
+    d = np.asarray(differences, dtype=float)
+    if d.ndim != 2 or min(d.shape) < 2 or not np.isfinite(d).all():
+        raise ValueError(
+            f"differences of shape {d.shape}: expected finite numbers (seeds, documents), at least "
+            "two of each"
+        )
+    num_seeds, num_documents = d.shape
+    w = np.ones(num_documents) if weights is None else _row(weights)
+    if len(w) != num_documents or not (w > 0).all():
+        raise ValueError(f"{len(w)} weights: expected one above 0 for each of {num_documents}")
+    w = w / w.sum()
+    of_seeds, of_documents = d @ w, d.mean(axis=0)
+    mean = float(of_seeds.mean())
+    rest = d - of_seeds[:, None] - of_documents + mean
+    free = num_documents / (num_documents - 1)
+    seeds = float(of_seeds.var(ddof=1)) / num_seeds
+    documents = float((w**2 * (of_documents - mean) ** 2).sum()) * free
+    both = float((w**2 * rest**2).sum()) * free / (num_seeds * (num_seeds - 1))
+    variance = max(seeds + documents - both, seeds, documents)
+    if variance == 0:
+        return Interval(mean, mean, mean, num_seeds)
+    df = variance**2 / (
+        seeds**2 / (num_seeds - 1)
+        + documents**2 / (num_documents - 1)
+        + both**2 / ((num_seeds - 1) * (num_documents - 1))
+    )
+    reach = float(special.stdtrit(df, (1 + confidence) / 2)) * math.sqrt(variance)
+    return Interval(mean, mean - reach, mean + reach, num_seeds)
+
+
 def slope(generations: ArrayLike, values: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Change per generation: least squares within each seed, then the t interval over seeds.
+    """Return the change per generation: least squares in each seed, then the interval over seeds.
 
     The generations of one seed follow from each other and are no replicates, so the residuals
     around a seed's line say nothing of the error of its slope.
@@ -238,11 +313,11 @@ def slope(generations: ArrayLike, values: ArrayLike, confidence: float = 0.95) -
 def equivalence(
     differences: ArrayLike, bounds: tuple[float, float], level: float = 0.05
 ) -> Equivalence:
-    """Whether the mean difference lies between the bounds: two one-sided t tests.
+    """Test whether the mean difference lies between the bounds: two one-sided t tests.
 
-    Schuirmann (1987). p < level if and only if the 1 - 2 level interval lies inside the bounds;
-    then "no harm beyond the bound" is shown. A p above it shows nothing: neither harm nor none.
-    The bounds have to be fixed before the runs are looked at.
+    Schuirmann (1987). p < level if and only if the 1 - 2 level interval lies inside the bounds.
+    With one infinite bound it is a test of non-inferiority. A larger p supports neither harm nor
+    its absence. Fix the bounds before you look at the runs.
 
     >>> equivalence([0.1, -0.1, 0.0], (-1.0, 1.0)).p < 0.05
     True
@@ -264,15 +339,32 @@ def equivalence(
     return Equivalence(p, mean_interval(x, 1 - 2 * level))
 
 
+def exceedance(differences: ArrayLike, bounds: tuple[float, float]) -> float:
+    """Return the p of the claim that the mean difference lies outside the bounds.
+
+    The smaller p of two one-sided t tests, of which an effect inside the bounds can trigger only
+    the nearer one; the counterpart of `equivalence`.
+
+    >>> exceedance([2.1, 1.9, 2.0], (-1.0, 1.0)) < 0.05
+    True
+
+    Args:
+        differences: (seeds,), arm less control.
+        bounds: lower and upper, in the metric's unit.
+    """
+    x = _row(differences)
+    mean, error, df = _moments(x)
+    return min(_beyond(mean - bounds[1], error, df), _beyond(bounds[0] - mean, error, df))
+
+
 def time_to_collapse(
     generations: Sequence[int], differences: ArrayLike, band: tuple[float, float]
 ) -> Collapse:
-    """The first generation from which on a seed's differences stay outside the band, on one side.
+    """Return when each seed's differences leave the band for good, and the median over seeds.
 
-    To leave and to come back is no collapse, so a seed counts by the whole rest of its
-    generations; the last generation alone outside counts with that generation. A seed that ends
-    inside is censored: it would have left later, or never. A generation without a number (NaN)
-    says nothing: it neither leaves nor comes back. The median is Kaplan and Meier's (1958).
+    The time of a seed is the first generation from which on all are above the band, or all below
+    it. A seed that ends inside is censored. A generation without a number (NaN) is skipped. The
+    median is Kaplan and Meier's (1958).
 
     >>> time_to_collapse([0, 1, 2, 3], [[0, 3, 1, 4], [0, 2, 3, 4], [0, 0, 0, 0]], (-1.0, 1.0))
     Collapse(times=(3, 1, None), last=3, median=3.0)
@@ -296,6 +388,40 @@ def time_to_collapse(
     survival = stats.ecdf(data).sf
     below = survival.quantiles[survival.probabilities <= 0.5]
     return Collapse(times, last, float(below[0]) if len(below) else math.inf)
+
+
+def lead(
+    signal: Sequence[int | None], other: Sequence[int | None], last: int, confidence: float = 0.95
+) -> Interval:
+    """Return by how many generations the signal leaves its tolerance before the other.
+
+    The mean over seeds of the other's time less the signal's, with Student's t interval. A seed
+    that had not left by the last generation counts as leaving right after it, so a lead is a lead
+    within the generations that were run. A time is known to a generation, so a difference of two
+    has a rounding error of variance 1/6; the spread over seeds counts as no smaller than that.
+
+    >>> [round(x, 2) for x in lead([1, 1, 2, 1, 1], [3, 4, 4, 3, 3], last=5)[:3]]
+    [2.2, 1.64, 2.76]
+
+    Args:
+        signal: (seeds,), as `Collapse.times` has them.
+        other: (seeds,), of the same seeds in the same order.
+        last: the last generation.
+        confidence: of the interval; 1 - 0.05 / k for one of k signals looked at together.
+    """
+    if len(signal) != len(other) or not signal:
+        raise ValueError(f"{len(signal)} and {len(other)} times: expected one for every seed")
+    x = np.array(
+        [
+            (last + 1 if b is None else b) - (last + 1 if a is None else a)
+            for a, b in zip(signal, other, strict=True)
+        ],
+        dtype=float,
+    )
+    mean, error, df = _moments(x)
+    error = max(error, math.sqrt(1 / 6 / len(x)))
+    reach = error * float(special.stdtrit(df, (1 + confidence) / 2)) if df else math.nan
+    return Interval(mean, mean - reach, mean + reach, len(x))
 
 
 def _leaves(generations: Sequence[int], row: Values, band: tuple[float, float]) -> int | None:

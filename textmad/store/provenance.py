@@ -52,7 +52,6 @@ _NOT_IN_RESULTS = {
     "progress.py",
     "report",
     "shipped.py",
-    "statistics",
     "studies",
     "testing",
     "version.py",

@@ -217,7 +217,8 @@ class DocumentTokenizer:
         spelled = [f"a {token} b{token}{token}" for token in self._spelled]
         for probe in (*_PROBES, "".join(letters), " ".join(letters), *spelled):
             known = {character for character in set(probe) if self._knows(character)}
-            if kept := "".join(character for character in probe if character in known):
+            kept = "".join(character for character in probe if character in known)
+            if kept.strip():
                 yield kept
 
     def _knows(self, character: str) -> bool:

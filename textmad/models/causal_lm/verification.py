@@ -173,7 +173,8 @@ def _log_shares(
     """Log-probabilities after each token by one plain forward pass, `(time, vocabulary)` on CPU."""
     given = {} if positions is None else {"position_ids": _on(network, positions)}
     logits = network(input_ids=_on(network, ids), use_cache=False, **given).logits[0]
-    return logits.float().log_softmax(-1).cpu()
+    shares: torch.Tensor = logits.float().log_softmax(-1).cpu()
+    return shares
 
 
 def _at_the_last_position(network: PreTrainedModel, ids: np.ndarray, context: int) -> torch.Tensor:
@@ -202,7 +203,7 @@ def _packed(network: PreTrainedModel, documents: Sequence[np.ndarray]) -> list[t
             batch = collate(examples, rectangles, network.device)
             logits = packed_logits(network, batch)
         shares = logits.float().log_softmax(-1).cpu()
-        return list(shares.split([len(ids) for ids in documents]))
+        return list(torch.split(shares, [len(ids) for ids in documents]))
     ids = np.full((len(documents), max(map(len, documents))), documents[0][0])
     for row, document in enumerate(documents):
         ids[row, : len(document)] = document

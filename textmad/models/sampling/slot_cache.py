@@ -76,8 +76,8 @@ class SlotCache:
             slot_of[row_of[dropped]] = self.num_slots
             row_of[dropped] = -1
             added = np.flatnonzero((row_of < 0) & (page >= number))
-            rows = np.flatnonzero(slot_of == self.num_slots)[: len(added)]
-            row_of[added], slot_of[rows] = rows, added
+            free = np.flatnonzero(slot_of == self.num_slots)[: len(added)]
+            row_of[added], slot_of[free] = free, added
             used = np.flatnonzero(slot_of < self.num_slots)
             if len(used) and number <= page.max():
                 slots = torch.from_numpy(slot_of[: used[-1] + 1].copy())

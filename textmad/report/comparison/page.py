@@ -1,4 +1,4 @@
-"""A comparison on paper: Markdown, CSV, Parquet, LaTeX, and one HTML page."""
+"""A comparison as files: Markdown, CSV, Parquet, LaTeX, and one HTML page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from textmad.analysis.comparison import Comparison, alarm_frame, bin_frame, share_frame
-from textmad.report.comparison import plots
-from textmad.report.comparison.findings_plots import heat_maps, threshold_curves
-from textmad.report.comparison.findings_words import (
+from textmad.report.comparison import figures
+from textmad.report.comparison.differences import (
+    difference_table,
+    generation_table,
+    verdict_sentences,
+)
+from textmad.report.comparison.findings import (
     alarm_sentences,
     alarm_table,
     bin_sentences,
@@ -16,10 +20,9 @@ from textmad.report.comparison.findings_words import (
     share_sentences,
     share_table,
 )
-from textmad.report.comparison.texts import side_by_side
-from textmad.report.comparison.words import difference_table, generation_table, verdict_sentences
 from textmad.report.page import template
 from textmad.report.tables import Table, print_words, show, to_markdown
+from textmad.report.texts import side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 _LATEX = {"−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
           "–": "--", "<": "$<$", ">": "$>$"}  # fmt: skip
 _FORMS = ("csv", "parquet", "tex")
-_SEQUELS = {
+_HEADINGS = {
     "shares": "Critical share",
     "alarms": "Early warning",
     "bins": "Rare and common tokens",
@@ -36,7 +39,7 @@ _SEQUELS = {
 
 
 class OptionalSection(NamedTuple):
-    """What is said only where there is something to say."""
+    """A part of the page that exists only where it has content."""
 
     name: str  # of its files, behind comparison-
     heading: str
@@ -51,7 +54,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     The table of differences is comparison.csv, .parquet and .tex; comparison-generations.tex holds
     the columns of it that tell of earlier generations. Where there are any, critical shares, alarms
     and losses by frequency bin are comparison-shares, -alarms and -bins, each in the three forms.
-    What an earlier comparison left there of these files, and this one does not have, is removed.
+    Files of an earlier comparison that this one does not have are removed.
 
     Raises:
         RunError: the folder cannot be written.
@@ -65,11 +68,11 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
         "comparison-generations.tex": _tex(generation_table(comparison)),
         **_forms("comparison", comparison.table, difference_table(comparison)),
     }
-    for sequel in _sequels(comparison):
-        contents |= _forms(f"comparison-{sequel.name}", sequel.numbers, sequel.table)
+    for section in _sections(comparison):
+        contents |= _forms(f"comparison-{section.name}", section.numbers, section.table)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in _SEQUELS:
+        for name in _HEADINGS:
             for ending in _FORMS:
                 if f"comparison-{name}.{ending}" not in contents:
                     (folder / f"comparison-{name}.{ending}").unlink(missing_ok=True)
@@ -80,7 +83,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
 
 def print_comparison(comparison: Comparison, is_brief: bool = False) -> None:
     """Print the verdict and then the tables to stdout; only the verdict where `is_brief`."""
-    sections = _sequels(comparison)
+    sections = _sections(comparison)
     for sentences in (verdict_sentences(comparison), *(each.sentences for each in sections)):
         for sentence in sentences:
             print_words(sentence)
@@ -95,7 +98,7 @@ def print_comparison(comparison: Comparison, is_brief: bool = False) -> None:
 
 def to_page_markdown(comparison: Comparison) -> str:
     """Verdict, tables, and what the arms are."""
-    arms = "\n".join(f"- **{name}**: {what}" for name, what in described(comparison).items())
+    arms = "\n".join(f"- **{name}**: {what}" for name, what in describe_arms(comparison).items())
     parts = [
         f"# {title(comparison)}",
         *verdict_sentences(comparison),
@@ -103,8 +106,8 @@ def to_page_markdown(comparison: Comparison) -> str:
         to_markdown(generation_table(comparison)),
         *(
             part
-            for sequel in _sequels(comparison)
-            for part in (f"## {sequel.heading}", *sequel.sentences, to_markdown(sequel.table))
+            for section in _sections(comparison)
+            for part in (f"## {section.heading}", *section.sentences, to_markdown(section.table))
         ),
         f"## Arms\n\n{arms}",
     ]
@@ -135,49 +138,49 @@ def to_latex(table: Table) -> str:
 
 def to_html(comparison: Comparison) -> str:
     """The page: one file that loads nothing."""
-    return template("comparison.html.j2").render(
+    return template("comparison/page.html.j2").render(
         title=title(comparison),
         sentences=verdict_sentences(comparison),
-        figures=plots.curves(comparison),
-        forest=plots.forest(comparison),
+        figures=figures.curves(comparison),
+        forest=figures.forest(comparison),
         tables=[difference_table(comparison), generation_table(comparison)],
-        sequels=_sequels(comparison),
-        share_figures=threshold_curves(comparison),
-        heat=heat_maps(comparison),
+        optional_sections=_sections(comparison),
+        share_figures=figures.threshold_curves(comparison),
+        heat=figures.heat_maps(comparison),
         texts=side_by_side(comparison.runs, comparison.generation) if comparison.runs else None,
-        arms=described(comparison),
+        arms=describe_arms(comparison),
     )
 
 
 def title(comparison: Comparison) -> str:
     """Which arms against which control."""
-    others = [arm for arm in comparison.seeds if arm in comparison.controls]
-    named = ", ".join(others) if len(others) <= 3 else f"{len(others)} arms"
+    arms = [arm for arm in comparison.seeds if arm in comparison.controls]
+    named = ", ".join(arms) if len(arms) <= 3 else f"{len(arms)} arms"
     return f"{named} against {comparison.control}"
 
 
-def described(comparison: Comparison) -> dict[str, str]:
+def describe_arms(comparison: Comparison) -> dict[str, str]:
     """Of each arm its seeds and the settings in which not all agree."""
-    found = {}
+    settings_of = {}
     for name, seeds in comparison.seeds.items():
         settings = ", ".join(f"{path} {v}" for path, v in comparison.settings[name].items())
         several = "seeds" if len(seeds) > 1 else "seed"
-        found[name] = f"{several} {', '.join(map(str, seeds))}; {settings}"
-    return found
+        settings_of[name] = f"{several} {', '.join(map(str, seeds))}; {settings}"
+    return settings_of
 
 
-def _sequels(comparison: Comparison) -> list[OptionalSection]:
-    said = {
+def _sections(comparison: Comparison) -> list[OptionalSection]:
+    parts = {
         "shares": (comparison.thresholds, share_sentences, share_table, share_frame),
         "alarms": (comparison.warnings, alarm_sentences, alarm_table, alarm_frame),
         "bins": (comparison.bins, bin_sentences, bin_table, bin_frame),
     }
     return [
         OptionalSection(
-            name, _SEQUELS[name], say(comparison), tabulate(comparison), numbers(comparison)
+            name, _HEADINGS[name], say(comparison), tabulate(comparison), numbers(comparison)
         )
-        for name, (found, say, tabulate, numbers) in said.items()
-        if found
+        for name, (content, say, tabulate, numbers) in parts.items()
+        if content
     ]
 
 

@@ -1,4 +1,4 @@
-"""Sampling variation of human text: the range in which other human text is expected."""
+"""Sampling variation of human text: where a metric of one more human text is expected."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 LEVEL = 0.05
 _ANSCOMBE = 3 / 8
 
 
-class Ceiling(NamedTuple):
-    """The range in which the value of one more human text of the same size is expected.
+class ReferenceRange(NamedTuple):
+    """Where the value of one more human text of the same size is expected.
 
-    `low` to `high` is a prediction interval at 95 %, of Student's t with `df` degrees of freedom,
-    `mean` that of the human values. `centre` and `error` are on the scale on which values are
-    compared: the mean there, and the standard deviation of a new value's distance from it. That
-    is the square root's where one document more adds `one` to a value, otherwise the value's own.
+    `low` to `high` is a prediction interval at 95 %, of Student's t with `df` degrees of freedom;
+    `mean` is the mean of the human values. `centre` and `error` are on the scale on which values
+    are compared: the mean, and the standard deviation of a new value's distance from it. The scale
+    is the square root where one document more adds `one` to a value, otherwise the value's own.
     """
 
     mean: float
@@ -30,32 +31,30 @@ class Ceiling(NamedTuple):
     one: float = 0.0
 
     def distance(self, value: float) -> float:
-        """Return the distance from the centre, in standard deviations of a human value's."""
+        """Return the distance from the centre in standard deviations; NaN where either is NaN."""
         away = abs(_scaled(value, self.one) - self.centre)
         if self.error == 0 and away != 0:
             return math.nan if math.isnan(away) else math.inf
         return away / (self.error or 1.0)
 
     def p(self, value: float) -> float:
-        """Return the two-sided probability of a human value at least as far from the centre."""
-        from scipy.stats import t
-
-        return float(2 * t.sf(self.distance(value), self.df))
+        """Return how probable a human value as far from the centre is, two-sided."""
+        return float(2 * special.stdtr(self.df, -self.distance(value)))
 
 
-def ceiling(
+def reference_range(
     values: Sequence[float],
     drawn_share: float,
     *,
     least_spread: float = 0.0,
     one: float = 0.0,
     df: int | None = None,
-) -> Ceiling:
-    """Compute the range from the values of several samples of the same human text.
+) -> ReferenceRange:
+    """Return the range of human text from the values of several samples of one human text.
 
     Samples of a finite text, each without replacement, overlap by `drawn_share` in the mean, so
     their values are alike by as much (Cochran, Sampling Techniques, 1977, chapter 2). Of k values
-    with variance s^2 that of independent texts is s^2 / (1 - drawn_share), and a new text's
+    with variance s^2 the variance of independent texts is s^2 / (1 - drawn_share), and a new text's
     distance from the mean of the k has 1 + drawn_share + (1 - drawn_share) / k times as much.
 
     Counts of few documents are skewed: where most samples have no copy, one with three would
@@ -64,18 +63,16 @@ def ceiling(
 
     Args:
         values: at least two; NaN in one makes all NaN.
-        drawn_share: sample size by that of the text drawn from, in [0, 1).
-        least_spread: what the standard deviation of a value is at least: a share of n things is
+        drawn_share: sample size as a share of the text that the samples come from, in [0, 1).
+        least_spread: the smallest standard deviation of a value: a share of n things is
             not known finer than 1 / n, though by chance all samples may agree.
         one: what one document adds to a value that counts documents.
         df: degrees of freedom of the variance; None: one less than there are values.
 
-    >>> expected = ceiling([1.0, 3.0], drawn_share=0.0)
-    >>> expected.mean, round(expected.error**2, 9)
+    >>> result = reference_range([1.0, 3.0], drawn_share=0.0)
+    >>> result.mean, round(result.error**2, 9)
     (2.0, 3.0)
     """
-    from scipy.stats import t
-
     k, scaled = len(values), [_scaled(value, one) for value in values]
     centre = float(np.mean(scaled))
     spread = math.sqrt(np.var(scaled, ddof=1) / (1 - drawn_share))
@@ -83,9 +80,9 @@ def ceiling(
     spread = spread if math.isnan(spread) else max(spread, least_spread)
     error = spread * math.sqrt(1 + drawn_share + (1 - drawn_share) / k)
     df = k - 1 if df is None else df
-    reach = float(t.ppf(1 - LEVEL / 2, df)) * error
+    reach = float(special.stdtrit(df, 1 - LEVEL / 2)) * error
     low, high = (_unscaled(edge, one) for edge in (centre - reach, centre + reach))
-    return Ceiling(float(np.mean(values)), low, high, centre, error, df, one)
+    return ReferenceRange(float(np.mean(values)), low, high, centre, error, df, one)
 
 
 def _scaled(value: float, one: float) -> float:

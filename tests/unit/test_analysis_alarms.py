@@ -10,10 +10,10 @@ import pytest
 import textmad as tm
 from textmad.analysis.arm import Arm
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import set_against
+from textmad.analysis.comparing import compare_values
 from textmad.analysis.comparison import bin_frame
-from textmad.report.comparison.findings_plots import heat_maps
-from textmad.report.comparison.findings_words import bin_sentences, bin_table
+from textmad.report.comparison.figures import heat_maps
+from textmad.report.comparison.findings import bin_sentences, bin_table
 from textmad.report.comparison.page import to_html, to_page_markdown
 from textmad.statistics import inference
 from textmad.text.rarity import BINS
@@ -46,7 +46,7 @@ def losses(arm, by_bin, wobble=0.01, seeds=SEEDS, evaluator="rare_tokens"):
 
 def found(*rows, among=("voted",), **rest):
     table = pd.DataFrame([row for part in rows for row in part], columns=COLUMNS)
-    return set_against(table, arms(*among, **rest), ["loss/*"])
+    return compare_values(table, arms(*among, **rest), ["loss/*"])
 
 
 VOTED = FLAT | {"rarest": (3.0, 3.4, 3.8), "75-100%": (3.0, 2.9, 2.8)}
@@ -60,7 +60,7 @@ def comparison():
 
 def moved(comparison, arm, bin_):
     (each,) = [each for each in comparison.bins if each.arm == arm]
-    (row,) = [row for key, row in each.moved.items() if key.bin == bin_]
+    (row,) = [row for key, row in each.changes.items() if key.bin == bin_]
     return row
 
 
@@ -82,32 +82,34 @@ def test_end_tokens_and_what_other_evaluators_call_loss_are_in_no_bin():
         ]
     ]
     both = found(losses("control", CONTROL), losses("voted", VOTED), more)
-    assert [key.bin for key in both.bins[0].moved] == list(BINS)
+    assert [key.bin for key in both.bins[0].changes] == list(BINS)
     assert moved(both, "voted", "rarest")[1].estimate == pytest.approx(0.6)
 
 
 def test_the_words_name_the_bin_that_is_shown_to_rise_and_those_that_are_not(comparison):
     said, promise = bin_sentences(comparison)
     assert said == (
-        "voted: the loss is shown to rise first in rarest (generation 1); not by generation 2 in "
-        "10-25%, 25-50%, 50-75%, 75-100%."
+        "voted: a rise of the loss is supported first in rarest (generation 1); not by generation "
+        "2 in 10-25%, 25-50%, 50-75%, 75-100%."
     )
-    assert promise.startswith("Of arms that do no harm 5 % would set off the alarm, over all its")
+    assert promise.startswith("This counts any rise, however small: where no bin rises, it")
 
 
 def test_bins_that_rise_one_after_the_other_are_named_in_that_order():
     # 50-75% first, though it stands below; rarest only after a generation in which it fell
     late = FLAT | {"rarest": (3.0, 2.9, 3.8), "50-75%": (3.0, 3.9, 4.8)}
     (said, _) = bin_sentences(found(losses("control", FLAT, wobble=0), losses("voted", late)))
-    assert "rise first in 50-75% (generation 1); then in rarest (generation 2); not by" in said
+    assert "supported first in 50-75% (generation 1); then in rarest (generation 2); not by" in said
 
 
 def test_no_rise_and_too_few_seeds_are_said():
     calm = found(losses("control", FLAT, wobble=0), losses("voted", FLAT))
-    assert bin_sentences(calm)[0] == "voted: in no bin is a rise shown by generation 2 (3 seeds)."
+    assert bin_sentences(calm)[0] == (
+        "voted: no rise is supported in any bin by generation 2 (3 seeds)."
+    )
     rows = [losses(arm, by, seeds=(0,)) for arm, by in (("control", CONTROL), ("voted", VOTED))]
     (alone,) = bin_sentences(found(*rows, seeds=(0,)))
-    assert alone.startswith("Which bin goes first is not shown: that takes two seeds")
+    assert alone.startswith("Which bin rises first is not tested: that takes two seeds")
 
 
 def test_colours_are_shares_of_the_largest_movement_of_all_arms(comparison):
@@ -140,17 +142,17 @@ def test_table_and_file_hold_what_the_map_shows(comparison):
     shown = {(line[0], line[1]): line[3:] for line in table.lines}
     for each in maps.maps:
         for name, row in each.rows.items():
-            assert shown[name, each.arm] == (*(cell.text for cell in row.cells), row.shown_from)
+            assert shown[name, each.arm] == (*(cell.text for cell in row.cells), row.rises_from)
     assert shown["rarest", "voted"][-1] == "1"
     assert shown["10-25%", "voted"][-1] == ">2"
     assert shown["rarest", "control"][-1] == ""
     numbers = bin_frame(comparison)
     assert len(numbers) == 2 * len(BINS) * 3  # arms, bins, generations
     (line,) = numbers.query("arm == 'voted' & bin == 'rarest' & generation == 2").itertuples()
-    assert (line.control, line.seeds, line.shown_from) == ("control", 3, 1)
+    assert (line.control, line.seeds, line.rises_from) == ("control", 3, 1)
     assert line.difference == pytest.approx(1.2)
-    assert set(numbers.query("arm == 'voted' & bin == '10-25%'")["shown_from"]) == {math.inf}
-    assert numbers.query("arm == 'control'")["shown_from"].isna().all()
+    assert set(numbers.query("arm == 'voted' & bin == '10-25%'")["rises_from"]) == {math.inf}
+    assert numbers.query("arm == 'control'")["rises_from"].isna().all()
 
 
 def test_many_generations_are_thinned_out_in_the_map_and_whole_in_the_file():
@@ -158,7 +160,7 @@ def test_many_generations_are_thinned_out_in_the_map_and_whole_in_the_file():
     rows = losses("control", dict.fromkeys(BINS, (3.0,) * 21)), losses("voted", long)
     many = found(*rows, last=20)
     assert heat_maps(many).generations == (0, 3, 7, 10, 13, 17, 20)
-    assert "7 of 21 generations are shown." in bin_table(many).notes
+    assert "7 of 21 generations are displayed." in bin_table(many).notes
     assert len(bin_frame(many)) == 2 * len(BINS) * 21
 
 
@@ -173,7 +175,7 @@ def test_an_arm_that_was_not_measured_so_has_no_map():
         losses("control", CONTROL), losses("voted", VOTED), perplexity, among=("voted", "other")
     )
     assert [each.arm for each in some.bins] == ["control", "voted"]
-    nothing = set_against(pd.DataFrame(perplexity, columns=COLUMNS), arms("voted", "other"))
+    nothing = compare_values(pd.DataFrame(perplexity, columns=COLUMNS), arms("voted", "other"))
     assert nothing.bins == ()
     assert "Rare and common tokens" not in to_page_markdown(nothing)
     assert "heat" not in re.sub(r"<style>.*</style>", "", to_html(nothing), flags=re.DOTALL)
@@ -184,7 +186,7 @@ def test_the_page_has_each_number_on_its_colour_with_the_interval_behind_it(comp
     cell = '<td class="worse" style="--heat: 0.5" title="+0.600 (95 % interval +0.575 to +0.625), '
     assert cell in page  # half width 4.3027 * 0.01 / sqrt(3)
     assert page.count('<table class="numbers heat">') == 2
-    assert "## Rare and common tokens\n\nvoted: the loss is shown" in to_page_markdown(comparison)
+    assert "## Rare and common tokens\n\nvoted: a rise of" in to_page_markdown(comparison)
 
 
 def test_arms_that_moved_alike_share_a_map():
