@@ -166,14 +166,6 @@ class Run:
             )
         return self._documents(CRAWL, generation, "candidates.parquet")
 
-    def held_out_losses(self, generation: int) -> pd.DataFrame | None:
-        """Each held-out document's `nats` and `tokens` by its id; None where none were kept."""
-        if "held_out.parquet" not in self._required("evaluate", generation).files:
-            return None
-        table: pa.Table = self._read(pq.read_table, "evaluate", generation, "held_out.parquet")
-        losses: pd.DataFrame = table.to_pandas().set_index("document")
-        return losses
-
     def training(self, generation: int) -> Dataset:
         """The training set of the generation."""
         return self._documents("mix", generation, "training.parquet")
