@@ -64,7 +64,7 @@ def write(
                 "nats": nats,
                 "tokens": [10] * len(nats),
             }
-            files["evaluate"]["held_out.parquet"] = _parquet(pa.table(columns))
+            files["evaluate"]["held_out_losses.parquet"] = _parquet(pa.table(columns))
         for stage in STAGES:
             inputs = {"evaluate": recipe.dump()["evaluate"]} if stage == "evaluate" else {}
             _commit(folder, f"gen-{generation:02d}/{stage}", files.get(stage, {}), inputs)

@@ -48,7 +48,9 @@ def test_fluency_reads_the_prompt_and_leaves_out_an_end_that_was_never_written()
     candidates = documents(
         {"text": [" tea", " tea"], "prompt": ["stupid", ""], "finished": [True, False]}
     )
-    found = score_candidates("residual(fluency)", candidates, replace(context(), base_token_nll=score))
+    found = score_candidates(
+        "residual(fluency)", candidates, replace(context(), base_token_nll=score)
+    )
     assert asked == [([" tea", " tea"], ("stupid", ""))]
     assert found[1] - found[0] == pytest.approx(-3.0 + 5.0)  # texts of one length: nothing taken
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,6 @@ from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_le
 from textmad.evaluators.references import Rows, measure_compared
 from textmad.models.base_files import base_digest, whole_encoder
 from textmad.text.passages import Passages
-
-if TYPE_CHECKING:
-    from textmad.models.protocol import SupportsEmbedding
 
 NUM_SAMPLES = 10  # of a reference: clustering takes seconds
 
@@ -91,7 +88,7 @@ class Embedding:
             if self.encoder is not None:
                 vectors = snapshot.open_encoder(self.encoder).embed(texts)
             else:
-                model = cast("SupportsEmbedding", snapshot.base)
+                model = cast("Any", snapshot.base)  # with or without prompts
                 vectors = model.embed(texts, *passages.prompt_arguments())
             return np.array(vectors, dtype=np.float64)
 

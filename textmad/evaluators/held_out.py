@@ -108,12 +108,12 @@ def held_out_losses(snapshot: Snapshot, num_tokens: int) -> pa.Table:
     """
     held_out = held_out_scores(snapshot, num_tokens)
     nll = held_out.scores.nll
-    columns = [list(ids_of(held_out.documents)), [float(row.sum()) for row in nll], map(len, nll)]
-    arrays = [
-        pa.array(list(values), field.type)
-        for values, field in zip(columns, LOSSES_SCHEMA, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=LOSSES_SCHEMA)
+    columns = {
+        "document": list(ids_of(held_out.documents)),
+        "nats": [float(row.sum()) for row in nll],
+        "tokens": [len(row) for row in nll],
+    }
+    return pa.table(columns, schema=LOSSES_SCHEMA)
 
 
 def _fixed_order(held_out: Dataset) -> npt.NDArray[np.int64]:

@@ -257,7 +257,8 @@ class ContextBuilder:
         """Target tokens of each text, as a sampled text's are counted."""
         ids = self._base.encode(list(passages.texts))
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        return lengths - ~np.array(passages.finished, dtype=bool)
+        counts: np.ndarray = lengths - ~np.array(passages.finished, dtype=bool)
+        return counts
 
     def _num_tokens(self, passages: Passages) -> int:
         return int(self._token_counts(passages).sum())

@@ -156,10 +156,10 @@ class SupportsTokenMoments(Protocol):
 class SupportsEmbedding(Protocol):
     """An optional capability: a vector for each text, for evaluators that compare texts so.
 
-    Prompts are given only where there are any.
+    Where text continues prompts, a base model is given them as a second argument.
     """
 
-    def embed(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[np.ndarray]:
+    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return a vector for each text, all of one length."""
         ...
 

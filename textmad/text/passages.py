@@ -69,9 +69,8 @@ class Passages:
 
     def take(self, rows: Iterable[int] | npt.NDArray[np.int64]) -> Self:
         """Return the passages at these indices, in that order."""
-        rows = list(rows)
-        columns = (self.texts, self.prompts, self.finished)
-        return type(self)(*(tuple(column[row] for row in rows) for column in columns))
+        passages = self.rows()
+        return self.of_rows(passages[row] for row in rows)
 
     def __add__(self, other: Passages) -> Passages:
         """Join two lists of passages."""
