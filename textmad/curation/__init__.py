@@ -10,8 +10,8 @@ from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
 from textmad.curation.quality import Length, Repetition
 from textmad.curation.ranking import Choice
 from textmad.curation.rescue import Rescue
+from textmad.curation.upvotes import Upvotes
 from textmad.curation.voters import Bots, Crowd, Exposure
-from textmad.curation.votes import Upvotes
 from textmad.curation.watermark import Watermark
 from textmad.rating.ballot import Ballot
 

@@ -13,7 +13,7 @@ from textmad.curation.document_rng import document_uniforms
 from textmad.curation.protocol import Context, Verdicts, document
 from textmad.curation.ranking import add_gumbel_noise, best_of_each
 from textmad.curation.score_mixture import ScorerSetting, Units, check_scorer, score_quality
-from textmad.curation.votes import check_noise
+from textmad.curation.upvotes import check_noise
 from textmad.errors import CurationError
 from textmad.text.documents import take
 

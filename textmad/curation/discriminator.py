@@ -14,8 +14,8 @@ from textmad.curation.document_rng import document_uniforms
 from textmad.curation.protocol import Classify, Context, Verdicts
 from textmad.curation.score_mixture import ScorerSetting
 from textmad.curation.text_features import fit_text_classifier
+from textmad.curation.upvotes import Upvotes
 from textmad.curation.voters import Bools
-from textmad.curation.votes import Upvotes
 from textmad.errors import CurationError, WaitingForVotesError
 from textmad.text.documents import as_table, take
 

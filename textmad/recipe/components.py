@@ -31,7 +31,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "length": "textmad.curation.quality:Length",
         "repetition": "textmad.curation.quality:Repetition",
         "duplicates": "textmad.curation.duplicates:Duplicates",
-        "upvotes": "textmad.curation.votes:Upvotes",
+        "upvotes": "textmad.curation.upvotes:Upvotes",
         "people": "textmad.curation.people:People",
         "author": "textmad.curation.author:Author",
         "detector": "textmad.curation.detector:Detector",

@@ -13,7 +13,6 @@ runs/upvotes/
 """
 
 from textmad.store.commit import commit, committed, confirm, discard, replace
-from textmad.store.continuation import Extent, refusals
 from textmad.store.files import append, opened_to_write, write_atomically, writing
 from textmad.store.folder import (
     BASE,
@@ -28,6 +27,7 @@ from textmad.store.folder import (
 )
 from textmad.store.manifest import Manifest, canonical, differences, stage_key
 from textmad.store.provenance import code_version, file_digest, source_digest, versions
+from textmad.store.recipe_changes import Extent, refusals
 from textmad.store.records import read_json, read_recipe, read_sealed_json
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from textmad.errors import RecipeError, RunError, RunInUseError
 from textmad.recipe import Recipe
 from textmad.store.commit import committed
-from textmad.store.continuation import Extent, refusals
 from textmad.store.files import (
     TEMPORARY,
     make_folder,
@@ -29,6 +28,7 @@ from textmad.store.files import (
 )
 from textmad.store.manifest import MANIFEST, Manifest, differences
 from textmad.store.provenance import code_version, session, versions
+from textmad.store.recipe_changes import Extent, refusals
 from textmad.store.records import read_recipe, read_sealed_json, recipe_bytes, sealed_json
 
 CORPUS = "corpus"
