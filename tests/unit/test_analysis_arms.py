@@ -103,6 +103,18 @@ def test_the_only_arm_without_model_text_is_the_control_and_stands_first(write):
     assert found.arms[0].name == found.control
 
 
+def test_a_control_that_learns_its_text_by_heart_has_to_be_named(write):
+    continued = {"start_from": "previous"}
+    by_heart, pure = HUMAN.replace(model=continued), PURE.replace(model=continued)
+    folders = [write("p", pure), write("h", by_heart)]
+    with pytest.raises(tm.RunError, match="learns the same human text again") as refused:
+        gather_arms(folders)
+    assert "mix.human: fresh; or name this one (--control 'human only')" in str(refused.value)
+    assert gather_arms(folders, "human only").control == "human only"
+    fresh = by_heart.replace(mix={"human": "fresh"})
+    assert gather_arms([write("p2", pure), write("f", fresh)]).control == "human only"
+
+
 def test_an_arm_whose_human_text_is_crawled_is_no_control(write):
     crawled = HUMAN.replace(crawl={"contamination": 0.5})
     guarded = crawled.replace(crawl={"guard": [{"random": {"keep": 0.9}}], "oversample": 1.5})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,7 +36,8 @@ def choose_control(
         record: study.yaml of a study's folder; empty for loose runs.
 
     Raises:
-        RunError: there is no such arm, or no control of this kind, or several; or it has not begun.
+        RunError: there is no such arm, or no control of this kind, or several; or it has not begun;
+            or it learns its text by heart and is not named.
     """
     names = "; ".join(arm.name for arm in arms)
     for arm in arms:
@@ -48,8 +50,11 @@ def choose_control(
         raise RunError(_not_begun([asked]))
     if asked is not None:
         raise RunError(f"control: {asked}: is no arm and no run of one; the arms: {names}")
-    human = [arm.name for arm in arms if arm.recipe.is_human_only]
+    human_arms = [arm for arm in arms if arm.recipe.is_human_only]
+    human = [arm.name for arm in human_arms]
     if len(human) == 1:
+        if record.get("arms", {}).get(human[0], {}).get("control") != "human":  # not the study's own
+            _reject_memorising(human_arms[0])
         return human[0]
     if human and record:
         return _own("human", arms, record["arms"])
@@ -60,6 +65,22 @@ def choose_control(
     raise RunError(
         f"control: {learners} from human text alone: expected the name of one; the arms: {names}"
     )
+
+
+def _reject_memorising(arm: Arm) -> None:
+    """Reject a control that learns its documents by heart, because nobody has named it.
+
+    Raises:
+        RunError: its human text is fixed and each of its models continues the last one.
+    """
+    recipe = arm.recipe
+    if recipe.mix.human == "fixed" and recipe.model.start_from == "previous" and recipe.generations:
+        raise RunError(
+            f"control: {arm.name} learns the same human text again in every generation "
+            "(mix.human: fixed, model.start_from: previous), so it learns it by heart and can end "
+            "up worse than an arm of model text: expected a run with mix.human: fresh; or name "
+            f"this one (--control {shlex.quote(arm.name)}) if it is the control that you want"
+        )
 
 
 def _not_begun(controls: Sequence[str]) -> str:
