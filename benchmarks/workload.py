@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from textmad.corpus import Tally, read_rows
 from textmad.corpus.cleaning import clean
@@ -18,6 +18,7 @@ from textmad.recipe import CorpusSettings, LoraSettings, ModelSettings
 GPT2_TARGETS = ("c_attn", "c_fc", "c_proj")
 LLAMA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 RANK, ALPHA = 16, 32
+_NEVER = 50.0  # how far an end token that is not to be drawn lies below all others, in logits
 
 
 def write_documents(source: str, counts: dict[str, int], folder: str) -> dict[str, str]:
@@ -76,12 +77,33 @@ def our_model(base: str, dtype: str) -> CausalLM:
 
 
 def endless_copy(base: str, folder: str) -> str:
-    """The same model with an end token that it cannot draw: every document has full length."""
-    from transformers import AutoTokenizer
+    """The same model with a new end token that it does not draw: documents have full length.
 
-    shutil.copytree(base_folder(base), folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    Raises:
+        SystemExit: no row of the output layer keeps the token from being drawn.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base_folder(base))
+    network = AutoModelForCausalLM.from_pretrained(base_folder(base), dtype=torch.float32).eval()
+    rows = network.get_output_embeddings().weight.shape[0]
+    # The new rows' logit: as near to a constant far below all others as a row can bring it.
+    ids = torch.randint(rows, (64, 64), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        states = network.base_model(ids).last_hidden_state.flatten(0, 1)
+        lowest = network.get_output_embeddings()(states).min()
+        new = torch.linalg.lstsq(states, torch.ones(len(states), 1)).solution.T
+        new *= lowest - _NEVER
+        if (states @ new.T).max() > lowest:
+            raise SystemExit(f"{base}: no row keeps the end token from being drawn")
+    network.config.tie_word_embeddings = False
+    head = network.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.detach().clone())
     tokenizer.add_special_tokens({"eos_token": "<|never drawn|>"})
-    assert tokenizer.eos_token_id >= check_base(ModelSettings(base=folder)).vocabulary
+    network.resize_token_embeddings(max(rows, len(tokenizer)), pad_to_multiple_of=64)
+    with torch.no_grad():
+        network.get_output_embeddings().weight[rows:] = new
+    network.config.eos_token_id = network.generation_config.eos_token_id = tokenizer.eos_token_id
+    network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

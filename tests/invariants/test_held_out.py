@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import textmad as tm
+from textmad import store
 
 SEEN_BY_FILTER: list[str] = []
 SEEN_BY_SCORER: list[str] = []
@@ -72,10 +73,27 @@ def test_held_out_ids_texts_and_conversations_are_in_no_other_file_of_the_run(ru
     assert len(held_out) > 50
     own = run.path / "corpus" / "held_out.parquet"
     assert names <= strings_in(own)
-    others = [p for p in run.path.rglob("*") if p.suffix in (".parquet", ".json") and p != own]
-    assert len(others) > 3 * 5
-    for path in others:
+    losses = {run.path / f"gen-{g:02}" / "evaluate" / store.HELD_OUT_LOSSES for g in range(3)}
+    others = {p for p in run.path.rglob("*") if p.suffix in (".parquet", ".json") and p != own}
+    assert losses < others
+    assert len(others - losses) > 3 * 5
+    for path in others - losses:
         assert not names & strings_in(path), path
+    # These say by its id which document had which loss, and nothing else of it.
+    for path in losses:
+        table = pq.read_table(path).to_pydict()
+        assert set(table.pop("document")) <= set(held_out["id"]), path
+        assert not any(isinstance(value, str) for column in table.values() for value in column)
+
+
+def test_no_stage_is_made_from_what_an_evaluation_has_written(run):
+    manifests = store.RunFolder(run.path).manifests()
+    digests = {manifest.stage: manifest.digest for manifest in manifests}
+    measured = {digest for stage, digest in digests.items() if stage.endswith("/evaluate")}
+    assert len(measured) == 3
+    inputs = {name for manifest in manifests for name in strings(manifest.inputs)}
+    assert {d for stage, d in digests.items() if stage.endswith("/model")} <= inputs  # as it names
+    assert not measured & inputs
 
 
 def test_no_held_out_text_stands_inside_a_longer_text_that_a_model_learns_or_writes(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,9 @@ ODD = [
 
 
 class Verbatim:
-    """Writes its training documents in order; the base itself writes `ODD` and some of them.
+    """Writes its training documents in order, at first `ODD` and some of them.
+
+    The base, which has learned nothing, writes `ODD` again and again.
 
     Each document is one token, so that a generation's budget is a number of documents.
     """
@@ -64,8 +67,8 @@ class Verbatim:
         return ""
 
     def sample(self, settings, *, num_tokens, stream, prompt=None, advance=None) -> list[Sample]:
-        assert self.texts is not None
-        return [Sample(text, True, 1) for text in self.texts[:num_tokens]]
+        texts = cycle(ODD) if self.texts is None else self.texts
+        return [Sample(text, True, 1) for text in islice(texts, num_tokens)]
 
     def token_nll(self, texts, prompts=None) -> list[np.ndarray]:
         return [np.zeros(1) for _ in texts]
@@ -97,5 +100,8 @@ def test_text_stays_the_same_to_the_byte_over_five_generations(
         for texts in (run.candidates(generation)["text"], run.kept(generation)["text"]):
             assert Counter(texts) == expected
             assert {text.encode() for text in texts} == {text.encode() for text in expected}
+    base = run.base_text["text"][:]
+    assert base == list(islice(cycle(ODD), len(base)))
+    assert len(base) >= NUM_DOCUMENTS
     for generation in range(1, 6):
         assert Counter(run.training(generation)["text"]) == expected

@@ -237,8 +237,9 @@ def test_two_processes_make_the_run_that_one_makes(two_processes: TwoProcesses, 
 def test_the_second_process_scores_half_of_what_the_first_one_asks(two_processes: TwoProcesses):
     first, second = two_processes.first["scored"], two_processes.second["scored"]
     # A generation: fluency in curate; in evaluate the model and the base on held-out text, the
-    # base on drawn, kept and human text. Held-out and human text only once under the base.
-    assert len(first) == len(second) == 6 + 4
+    # base on drawn, kept and human text and on its own. All but drawn and kept text only once
+    # under the base.
+    assert len(first) == len(second) == 7 + 4
     # At most by the longest text: 60 tokens, and its end.
     assert all(abs(mine - other) <= 61 for mine, other in zip(first, second, strict=True))
     assert sum(first) == pytest.approx(sum(second), rel=0.05)

@@ -123,7 +123,11 @@ def opened_bytes(source: Path) -> tuple[int, int]:
 def test_opening_a_corpus_holds_few_bytes_a_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for batch in ("corpus._BATCH", "near_copies._AT_ONCE", "near_copies._COUNTED_TEXTS"):
+    for batch in (
+        "corpus._BATCH",
+        "text.near_duplicates._AT_ONCE",
+        "text.near_duplicates._COUNTED_TEXTS",
+    ):
         monkeypatch.setattr(f"textmad.{batch}", 100)
     monkeypatch.setattr("textmad.text.near_duplicates._MAX_PAIRS", 1000)
     texts = synthetic_texts(8000)

@@ -27,6 +27,7 @@ from textmad.studies.engines.slurm import recorded_job
 
 # Records of the sessions, not of the result.
 SESSIONS = {".lock", "provenance.json"}
+RUN = ("corpus", "base")  # once a run; the base model's own text does not depend on the filters
 GENERATION = ("mix", "model", "sample", "curate", "evaluate")
 PICKY = {"curate": [{"random": {"keep": 0.6}}], "sample.oversample": 2.5}
 
@@ -100,20 +101,20 @@ def test_stages_of_the_same_inputs_are_computed_once(finished: Path):
     # and keeps all of it too, so that it parts from it in generation 1 alone.
     generation_0 = [f"gen-00/{stage}" for stage in GENERATION]
     assert came_by(finished, taken=True) == {
-        "picky/seed-3": ["corpus", *generation_0[:2]],
-        "human-only/seed-3": ["corpus", *generation_0],
+        "picky/seed-3": [*RUN, *generation_0[:2]],
+        "human-only/seed-3": [*RUN, *generation_0],
     }
     computed = came_by(finished, taken=False)
     assert {run: len(stages) for run, stages in computed.items()} == {
-        "plain/seed-3": 1 + 5 + 5,
+        "plain/seed-3": 2 + 5 + 5,
         "picky/seed-3": 3 + 5,
         "human-only/seed-3": 5,
     }
     found = saved(finished)
-    assert (found.stages, found.of) == (3 + 6, 3 * 11)
+    assert (found.stages, found.of) == (4 + 7, 3 * 12)
     seconds = {r.stage: r.seconds for r in store.stage_records(finished) if r.source is None}
-    model, corpus = seconds["gen-00/model"], seconds["corpus"]
-    assert 0 < found.seconds < 2 * (model + corpus) + sum(seconds[s] for s in generation_0)
+    twice = sum(seconds[stage] for stage in (*RUN, "gen-00/model"))
+    assert 0 < found.seconds < 2 * twice + sum(seconds[s] for s in generation_0)
 
 
 def test_a_file_of_a_shared_stage_is_there_once(finished: Path):
@@ -382,7 +383,7 @@ def test_two_jobs_share_stages_and_tell_how_each_ended(
     records = store.stage_records(tmp_path / "out")
     computed = [record.key for record in records if record.source is None]
     assert len(set(computed)) == len(computed)
-    shared = {"corpus", "gen-00/mix", "gen-00/model", "gen-00/sample"}
+    shared = {*RUN, "gen-00/mix", "gen-00/model", "gen-00/sample"}
     assert {record.stage for record in records if record.source is not None} == shared
     for arm in ("plain", "picky"):
         name = f"runs/{arm}/seed-3"

@@ -6,6 +6,7 @@ A comment before a block, `<!-- not run: WHY -->`, leaves it out and says why.
 import re
 import runpy
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -98,6 +99,16 @@ def calls_of(program: str) -> list[tuple[Block, list[str]]]:
 
 def number(case: tuple[Block, list[str]] | Block) -> str:
     return str(case if isinstance(case, Block) else f"{case[0]} {' '.join(case[1][:2])}")
+
+
+@pytest.fixture(autouse=True)
+def user_modules() -> Iterator[None]:
+    """Import the modules of `folder`, and not those of the same name that another test left."""
+    for name in USER_MODULES:
+        sys.modules.pop(name, None)
+    yield
+    for name in USER_MODULES:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

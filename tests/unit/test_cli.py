@@ -89,12 +89,13 @@ def test_a_run_ends_with_the_table_and_the_reports_path_on_stdout(textmad, recip
     out = tmp_path / "run"
     answer = textmad("run", recipe_file, "--out", out, "--set", "seed=3", "--set", "train.warmup=0")
     assert answer.code == 0, answer.err
-    assert answer.out.startswith("| metric | text |  | gen 0 | gen 1 | change | human |\n")
+    assert answer.out.startswith("| metric | text |  | gen 0 | gen 1 | change | base | human |\n")
     assert "\n| Perplexity | held-out | ↓ | " in answer.out
     assert answer.out.splitlines()[-1] == f"report: {out / 'report.html'}"
     assert (out / "report.html").read_text().startswith("<!DOCTYPE html>")
-    # Progress goes to stderr, a line a stage: the corpus, and five in each of two generations.
-    assert len(answer.err.splitlines()) == 1 + 2 * 5
+    # Progress goes to stderr, a line a stage: the corpus, the base's text, and five in each of
+    # two generations.
+    assert len(answer.err.splitlines()) == 2 + 2 * 5
     # What was set is in the recipe that was run, and is recorded.
     run = tm.Run(out)
     assert (run.recipe.seed, run.recipe.train.warmup) == (3, 0)
@@ -329,9 +330,15 @@ def test_an_interrupted_run_gives_the_folder_back_and_resumes(
 ):
     from textmad.models.causal_lm.model import CausalLM
 
-    out = tmp_path / "run"
+    out, sample = tmp_path / "run", CausalLM.sample
+
+    def interrupt(*given, **options):
+        if not (out / "base").exists():  # the base's own text comes first
+            return sample(*given, **options)
+        return os.kill(os.getpid(), number)
+
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(CausalLM, "sample", lambda *_, **__: os.kill(os.getpid(), number))
+        interrupted.setattr(CausalLM, "sample", interrupt)
         answer = textmad("run", recipe_file, "--out", out)
     assert (answer.code, answer.out) == (code, "")
     assert answer.err.splitlines()[-1] == (
@@ -447,7 +454,7 @@ def test_compare_prints_the_tables_and_the_verdict_and_writes_where_it_is_told(
     answer = textmad("compare", *arms, "--metric", "mattr", "--out", tmp_path / "found")
     assert answer.code == 0
     assert "| MATTR, drawn | human_tokens=0 | ≈ | 0.500 |" in answer.out
-    assert "One seed shows nothing." in answer.out
+    assert "One seed supports nothing." in answer.out
     assert "Perplexity" not in answer.out
     written = [line for line in answer.out.splitlines() if line.startswith("comparison: ")]
     assert {Path(line[12:]) for line in written} == set((tmp_path / "found").iterdir())

@@ -246,9 +246,9 @@ def test_a_second_discriminator_is_refused():
         ),
         (
             {"votes": {"scorer": "fluent"}},
-            "discriminator.votes.scorer: fluent: unknown scorer; did you mean fluency?; built in "
-            "are fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), "
-            "words(FILE) and learned_votes(FOLDER); your own is module:name",
+            "discriminator.votes.scorer: fluent: unknown scorer; built in are fluency, "
+            "learned_votes, surprise, toxicity, variety, residual(SCORER), words(FILE) and "
+            "learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
         (
             {"votes": {"crowd": {"herding": 2}}},

@@ -102,12 +102,24 @@ def test_no_documents_have_no_scores(scorer):
     )
 
 
+KINDS = (
+    "built in are fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), "
+    "words(FILE) and learned_votes(FOLDER); your own is module:name"
+)
+
+
 @pytest.mark.parametrize(
     ("scorer", "message"),
     [
-        ("residual(fluent)", "scorer: fluent: unknown scorer; did you mean fluency?"),
+        (
+            "residual(fluent)",
+            f"scorer: fluent: unknown scorer; {KINDS}; did you mean fluency?",
+        ),
         ("words(none.txt)", "scorer: words(none.txt): cannot be read: No such file or directory"),
-        ({"fluency": 1.0, "varied": 1.0}, "scorer: varied: unknown scorer; did you mean variety?"),
+        (
+            {"fluency": 1.0, "varied": 1.0},
+            f"scorer: varied: unknown scorer; {KINDS}; did you mean variety?",
+        ),
         ({"fluency": float("nan")}, "scorer: {'fluency': nan}: expected finite weights"),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from textmad.report import plots, write_report
 from textmad.report.page import run_names
 from textmad.text.documents import documents, write_parquet
 
-COLUMNS = ["generation", "evaluator", "metric", "split", "bin", "value", "n", "note"]
 HOSTILE = "</p></td><script>alert(1)</script></svg><img src=x onerror=alert(1)>\"'&amp;"
 HOSTILE_NAME = "<script>alert(1)<$x$&--><b onload=1>"
 METRICS = (
@@ -48,11 +48,11 @@ class FakeRun:
     @property
     def metrics(self):
         rows = [
-            (g, "any", metric, split, "".join(bin), 1.0 + 0.1 * g, 10, "")
+            (g, "any", metric, split, "".join(bin), 1.0 + 0.1 * g, 10, "", math.nan, math.nan)
             for g in self.generations
             for metric, split, *bin in self._metrics
         ]
-        return pd.DataFrame(rows, columns=COLUMNS)
+        return pd.DataFrame(rows, columns=store.METRICS_SCHEMA.names)
 
     def candidates(self, generation):
         return documents(

@@ -221,7 +221,7 @@ def test_the_command_prints_what_to_put_into_a_recipe(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
-    for first_lines in ([], ["models/smollm2: is there already, whole"]):
+    for first_lines in ([], ["models/smollm2: is already complete"]):
         monkeypatch.setattr(sys, "argv", ["textmad", "fetch", "smollm2"])
         with pytest.raises(SystemExit) as left:
             cli.app()

@@ -163,8 +163,8 @@ def test_a_plan_says_how_many_arms_may_come():
         ),
         (
             {"arms": {"a": {}}, "threshold": {**REPLACED, "metric": "rare_rate/held_out"}},
-            "threshold.metric: rare_rate/held_out: rare_rate is measured on drawn, human, kept "
-            "in a",
+            "threshold.metric: rare_rate/held_out: rare_rate is measured on base, drawn, "
+            "human, kept in a",
         ),
         (
             {"threshold": {**REPLACED, "metric": "vendi_score/drawn"}},
@@ -289,7 +289,7 @@ def test_arms_close_in_on_the_share_where_the_tolerance_is_left(pretended, tmp_p
     assert record["arms"]["human only"]["of"] == [f"share={share:g}" for share in shares]
     found = tm.compare([tmp_path])
     (threshold,) = [each for each in found.thresholds if each.key.metric == "perplexity"]
-    assert threshold.found.estimate == pytest.approx(0.5, abs=0.02)
+    assert threshold.result.estimate == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_search_goes_on_where_it_stopped_and_places_the_same_arms(pretended, tmp_path):

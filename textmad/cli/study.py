@@ -56,7 +56,6 @@ def study(
     from textmad import studies
     from textmad.studies.folder import summary
 
-    loaded = studies.load_study(study, read_overrides(set_))
     if emit is not None:
         for option, is_given in (
             (f"--jobs {jobs}", jobs > 1),
@@ -65,6 +64,8 @@ def study(
         ):
             if is_given:
                 raise RecipeError(f"{option}: a script has a task for each run; leave it out")
+    loaded = studies.load_study(study, read_overrides(set_))
+    if emit is not None:
         script, runs = studies.emit_slurm(loaded, out, session.tell)
         print(script, end="")
         session.tell(f"the script runs the {len(runs)} runs that are left; give it to sbatch")

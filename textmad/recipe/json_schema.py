@@ -62,10 +62,11 @@ def _settings_schema(maker: type, definitions: dict[str, Any]) -> dict[str, Any]
         if not field.init:
             continue
         try:
-            schema = TypeAdapter(maker).json_schema()["properties"][field.name]
+            whole = TypeAdapter(maker).json_schema()
         except (PydanticUserError, PydanticInvalidForJsonSchema):
-            schema = {}  # such as a function, which is written as module:name
-        definitions.update(schema.pop("$defs", {}))
+            whole = {}  # such as a function, which is written as module:name
+        schema = whole.get("properties", {}).get(field.name, {})
+        definitions.update(whole.get("$defs", {}))  # of groups within the settings
         properties[field.name] = schema
     return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
 

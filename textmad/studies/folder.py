@@ -185,7 +185,10 @@ def _refuse_other_recipes(study: Study, path: Path, there: list[Path]) -> None:
         if folder not in planned:
             faults.append(f"{name}: is no run of this study; move it elsewhere")
             continue
-        manifests = store.RunFolder(folder).manifests()
+        try:
+            manifests = store.RunFolder(folder).manifests()
+        except RunError:  # damaged: the run fails by it and stops no other
+            manifests = []
         before = store.read_recipe(folder / RECIPE)
         faults += [f"{name}: {line}" for line in store.refusals(before, planned[folder], manifests)]
     if faults:
