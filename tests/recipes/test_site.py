@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import nbclient
+import pytest
 from myst_nb.core.read import read_myst_markdown_notebook
 from myst_parser.config.main import MdParserConfig
 
@@ -86,6 +87,7 @@ def test_the_reference_documents_nothing_that_is_not_public():
 # --- the notebook ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # a minute
 def test_the_notebook_runs_three_generations_draws_them_and_adds_a_filter(tmp_path: Path):
     text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
     notebook = read_myst_markdown_notebook(text, MdParserConfig())

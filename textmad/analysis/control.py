@@ -53,7 +53,8 @@ def choose_control(
     human_arms = [arm for arm in arms if arm.recipe.is_human_only]
     human = [arm.name for arm in human_arms]
     if len(human) == 1:
-        if record.get("arms", {}).get(human[0], {}).get("control") != "human":  # not the study's own
+        of_study = record.get("arms", {}).get(human[0], {}).get("control") == "human"
+        if not of_study:
             _reject_memorising(human_arms[0])
         return human[0]
     if human and record:
