@@ -112,6 +112,9 @@ class LanguageModel(Protocol):
     ) -> list[Sample]:
         """Sample documents 0, 1, 2, ...; return the fewest with at least `num_tokens` tokens.
 
+        The base is asked too, before any fit: its own text is a reference. A base that cannot write
+        before it has learned says so by an attribute `can_write` that is False.
+
         Document i uses the random numbers of `stream(i)` and continues `prompt(i)`.
         """
         ...
