@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import textmad as tm
+from tests import command_line
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # A second thread has nothing to do in models this small, and on a busy machine waits by spinning.
@@ -31,6 +32,14 @@ def _module(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def textmad(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., command_line.Answer]]:
+    """Call the program's `main` with these arguments, in this process."""
+    yield from command_line.in_this_process(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -5,46 +5,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
 
 import textmad as tm
+from tests.command_line import Answer
 from tests.simulated_raters import vote_through_page
-from textmad import cli
 from textmad.rating.ballots import Ballots
 from textmad.rating.database import VOTES
 
 ROOT = Path(__file__).parents[2]
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def textmad(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Answer]]:
-    """Call the program's `main` with these arguments, in this process."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def call(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["textmad", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return Answer(int(left.value.code or 0), *capsys.readouterr())
-
-    yield call
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

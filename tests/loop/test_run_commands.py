@@ -1,7 +1,6 @@
 """`textmad evaluate`, `sample` and `export`: what can be done with a run that is finished."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,22 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import textmad as tm
-from textmad import cli
+from tests.command_line import Answer
 
 
 @pytest.fixture
-def textmad(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def textmad(textmad: Callable[..., Answer]) -> Callable[..., str]:
     """Call the program in this process; what it prints, or its error."""
 
     def call(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["textmad", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        return out if not left.value.code else err
+        answer = textmad(*arguments)
+        return answer.err if answer.code else answer.out
 
     return call
 

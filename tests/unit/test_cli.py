@@ -6,43 +6,16 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 
 import textmad as tm
+from tests.command_line import Answer
 from textmad import cli, store
 
 ROOT = Path(__file__).parents[2]
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def textmad(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Answer]]:
-    """Call the program's `main` with these arguments, in this process."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def call(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["textmad", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return Answer(int(left.value.code or 0), *capsys.readouterr())
-
-    yield call
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
