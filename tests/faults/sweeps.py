@@ -1,0 +1,396 @@
+"""Sweeps of faults over a small run: what is left is resumed, and ends with the same bytes.
+
+    python -m tests.faults.sweeps FOLDER EVERY KIND...
+
+tries every EVERYth case of each kind and prints the counts and what went wrong as JSON. A program
+of its own: it forks where everything is imported, so that a case costs no start.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import textmad as tm
+from tests.faults.disk import Disk, Tree, plant, shape, tree
+from tests.faults.intercepted import KILL, Operation, run_intercepted
+from textmad.analysis.comparing import compare
+from textmad.errors import TextmadError
+from textmad.report import write_report
+from textmad.report.comparison.page import write_comparison
+from textmad.store import provenance
+
+# Records of the sessions, not of the result.
+SESSIONS = {".lock", "provenance.json", "log.txt", "report.html"}
+ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EDQUOT": errno.EDQUOT}
+REMEDIES = {
+    "EIO": "the disk",
+    "ENOSPC": "free some space; the same command resumes",
+    "EDQUOT": "free some space; the same command resumes",
+}
+
+
+@dataclass
+class Outcome:
+    """How the cases of a sweep ended."""
+
+    cases: int = 0
+    same: int = 0  # ended with the bytes, or the numbers, of the undisturbed run
+    rejected: int = 0  # ended with an error that says what to do
+    faults: list[str] = field(default_factory=list)
+
+
+class Answer(NamedTuple):
+    """What a child said at its end: exit code, and message or traceback."""
+
+    code: int
+    message: str
+
+
+class Sweeps:
+    """A folder for the cases, the recipe of the small run, and its undisturbed result."""
+
+    def __init__(self, folder: Path, recipe: tm.Recipe, every: int) -> None:
+        self.folder, self.recipe, self.every = folder, recipe, every
+        self.whole = folder / "whole" / "run"
+        tm.run(recipe, self.whole)
+        self.expected = results(self.whole)
+        self.random = random.Random(0)
+        self._resumed: set[int] = set()  # shapes of what was resumed, with the right result
+
+    # --- kills and power losses -----------------------------------------------------------------
+
+    def kill(self) -> Outcome:
+        """SIGKILL before each operation that writes; the run goes on with the same bytes.
+
+        A kill leaves what is in the folder at that moment, so each moment's content is kept, and
+        resumed.
+        """
+        return self._resume_all(lambda disk, out: [tree(out)], may_reject=False)
+
+    def power(self) -> Outcome:
+        """Power loss before each operation that writes: what was not synced is not there."""
+        return self._resume_all(
+            lambda disk, out: [disk.after_power_loss(), disk.after_power_loss_of_contents()],
+            may_reject=True,
+        )
+
+    def _resume_all(self, left: Callable[[Disk, Path], list[Tree]], may_reject: bool) -> Outcome:
+        """Resume from every different state that a run is in before an operation."""
+        out = self._place()
+        disk, states = Disk(out), {}
+        number = 0
+
+        def decide(operation: Operation) -> int:
+            nonlocal number
+            if not operation.is_reading:
+                for state in left(disk, out) if out.exists() else []:
+                    states.setdefault(shape(state), (number, operation, state))
+                number += 1
+                disk.note(operation)
+            return 0
+
+        code = run_intercepted(lambda: said(lambda: tm.run(self.recipe, out)), out, decide)
+        assert code == 0, f"the undisturbed run ended with {code}"
+        assert results(out) == self.expected
+        disk.close()
+        shutil.rmtree(out.parent)
+        outcome = Outcome()
+        for number, operation, state in list(states.values())[:: self.every]:
+            where = f"before operation {number}, {operation.name} {_short(operation, out)}"
+            out = self._place()
+            plant(state, out)
+            self._resume(out, where, outcome, may_reject=may_reject)
+        return outcome
+
+    def _resume(self, out: Path, where: str, outcome: Outcome, *, may_reject: bool) -> None:
+        """Count how a run that was left unfinished ends; the same files are resumed once."""
+        outcome.cases += 1
+        left = shape(tree(out), SESSIONS)
+        if left in self._resumed:
+            outcome.same += 1
+            shutil.rmtree(out.parent)
+            return
+        answer = self._in_child(lambda: tm.run(self.recipe, out))
+        if answer.code == 0:
+            if self._count_results(out, where, outcome):
+                self._resumed.add(left)
+        elif may_reject and answer.code == 73 and "delete" in answer.message:
+            outcome.rejected += 1
+        else:
+            outcome.faults.append(f"{where}: resumed: {answer.code}: {answer.message}")
+        shutil.rmtree(out.parent)
+
+    def _count_results(self, out: Path, where: str, outcome: Outcome) -> bool:
+        """Count whether the results are those of the undisturbed run; return it."""
+        differing = different(results(out), self.expected)
+        if differing:
+            outcome.faults.append(f"{where}: other bytes: {', '.join(differing)}")
+        else:
+            outcome.same += 1
+        return not differing
+
+    # --- errors of the disk -----------------------------------------------------------------
+
+    def error(self, name: str) -> Outcome:
+        """An error at each operation of a run, then, with the disk mended, the same command.
+
+        EIO comes once, at operations that read too; a full disk stays full, and a quota says so
+        also when a file is synced or closed.
+        """
+        out, outcome = self._place(), Outcome()
+        operations: list[Operation] = []
+
+        def note(operation: Operation) -> int:
+            operations.append(operation)
+            return 0
+
+        assert run_intercepted(lambda: said(lambda: tm.run(self.recipe, out)), out, note) == 0
+        shutil.rmtree(out.parent)
+        numbers = [n for n, o in enumerate(operations) if _can_fail(name, o)]
+        numbers = _without_repetition(name, numbers, operations, out)
+        for number in numbers[:: self.every]:
+            self._one_error(name, number, outcome)
+        return outcome
+
+    def _one_error(self, name: str, number: int, outcome: Outcome) -> None:
+        out, at, failed = self._place(), 0, []
+
+        def decide(operation: Operation) -> int:
+            nonlocal at
+            is_it = at == number or (name == "ENOSPC" and at > number)
+            at += 1
+            if is_it and _can_fail(name, operation):
+                failed.append(f"{operation.name} {_short(operation, out)}")
+                return ERRORS[name]
+            return 0
+
+        answer = self._in_child(lambda: tm.run(self.recipe, out), out, decide)
+        where = f"{name} at operation {number}, {(failed or ['none'])[0]}"
+        if answer.code not in (0, 73) or (answer.code and REMEDIES[name] not in answer.message):
+            outcome.cases += 1
+            outcome.faults.append(f"{where}: {answer.code}: {answer.message}")
+        elif not failed:
+            outcome.faults.append(f"{where}: the operation did not come")
+        else:
+            self._resume(out, where, outcome, may_reject=False)
+
+    # --- damaged files ----------------------------------------------------------------------
+
+    def damage(self) -> Outcome:
+        """Damage each file of a finished run; resume, report and compare it."""
+        control = self._place()
+        tm.run(self.recipe.replace(curate=[]), control)
+        out, outcome = self._place(), Outcome()
+        shutil.copytree(self.whole, out)
+
+        def report(run: Path) -> bytes:
+            return write_report([tm.Run(run)], self.folder / "page.html").read_bytes()
+
+        def compared(run: Path) -> bytes:
+            comparison = compare([run, control], control=str(control))
+            files = write_comparison(comparison, self.folder / "comparison")
+            return b"".join(path.read_bytes() for path in sorted(files))
+
+        readers = {"report": report, "compare": compared}
+        expected = {name: self._read(read, out) for name, read in readers.items()}
+        assert all(expected.values())
+        cases = [(path, kind) for path in sorted(tree(out)) for kind in DAMAGES]
+        for name, kind in cases[:: self.every]:
+            path = out / name
+            if path.is_dir():
+                continue
+            whole = path.read_bytes()
+            harmed = DAMAGES[kind](whole, self.random)
+            if harmed == whole:
+                continue
+            path.write_bytes(harmed) if harmed is not None else path.unlink()
+            for reader, read in readers.items():
+                outcome.cases += 1
+                where = f"{kind} of {name}: {reader}"
+                answer = self._in_child(lambda read=read: self._keep(read(out)))
+                if answer.code == 0 and self._kept() == expected[reader]:
+                    outcome.same += 1
+                elif answer.code in (2, 73) and name in answer.message:
+                    outcome.rejected += 1
+                elif answer.code == 0:
+                    outcome.faults.append(f"{where}: other numbers")
+                else:
+                    outcome.faults.append(f"{where}: {answer.code}: {answer.message}")
+            resumed = self._place()
+            shutil.copytree(out, resumed)
+            self._resume_damaged(resumed, name, f"{kind} of {name}", outcome)
+            path.write_bytes(whole)
+        return outcome
+
+    def _resume_damaged(self, out: Path, name: str, where: str, outcome: Outcome) -> None:
+        outcome.cases += 1
+        answer = self._in_child(lambda: tm.run(self.recipe, out))
+        if answer.code == 0:
+            self._count_results(out, where, outcome)
+        elif answer.code in (2, 73) and name in answer.message:
+            outcome.rejected += 1
+        else:
+            outcome.faults.append(f"{where}: resume: {answer.code}: {answer.message}")
+        shutil.rmtree(out.parent)
+
+    def _read(self, read: Callable[[Path], bytes], out: Path) -> bytes:
+        answer = self._in_child(lambda: self._keep(read(out)))
+        assert answer.code == 0, answer.message
+        return self._kept()
+
+    def _keep(self, data: bytes) -> None:
+        (self.folder / "read").write_bytes(data)
+
+    def _kept(self) -> bytes:
+        return (self.folder / "read").read_bytes()
+
+    # --- children ---------------------------------------------------------------------------
+
+    def _place(self) -> Path:
+        """A new folder's path; its name is always the same, as pages hold it."""
+        return Path(tempfile.mkdtemp(dir=self.folder)) / "run"
+
+    def _in_child(
+        self,
+        body: Callable[[], Any],
+        out: Path | None = None,
+        decide: Callable[[Operation], int] = lambda operation: 0,
+    ) -> Answer:
+        """Run `body` in a forked child; with `out` its operations there are decided about."""
+        saying = self.folder / "said"
+        saying.write_text("")
+        folder = out or self.folder / "nothing"
+        code = run_intercepted(lambda: said(body, saying), folder, decide)
+        return Answer(code, saying.read_text())
+
+
+def said(body: Callable[[], Any], saying: Path | None = None) -> None:
+    """Call `body`; leave as the command line does, with the exit code of the error."""
+    try:
+        body()
+    except TextmadError as error:
+        code, message = error.exit_code, str(error)
+    except BaseException:
+        code, message = 1, traceback.format_exc()
+    else:
+        return
+    if saying is None:
+        print(message, file=sys.stderr)
+    else:
+        saying.write_text(message)
+    raise SystemExit(code)
+
+
+def results(folder: Path) -> Tree:
+    """Every file of a run that results are read from."""
+    return {name: c for name, c in tree(folder).items() if c is not None and name not in SESSIONS}
+
+
+def different(now: Tree, expected: Tree) -> list[str]:
+    """The files that are in one of two results alone, or differ."""
+    return sorted(name for name in now.keys() | expected if now.get(name) != expected.get(name))
+
+
+# What is done to a file's bytes; None: it is deleted.
+DAMAGES: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
+    "a bit": lambda data, rng: _flipped(data, rng),
+    "another bit": lambda data, rng: _flipped(data, rng),
+    "half": lambda data, rng: data[: len(data) // 2],
+    "half in zeros": lambda data, rng: data[: len(data) // 2].ljust(len(data), b"\0"),
+    "all": lambda data, rng: rng.randbytes(len(data)),
+    "all bytes": lambda data, rng: b"",
+    "the file": lambda data, rng: None,
+}
+
+
+def _flipped(data: bytes, rng: random.Random) -> bytes:
+    array = bytearray(data)
+    if array:
+        array[rng.randrange(len(array))] ^= 1 << rng.randrange(8)
+    return bytes(array)
+
+
+def _can_fail(name: str, operation: Operation) -> bool:
+    if name == "EIO":
+        return True
+    # A full disk is known when room is taken; a quota of another machine perhaps only afterwards.
+    late = operation.name in ("close", "fsync", "fdatasync")
+    return operation.is_filling and not (name == "ENOSPC" and late)
+
+
+def _without_repetition(
+    name: str, numbers: list[int], operations: list[Operation], out: Path
+) -> list[int]:
+    """Without operations that a run repeats on one file.
+
+    Of those that read, the first two of a kind on a file remain; where the error is a full disk, or
+    a quota, also of those that write, and the last.
+    """
+    of_file: dict[tuple[str, str], list[int]] = {}
+    for number in numbers:
+        key = operations[number].name, _short(operations[number], out)
+        of_file.setdefault(key, []).append(number)
+    chosen: set[int] = set()
+    for same in of_file.values():
+        if operations[same[0]].is_reading:
+            chosen |= set(same[:2])
+        else:
+            chosen |= set(same if name == "EIO" else [*same[:2], same[-1]])
+    return sorted(chosen)
+
+
+def _short(operation: Operation, out: Path) -> str:
+    paths = (path.removeprefix(str(out)).lstrip("/") or "." for path in operation.paths)
+    return " to ".join(paths)
+
+
+# --- the small runs -------------------------------------------------------------------------
+
+
+def categorical(folder: Path) -> tm.Recipe:
+    """Two generations of 300 words, drawn from 50."""
+    rng = random.Random(0)
+    texts = [
+        " ".join(f"w{min(49, int(rng.expovariate(0.1)))}" for _ in range(8)) for _ in range(150)
+    ]
+    source = folder / "words.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return tm.Recipe(
+        generations=1,
+        corpus={"source": str(source), "min_words": 1},
+        model={"base": "categorical", "categories": 50, "smoothing": 0.5},
+        mix={"model_tokens": 300},
+        sample={"min_tokens": 300, "oversample": 2},
+        curate=[{"random": {"keep": 0.8}}],
+        evaluate=[{"perplexity": {"held_out_tokens": 200}}, "diversity"],
+    )
+
+
+def main(folder: Path, every: int, kinds: list[str]) -> None:
+    """Sweep, and print the outcome of each kind as JSON."""
+    provenance._git = lambda *_: None  # which would be asked anew by every child
+    found = {}
+    sweeps = Sweeps(folder, categorical(folder), every)
+    for kind in kinds:
+        begun = time.perf_counter(), sum(os.times()[:4])
+        method, _, name = kind.partition(":")
+        outcome = getattr(sweeps, method)(*([name] if name else []))
+        seconds, processor = time.perf_counter() - begun[0], sum(os.times()[:4]) - begun[1]
+        found[kind] = asdict(outcome) | {"seconds": seconds, "processor_seconds": processor}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
