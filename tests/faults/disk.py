@@ -18,7 +18,7 @@ from tests.faults.intercepted import Operation
 # What a folder holds: each path below it with the file's content, or None for a folder.
 Tree = dict[str, bytes | None]
 
-_RANDOM: Final = re.compile(r"-[0-9a-f]{16}(?=/|$)")
+_RANDOM: Final = re.compile(r"-[0-9a-f]{16}\b")
 
 
 def tree(folder: Path) -> Tree:
@@ -46,10 +46,14 @@ def shape(found: Tree, ignored: Collection[str] = ()) -> int:
     """
     return hash(
         frozenset(
-            (_RANDOM.sub("", name), b"" if name in ignored else content)
-            for name, content in found.items()
+            (stable(name), b"" if name in ignored else content) for name, content in found.items()
         )
     )
+
+
+def stable(name: str) -> str:
+    """A path without what is random in it."""
+    return _RANDOM.sub("", name)
 
 
 class Disk:
@@ -82,7 +86,9 @@ class Disk:
         found: Tree = {}
         self._add(self._folder.parent.stat().st_ino, "", found)
         prefix = f"{self._folder.name}/"
-        return {name.removeprefix(prefix): c for name, c in found.items() if name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix): c for name, c in found.items() if name.startswith(prefix)
+        }
 
     def after_power_loss_of_contents(self) -> Tree:
         """What is there when every entry survived, but no content that was not synced."""

@@ -17,14 +17,15 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import textmad as tm
-from tests.faults.disk import Disk, Tree, plant, shape, tree
-from tests.faults.intercepted import KILL, Operation, run_intercepted
+from tests.faults.disk import Disk, Tree, plant, shape, stable, tree
+from tests.faults.intercepted import READING, Operation, run_intercepted
 from textmad.analysis.comparing import compare
 from textmad.errors import TextmadError
 from textmad.report import write_report
@@ -35,9 +36,9 @@ from textmad.store import provenance
 SESSIONS = {".lock", "provenance.json", "log.txt", "report.html"}
 ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EDQUOT": errno.EDQUOT}
 REMEDIES = {
-    "EIO": "the disk",
-    "ENOSPC": "free some space; the same command resumes",
-    "EDQUOT": "free some space; the same command resumes",
+    "EIO": "check the disk",
+    "ENOSPC": "free some space",
+    "EDQUOT": "free some space",
 }
 
 
@@ -56,6 +57,14 @@ class Answer(NamedTuple):
 
     code: int
     message: str
+
+
+class Case(NamedTuple):
+    """An operation: of its kind on this file, the how-manieth."""
+
+    name: str
+    path: str
+    number: int
 
 
 class Sweeps:
@@ -150,41 +159,44 @@ class Sweeps:
         also when a file is synced or closed.
         """
         out, outcome = self._place(), Outcome()
-        operations: list[Operation] = []
+        cases: list[Case] = []
+        counted: Counter[Case] = Counter()
 
         def note(operation: Operation) -> int:
-            operations.append(operation)
+            if _can_fail(name, operation):
+                cases.append(_case(operation, out, counted))
             return 0
 
         assert run_intercepted(lambda: said(lambda: tm.run(self.recipe, out)), out, note) == 0
         shutil.rmtree(out.parent)
-        numbers = [n for n, o in enumerate(operations) if _can_fail(name, o)]
-        numbers = _without_repetition(name, numbers, operations, out)
-        for number in numbers[:: self.every]:
-            self._one_error(name, number, outcome)
+        for case in _without_repetition(name, cases)[:: self.every]:
+            self._one_error(name, case, outcome)
         return outcome
 
-    def _one_error(self, name: str, number: int, outcome: Outcome) -> None:
-        out, at, failed = self._place(), 0, []
+    def _one_error(self, name: str, case: Case, outcome: Outcome) -> None:
+        out, has_failed = self._place(), False
+        counted: Counter[Case] = Counter()
 
         def decide(operation: Operation) -> int:
-            nonlocal at
-            is_it = at == number or (name == "ENOSPC" and at > number)
-            at += 1
-            if is_it and _can_fail(name, operation):
-                failed.append(f"{operation.name} {_short(operation, out)}")
+            nonlocal has_failed
+            if not _can_fail(name, operation):
+                return 0
+            is_it = _case(operation, out, counted) == case
+            if is_it or (has_failed and name == "ENOSPC"):
+                has_failed = True
                 return ERRORS[name]
             return 0
 
         answer = self._in_child(lambda: tm.run(self.recipe, out), out, decide)
-        where = f"{name} at operation {number}, {(failed or ['none'])[0]}"
+        where = f"{name} at {case.name} {case.path} ({case.number})"
         if answer.code not in (0, 73) or (answer.code and REMEDIES[name] not in answer.message):
             outcome.cases += 1
             outcome.faults.append(f"{where}: {answer.code}: {answer.message}")
-        elif not failed:
+        elif not has_failed:
             outcome.faults.append(f"{where}: the operation did not come")
         else:
             self._resume(out, where, outcome, may_reject=False)
+        shutil.rmtree(out.parent, ignore_errors=True)
 
     # --- damaged files ----------------------------------------------------------------------
 
@@ -330,30 +342,35 @@ def _can_fail(name: str, operation: Operation) -> bool:
     return operation.is_filling and not (name == "ENOSPC" and late)
 
 
-def _without_repetition(
-    name: str, numbers: list[int], operations: list[Operation], out: Path
-) -> list[int]:
+def _case(operation: Operation, out: Path, counted: Counter[Case]) -> Case:
+    """The operation as it is known in another run: how many of its kind on its file came before."""
+    key = Case(operation.name, _short(operation, out), 0)
+    counted[key] += 1
+    return key._replace(number=counted[key])
+
+
+def _without_repetition(name: str, cases: Sequence[Case]) -> list[Case]:
     """Without operations that a run repeats on one file.
 
-    Of those that read, the first two of a kind on a file remain; where the error is a full disk, or
-    a quota, also of those that write, and the last.
+    Of those that read, the first two of a kind on a file remain, as how often a digest is read
+    depends on the time. Where the error is a full disk or a quota, also of those that write, and
+    the last.
     """
-    of_file: dict[tuple[str, str], list[int]] = {}
-    for number in numbers:
-        key = operations[number].name, _short(operations[number], out)
-        of_file.setdefault(key, []).append(number)
-    chosen: set[int] = set()
+    of_file: dict[Case, list[Case]] = {}
+    for case in cases:
+        of_file.setdefault(case._replace(number=0), []).append(case)
+    chosen: set[Case] = set()
     for same in of_file.values():
-        if operations[same[0]].is_reading:
+        if same[0].name in READING:
             chosen |= set(same[:2])
         else:
             chosen |= set(same if name == "EIO" else [*same[:2], same[-1]])
-    return sorted(chosen)
+    return [case for case in cases if case in chosen]
 
 
 def _short(operation: Operation, out: Path) -> str:
     paths = (path.removeprefix(str(out)).lstrip("/") or "." for path in operation.paths)
-    return " to ".join(paths)
+    return stable(" to ".join(paths))
 
 
 # --- the small runs -------------------------------------------------------------------------

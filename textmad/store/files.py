@@ -29,8 +29,10 @@ T = TypeVar("T")
 TEMPORARY = ".tmp-"  # how the names of unfinished files and folders begin
 
 _REMEDY = {
+    None: "free some space, or check the disk; the same command resumes",  # Arrow, closing a file
     errno.ENOSPC: "free some space; the same command resumes",
     errno.EDQUOT: "free some space; the same command resumes",
+    errno.EIO: "check the disk, or choose another --out; the same command resumes",
     errno.ENOTDIR: "a file is in the way; choose another --out",
     errno.EEXIST: "a file is in the way; choose another --out",
     errno.ELOOP: "it is a symbolic link: delete the link, or choose another --out",
@@ -50,8 +52,25 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _not_written(path: Path, why: str, number: int | None) -> RunError:
-    remedy = _REMEDY.get(number or 0, "allow writing there, or choose another --out")
+    remedy = _REMEDY.get(number, "allow writing there, or choose another --out")
     return RunError(f"{path}: cannot be written: {why}: {remedy}")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors about what is there into RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> RunError:
+    """Make the error about a file or folder that the operating system does not give."""
+    return RunError(
+        f"{path}: cannot be read: {error.strerror or error}: check the disk, and whether you may "
+        "read there; then give the same command again"
+    )
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -102,7 +121,8 @@ def opened_to_write(path: Path, flags: int = 0) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        with writing(path):
+            os.close(descriptor)
 
 
 def _refuse_other_than_a_file(path: Path) -> None:
