@@ -26,12 +26,13 @@ def textmad_run(
     variables: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Callable[[int], Done]:
-    """`textmad run` in `num_processes` processes; `settings` as of `generation.ours`.
+    """`textmad run` in `num_processes` processes.
 
     Args:
         num_processes: more than one are started by torchrun.
         cpu_threads: of each process.
         variables: of the environment, beside those that are there.
+        settings: as of `generation.ours`.
     """
     import textmad as tm
     from benchmarks.generation import recipe_of

@@ -17,7 +17,7 @@ from benchmarks.sides import Measured, Side, alternate, call, whole_processes
 
 PARTS = ("sampling", "training", "evaluation", "generation", "processes", "threads")
 TRUNCATION = {"top_k": 50, "top_p": 0.95}
-# How a thread waits for the others: as libgomp does unasked, without any spin, and as textmad has it.
+# How a thread waits for the others: libgomp's default, without any spin, and textmad's default.
 WAITING = {
     "default": {"GOMP_SPINCOUNT": "300000"},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
