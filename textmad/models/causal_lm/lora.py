@@ -84,9 +84,7 @@ def attach(
         torch.manual_seed(torch_seed(seed, "lora", "initial"))
         warnings.filterwarnings("ignore", message=".*fan_in_fan_out")  # peft sets it a layer
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft's own
-        adapted = peft.get_peft_model(
-            sharing(network), _config(lora, _peft_targets(lora, expected))
-        )
+        adapted = peft.get_peft_model(sharing(network), config)
     wrapped = [
         name.removeprefix("base_model.model.")
         for name, module in adapted.named_modules()
