@@ -170,10 +170,14 @@ def load(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
 
 
 def _peft_targets(lora: LoraSettings, modules: Collection[str]) -> list[str]:
-    """Return the names that peft is given: those of the recipe, or the modules' last names."""
-    if lora.adapts_all:
-        return sorted({name.rpartition(".")[2] for name in modules})
-    return list(lora.targets)
+    """Return the names that peft is given: those of the recipe, or the ends of the modules' names.
+
+    A number is the place in a list, which layers have too: `ffn.0` and not `0`.
+    """
+    if not lora.adapts_all:
+        return list(lora.targets)
+    ends = {tuple(name.split(".")[-2:]) for name in modules}
+    return sorted({".".join(end) if end[-1].isdigit() else end[-1] for end in ends})
 
 
 def _modules_of(adapter: Adapter) -> set[str]:
