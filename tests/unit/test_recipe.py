@@ -260,6 +260,7 @@ BAD |= {
         ".gold": ("7", "7: expected text"),
         ".repeats": ("-1", "-1: expected at least 0"),
         ".min_gold_accuracy": ("2", "2: expected a share from 0 to 1"),
+        ".leave_out_random": ("often", "often: expected true or false"),
     }.items()
 }
 BAD |= {  # its crowd is that of upvotes
