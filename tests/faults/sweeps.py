@@ -1,6 +1,6 @@
 """Sweeps of faults over a small run: what is left is resumed, and ends with the same bytes.
 
-    python -m tests.faults.sweeps FOLDER EVERY KIND...
+    python -m tests.faults.sweeps FOLDER KIND=EVERY...
 
 tries every EVERYth case of each kind and prints the counts and what went wrong as JSON. A program
 of its own: it forks where everything is imported, so that a case costs no start.
@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple
 
 import textmad as tm
 from tests.faults.disk import Disk, Tree, plant, shape, stable, tree
-from tests.faults.intercepted import READING, Operation, run_intercepted
+from tests.faults.intercepted import KILL, READING, Operation, run_intercepted
 from textmad.analysis.comparing import compare
 from textmad.errors import TextmadError
 from textmad.report import write_report
@@ -59,6 +60,14 @@ class Answer(NamedTuple):
     message: str
 
 
+class State(NamedTuple):
+    """What is left of a run that ends before an operation."""
+
+    number: int  # of the operation, among those that write
+    where: str
+    left: Tree
+
+
 class Case(NamedTuple):
     """An operation: of its kind on this file, the how-manieth."""
 
@@ -70,42 +79,62 @@ class Case(NamedTuple):
 class Sweeps:
     """A folder for the cases, the recipe of the small run, and its undisturbed result."""
 
-    def __init__(self, folder: Path, recipe: tm.Recipe, every: int) -> None:
-        self.folder, self.recipe, self.every = folder, recipe, every
+    def __init__(self, folder: Path, recipe: tm.Recipe) -> None:
+        self.folder, self.recipe = folder, recipe
         self.whole = folder / "whole" / "run"
         tm.run(recipe, self.whole)
         self.expected = results(self.whole)
         self.random = random.Random(0)
+        self.within = ""  # errors come below this path alone, and
+        self.before: Tree | None = None  # in a run that has come so far
         self._resumed: set[int] = set()  # shapes of what was resumed, with the right result
 
     # --- kills and power losses -----------------------------------------------------------------
 
-    def kill(self) -> Outcome:
+    def kill(self, every: int) -> Outcome:
         """SIGKILL before each operation that writes; the run goes on with the same bytes.
 
-        A kill leaves what is in the folder at that moment, so each moment's content is kept, and
-        resumed.
+        A kill leaves what is in the folder at that moment. So each moment's content is kept, and
+        resumed; a few kills are carried out, to see that they leave just that.
         """
-        return self._resume_all(lambda disk, out: [tree(out)], may_reject=False)
+        states = self._states(lambda disk, out: [tree(out)])
+        outcome = self._resume_all(states[::every], may_reject=False)
+        for state in states[len(states) // 10 :: len(states) // 4]:
+            self._kill_at(state)
+        return outcome
 
-    def power(self) -> Outcome:
+    def _kill_at(self, state: State) -> None:
+        out, number = self._place(), 0
+
+        def decide(operation: Operation) -> int:
+            nonlocal number
+            number += not operation.is_reading
+            return KILL if number > state.number else 0
+
+        code = run_intercepted(lambda: said(lambda: tm.run(self.recipe, out)), out, decide)
+        assert code == -signal.SIGKILL
+        assert shape(tree(out), SESSIONS) == shape(state.left, SESSIONS), state.where
+        shutil.rmtree(out.parent)
+
+    def power(self, every: int) -> Outcome:
         """Power loss before each operation that writes: what was not synced is not there."""
-        return self._resume_all(
-            lambda disk, out: [disk.after_power_loss(), disk.after_power_loss_of_contents()],
-            may_reject=True,
+        states = self._states(
+            lambda disk, out: [disk.after_power_loss(), disk.after_power_loss_of_contents()]
         )
+        return self._resume_all(states[::every], may_reject=True)
 
-    def _resume_all(self, left: Callable[[Disk, Path], list[Tree]], may_reject: bool) -> Outcome:
-        """Resume from every different state that a run is in before an operation."""
+    def _states(self, left: Callable[[Disk, Path], list[Tree]]) -> list[State]:
+        """Every different state that a run is in before an operation that writes."""
         out = self._place()
-        disk, states = Disk(out), {}
-        number = 0
+        disk, number = Disk(out), 0
+        states: dict[int, State] = {}
 
         def decide(operation: Operation) -> int:
             nonlocal number
             if not operation.is_reading:
-                for state in left(disk, out) if out.exists() else []:
-                    states.setdefault(shape(state), (number, operation, state))
+                where = f"before operation {number}, {operation.name} {_short(operation, out)}"
+                for found in left(disk, out) if out.exists() else []:
+                    states.setdefault(shape(found), State(number, where, found))
                 number += 1
                 disk.note(operation)
             return 0
@@ -115,12 +144,14 @@ class Sweeps:
         assert results(out) == self.expected
         disk.close()
         shutil.rmtree(out.parent)
+        return list(states.values())
+
+    def _resume_all(self, states: Sequence[State], *, may_reject: bool) -> Outcome:
         outcome = Outcome()
-        for number, operation, state in list(states.values())[:: self.every]:
-            where = f"before operation {number}, {operation.name} {_short(operation, out)}"
+        for state in states:
             out = self._place()
-            plant(state, out)
-            self._resume(out, where, outcome, may_reject=may_reject)
+            plant(state.left, out)
+            self._resume(out, state.where, outcome, may_reject=may_reject)
         return outcome
 
     def _resume(self, out: Path, where: str, outcome: Outcome, *, may_reject: bool) -> None:
@@ -152,34 +183,34 @@ class Sweeps:
 
     # --- errors of the disk -----------------------------------------------------------------
 
-    def error(self, name: str) -> Outcome:
+    def error(self, every: int, name: str) -> Outcome:
         """An error at each operation of a run, then, with the disk mended, the same command.
 
         EIO comes once, at operations that read too; a full disk stays full, and a quota says so
         also when a file is synced or closed.
         """
-        out, outcome = self._place(), Outcome()
+        out, outcome = self._begun(), Outcome()
         cases: list[Case] = []
         counted: Counter[Case] = Counter()
 
         def note(operation: Operation) -> int:
-            if _can_fail(name, operation):
+            if _can_fail(name, operation) and _short(operation, out).startswith(self.within):
                 cases.append(_case(operation, out, counted))
             return 0
 
         assert run_intercepted(lambda: said(lambda: tm.run(self.recipe, out)), out, note) == 0
         shutil.rmtree(out.parent)
-        for case in _without_repetition(name, cases)[:: self.every]:
+        for case in _without_repetition(name, cases)[::every]:
             self._one_error(name, case, outcome)
         return outcome
 
     def _one_error(self, name: str, case: Case, outcome: Outcome) -> None:
-        out, has_failed = self._place(), False
+        out, has_failed = self._begun(), False
         counted: Counter[Case] = Counter()
 
         def decide(operation: Operation) -> int:
             nonlocal has_failed
-            if not _can_fail(name, operation):
+            if not (_can_fail(name, operation) and _short(operation, out).startswith(self.within)):
                 return 0
             is_it = _case(operation, out, counted) == case
             if is_it or (has_failed and name == "ENOSPC"):
@@ -200,7 +231,7 @@ class Sweeps:
 
     # --- damaged files ----------------------------------------------------------------------
 
-    def damage(self) -> Outcome:
+    def damage(self, every: int) -> Outcome:
         """Damage each file of a finished run; resume, report and compare it."""
         control = self._place()
         tm.run(self.recipe.replace(curate=[]), control)
@@ -219,7 +250,7 @@ class Sweeps:
         expected = {name: self._read(read, out) for name, read in readers.items()}
         assert all(expected.values())
         cases = [(path, kind) for path in sorted(tree(out)) for kind in DAMAGES]
-        for name, kind in cases[:: self.every]:
+        for name, kind in cases[::every]:
             path = out / name
             if path.is_dir():
                 continue
@@ -273,6 +304,13 @@ class Sweeps:
     def _place(self) -> Path:
         """A new folder's path; its name is always the same, as pages hold it."""
         return Path(tempfile.mkdtemp(dir=self.folder)) / "run"
+
+    def _begun(self) -> Path:
+        """A new folder's path, where errors are to come late with what was done before."""
+        out = self._place()
+        if self.before is not None:
+            plant(self.before, out)
+        return out
 
     def _in_child(
         self,
@@ -376,8 +414,8 @@ def _short(operation: Operation, out: Path) -> str:
 # --- the small runs -------------------------------------------------------------------------
 
 
-def categorical(folder: Path) -> tm.Recipe:
-    """Two generations of 300 words, drawn from 50."""
+def _recipe(folder: Path, generations: int, **groups: Any) -> tm.Recipe:
+    """Generations of 300 words, drawn from 50."""
     rng = random.Random(0)
     texts = [
         " ".join(f"w{min(49, int(rng.expovariate(0.1)))}" for _ in range(8)) for _ in range(150)
@@ -385,29 +423,58 @@ def categorical(folder: Path) -> tm.Recipe:
     source = folder / "words.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     return tm.Recipe(
-        generations=1,
+        generations=generations,
         corpus={"source": str(source), "min_words": 1},
-        model={"base": "categorical", "categories": 50, "smoothing": 0.5},
         mix={"model_tokens": 300},
-        sample={"min_tokens": 300, "oversample": 2},
         curate=[{"random": {"keep": 0.8}}],
         evaluate=[{"perplexity": {"held_out_tokens": 200}}, "diversity"],
+        **groups,
     )
 
 
-def main(folder: Path, every: int, kinds: list[str]) -> None:
+def categorical(folder: Path) -> Sweeps:
+    """Sweeps of two generations of a model that counts words."""
+    model = {"base": "categorical", "categories": 50, "smoothing": 0.5}
+    sample = {"min_tokens": 300, "oversample": 2}
+    return Sweeps(folder, _recipe(folder, 1, model=model, sample=sample))
+
+
+def tiny_gpt2(folder: Path) -> Sweeps:
+    """Sweeps of the one model that a run of the shipped base learns and writes."""
+    model = {"base": "tiny-gpt2", "lora": {"rank": 2}}
+    sample = {"min_tokens": 300, "oversample": 2, "max_new_tokens": 20}
+    recipe = _recipe(folder, 0, model=model, sample=sample, train={"epochs": 1})
+    sweeps = Sweeps(folder, recipe)
+    sweeps.within, out = "gen-00/.tmp-model", folder / "before" / "run"
+
+    def decide(operation: Operation) -> int:
+        return KILL if _short(operation, out).startswith(sweeps.within) else 0
+
+    code = run_intercepted(lambda: said(lambda: tm.run(recipe, out)), out, decide)
+    assert code == -signal.SIGKILL
+    sweeps.before = tree(out)
+    return sweeps
+
+
+def main(folder: Path, wanted: list[str]) -> None:
     """Sweep, and print the outcome of each kind as JSON."""
     provenance._git = lambda *_: None  # which would be asked anew by every child
     found = {}
-    sweeps = Sweeps(folder, categorical(folder), every)
-    for kind in kinds:
+    bases = {"categorical": categorical, "tiny-gpt2": tiny_gpt2}
+    opened: dict[str, Sweeps] = {}
+    for kind_and_every in wanted:
+        kind, _, every = kind_and_every.partition("=")
+        method, *names = kind.split(":")
+        base = names.pop() if names and names[-1] in bases else "categorical"
+        if base not in opened:
+            (folder / base).mkdir()
+            opened[base] = bases[base](folder / base)
         begun = time.perf_counter(), sum(os.times()[:4])
-        method, _, name = kind.partition(":")
-        outcome = getattr(sweeps, method)(*([name] if name else []))
+        outcome = getattr(opened[base], method)(int(every), *names)
         seconds, processor = time.perf_counter() - begun[0], sum(os.times()[:4]) - begun[1]
         found[kind] = asdict(outcome) | {"seconds": seconds, "processor_seconds": processor}
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -22,14 +22,15 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from textmad.errors import RunError
+from textmad.errors import RunError, TextmadError
 
 T = TypeVar("T")
 
 TEMPORARY = ".tmp-"  # how the names of unfinished files and folders begin
 
 _REMEDY = {
-    None: "free some space, or check the disk; the same command resumes",  # Arrow, closing a file
+    # Arrow gives no number when a file cannot be closed.
+    None: "free some space, check the disk, or choose another --out; the same command resumes",
     errno.ENOSPC: "free some space; the same command resumes",
     errno.EDQUOT: "free some space; the same command resumes",
     errno.EIO: "check the disk, or choose another --out; the same command resumes",
@@ -41,13 +42,18 @@ _REMEDY = {
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors, and those of safetensors, into RunError."""
+    """Turn the operating system's errors, and those of libraries in Rust, into RunError."""
     try:
         yield
+    except TextmadError:
+        raise
     except OSError as error:
         raise _not_written(path, error.strerror or str(error), error.errno) from error
-    except SafetensorError as error:  # holds the number in its text: "... (os error 28)"
+    except Exception as error:
+        # safetensors and tokenizers hold the number in their text: "... (os error 28)".
         number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None and not isinstance(error, SafetensorError):
+            raise
         raise _not_written(path, str(error), int(number[1]) if number else None) from error
 
 
