@@ -112,6 +112,8 @@ def _arm_names(hypothesis: Hypothesis) -> list[str]:
 
 def differences_of(hypothesis: Hypothesis, metrics: Metrics, seeds: Sequence[int]) -> Pairs:
     """Return the differences of these seeds at the hypothesis's generation."""
+    if len(seeds) < 2:
+        return _none("one seed supports nothing")
     own = _values(hypothesis, metrics.get(hypothesis.arm, {}), seeds)
     half_width = 0.0
     if hypothesis.against in TEXTS:
@@ -175,7 +177,7 @@ def _rows(metrics: pd.DataFrame, key: Key) -> pd.DataFrame:
 
 
 def _p(pairs: Pairs) -> float:
-    if len(pairs.differences) < 2:
+    if pairs.why_not:
         return math.nan
     return inference.equivalence(pairs.differences, pairs.bounds).p
 

@@ -330,9 +330,7 @@ def _threshold_faults(settings: StudySettings) -> list[str]:
 
 
 def _hypothesis_faults(settings: StudySettings) -> list[str]:
-    """What hypotheses need of the rest, as far as it can be known without the arms."""
-    if settings.hypotheses and len(settings.seeds) == 1:
-        return ["hypotheses: one seed supports nothing; give at least 2 in seeds"]
+    """What is wrong with the names of hypotheses."""
     return [
         f"hypotheses: {shown(name)}: expected a name of 1 to 100 printable characters"
         for name in settings.hypotheses
