@@ -142,7 +142,8 @@ class Recursion:
             check_corpus(self.recipe, filters, human)
 
         def compute() -> Corpus:
-            corpus = open_corpus(self.recipe.corpus, self._count_tokens)
+            read_back = getattr(self.base, "read_back", None)  # a toy's words come back
+            corpus = open_corpus(self.recipe.corpus, self._count_tokens, read_back)
             check(corpus.human)
             return corpus
 
