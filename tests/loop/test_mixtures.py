@@ -33,8 +33,18 @@ LOOPS = {
     "accumulate": Loop(
         {"human_tokens": BUDGET, "model_tokens": BUDGET, "human": "fixed", "model": "all"}, ALL
     ),
-    "accumulate-subsample": Loop(
+    "pool": Loop(
         {"human_tokens": BUDGET, "model_tokens": BUDGET, "human": "fixed", "model": "pool"}, ALL
+    ),
+    "accumulate-subsample": Loop(
+        {
+            "human_tokens": BUDGET,
+            "model_tokens": BUDGET,
+            "human": "fixed",
+            "model": "all",
+            "subsample_tokens": 2 * BUDGET,
+        },
+        ALL,
     ),
 }
 

@@ -80,6 +80,7 @@ BAD = {
     "mix.model_tokens": ("all", "all: expected a whole number"),
     "mix.human": ("new", "new: expected 'fixed' or 'fresh'"),
     "mix.model": ("last", "last: expected 'latest', 'pool' or 'all'"),
+    "mix.subsample_tokens": ("0", "0: expected at least 1"),
     "crawl": ("0.3", f"0.3: expected {SETTINGS}"),
     "crawl.contamination": ("1", "1: expected less than 1"),
     "crawl.oversample": ("0.5", "0.5: expected at least 1"),
@@ -488,6 +489,16 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
             {"mix": {"human_tokens": 9, "model_tokens": 0, "model": "all"}},
             "mix.model: all: has no effect while model_tokens is 0; raise model_tokens, or "
             "delete it",
+        ),
+        (
+            {"mix": {"human_tokens": 9, "subsample_tokens": 9}},
+            "mix.subsample_tokens: 9: has no effect while model is latest; set model: all, or "
+            "delete it",
+        ),
+        (
+            {"mix": {"human_tokens": 9, "model_tokens": 9, "model": "all", "subsample_tokens": 19}},
+            "mix.subsample_tokens: 19: generation 1 has only human_tokens + model_tokens, 18, to "
+            "sample from: lower it, or raise either",
         ),
         (
             {"sample": {"prompt_tokens": 4}},

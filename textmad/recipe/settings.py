@@ -181,14 +181,24 @@ class MixSettings(Settings):
     model_tokens: Tokens = 25_000
     human: Literal["fixed", "fresh"] = "fixed"
     model: Literal["latest", "pool", "all"] = "latest"
+    # A random sample of this size is learned of all that accumulates; null: all of it.
+    subsample_tokens: Annotated[AtLeastOne, Field(le=_MOST_TOKENS)] | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.human_tokens + self.model_tokens == 0:
+        total = self.human_tokens + self.model_tokens
+        if total == 0:
             raise ValueError("human_tokens and model_tokens are both 0: nothing to train on")
         for side in ("human", "model"):
             if getattr(self, f"{side}_tokens") == 0:
                 self._reject_change(side, f"while {side}_tokens is 0; raise {side}_tokens")
+        if self.model != "all":
+            self._reject_change("subsample_tokens", f"while model is {self.model}; set model: all")
+        elif self.subsample_tokens is not None and self.subsample_tokens > total:
+            raise ValueError(
+                f"subsample_tokens: {self.subsample_tokens}: generation 1 has only human_tokens + "
+                f"model_tokens, {total}, to sample from: lower it, or raise either"
+            )
         return self
 
     @property
