@@ -52,6 +52,7 @@ BAD = {
     "corpus.max_bad_lines": ("1.5", "1.5: expected at most 1"),
     "corpus.held_out": ("1", "1: expected less than 1"),
     "corpus.near_duplicate": ("0", "0: expected more than 0"),
+    "corpus.parts": ("0", "0: expected at least 1"),
     "corpus.invented_facts": ("1", "1: expected less than 1"),
     "model": ("tiny-gpt2", f"tiny-gpt2: expected {SETTINGS}"),
     "model.base": ("null", "null: expected text"),

@@ -86,7 +86,8 @@ class Comparison:
     is compared with it. `settings` are those that differ between arms, by arm; `notes` concern the
     comparison as a whole. `thresholds` exist where arms differ in their share of model text,
     `warnings` where there are two seeds, `bins` where rare_tokens was measured, `crossed` where
-    runs hold the losses of single held-out documents, and `runs` (one an arm, whose texts are
+    runs hold the losses of single held-out documents, `own_text` says whether each seed has human
+    text of its own (`corpus.parts`), and `runs` (one an arm, whose texts are
     displayed) where the numbers came from run folders.
     """
 
@@ -103,6 +104,7 @@ class Comparison:
     bins: tuple[BinLosses, ...]
     partial: bool  # runs are missing or not finished
     crossed: tuple[CrossedDifference, ...] = ()
+    own_text: bool = False
     runs: Mapping[str, Run] = field(default_factory=dict)
 
     @cached_property

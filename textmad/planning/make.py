@@ -69,7 +69,9 @@ def open_for(recipe: Recipe) -> Opened:
     begun = time.perf_counter()
     model = open_model(recipe.model, recipe.sample)
     corpus = open_corpus(
-        recipe.corpus, lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32)
+        recipe.corpus,
+        lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32),
+        recipe.corpus_part,
     )
     return Opened(recipe, model, corpus, time.perf_counter() - begun)
 

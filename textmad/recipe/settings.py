@@ -110,6 +110,7 @@ class CorpusSettings(Settings):
     max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is rejected
     held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
     near_duplicate: Annotated[Number, Field(gt=0, le=1)] = 0.8  # Jaccard; across the split
+    parts: AtLeastOne = 1  # disjoint parts of the documents; a run reads the one of its seed
     # Share of the training pool's tokens that state invented facts, for the evaluator `facts`.
     invented_facts: Annotated[Number, Field(ge=0, lt=1)] = 0.0
 
@@ -385,6 +386,11 @@ class Recipe(Settings):
     def is_human_only(self) -> bool:
         """Whether it learns from human text alone, as the corpus has it."""
         return self.mix.model_tokens == 0 and self.crawl is None
+
+    @property
+    def corpus_part(self) -> int:
+        """Which of `corpus.parts` parts of the corpus it reads, from 0."""
+        return self.seed % self.corpus.parts
 
     def crawls(self, generation: int) -> bool:
         """Whether this generation's human text is crawled."""
