@@ -262,6 +262,7 @@ BAD |= {
         ".gold": ("7", "7: expected text"),
         ".repeats": ("-1", "-1: expected at least 0"),
         ".min_gold_accuracy": ("2", "2: expected a share from 0 to 1"),
+        ".leave_out_random": ("often", "often: expected true or false"),
     }.items()
 }
 BAD |= {  # its crowd is that of upvotes
@@ -392,7 +393,7 @@ def test_a_bad_value_is_refused_with_its_path_and_what_is_expected(path):
     assert refusal(data) == ["recipe.yaml: 1 problem", f"{path}: {message}"]
 
 
-SWITCHES = {"train.gradient_checkpointing"}  # where true is a value
+SWITCHES = {path for path in BAD if path.endswith((".gradient_checkpointing", ".leave_out_random"))}
 
 
 @pytest.mark.parametrize("path", sorted(BAD.keys() - SWITCHES))
