@@ -116,6 +116,11 @@ def _plan_at(recipe: Recipe, opened: Opened, speed: Speed) -> Plan:
         human_tokens=human["tokens"],
         held_out_documents=held_out["documents"],
         held_out_tokens=held_out["tokens"],
+        base_tokens=(
+            mixture.base_tokens_drawn(recipe.mix, recipe.sample)
+            if getattr(opened.model, "can_write", True)
+            else 0
+        ),
         scored_tokens=scored_tokens(
             recipe, held_out["tokens"], human["tokens"] / human["documents"]
         ),

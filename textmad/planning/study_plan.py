@@ -19,7 +19,7 @@ class StudyPlan:
 
     study: Study
     plans: dict[str, Plan]  # by the arm's name
-    shared_seconds: float  # of a seed's runs together
+    shared_seconds: float  # of a seed's runs: generation 0's training, the base's samples
 
     @property
     def seconds(self) -> float:
@@ -42,7 +42,7 @@ class StudyPlan:
         disk = sum(plan.disk_bytes for plan in self.plans.values()) * num_seeds
         width = max(map(len, self.plans))
         shared = self.shared_seconds * num_seeds
-        saved = f"; sharing generation 0 saves {about(shared)} or more of that" if shared else ""
+        saved = f"; shared stages save {about(shared)} or more of that" if shared else ""
         return "\n".join(
             [
                 *(
@@ -94,6 +94,9 @@ def make_study_plan(study: Study) -> StudyPlan:
             plan = plans[arm.name] = plan_of(recipe, opened[key])
         except TextmadError as error:
             raise type(error)(f"{arm.name}: {error}") from error
-        seconds = plan.trained_tokens[0] / plan.speed.train
-        shared.setdefault(f"{key} {plan.trained_tokens[0]}", []).append(seconds)
+        for what, num_tokens, speed in (
+            ("trained", plan.trained_tokens[0], plan.speed.train),
+            ("base", plan.base_tokens, plan.speed.sample),
+        ):
+            shared.setdefault(f"{what} {num_tokens} {key}", []).append(num_tokens / speed)
     return StudyPlan(study, plans, sum(sum(seconds[1:]) for seconds in shared.values()))
