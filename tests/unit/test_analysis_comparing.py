@@ -586,7 +586,7 @@ def test_references_have_intervals_and_the_bases_own_samples(monkeypatch):
     assert drawn["human"].y == pytest.approx([0.7, 0.7])
     assert drawn["human"].band == (pytest.approx([0.68, 0.68]), pytest.approx([0.72, 0.72]))
     assert drawn["base"].y == pytest.approx([0.74, 0.74])
-    assert drawn["human"].dashed and drawn["base"].dashed
+    assert all(drawn[name].dashed for name in ("human", "base"))
     assert "Dashed: held-out human text" in figure.reading
 
 
