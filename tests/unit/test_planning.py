@@ -250,8 +250,8 @@ def test_what_is_known_is_told_before_the_probe(recipe, monkeypatch):
     monkeypatch.setattr(make, "probe", probe)
     plan = make_plan(recipe, told.append)
     kinds = [line.split(" ")[0] for line in told]
-    assert kinds[:7] == [
-        *("generations", "training", "sampling", "keeping", "human", "held-out", "probe")
+    assert kinds[:8] == [
+        *("generations", "training", "sampling", "keeping", "human", "held-out", "base", "probe")
     ]
     assert [line for line in told if line != "probe"] == plan.to_text().splitlines()
 
