@@ -71,7 +71,7 @@ class PeoplesVotes:
     @cached_property
     def ballots(self) -> list[Ballot]:
         """What people were asked: one entry for each filter of the recipe that asks them."""
-        return list(_ballots(self.run.recipe.dump()["curate"]))
+        return ballots_of(self.run.recipe.dump()["curate"])
 
     @cached_property
     def votes(self) -> Votes:
@@ -87,7 +87,9 @@ class PeoplesVotes:
         values = np.array(marks, dtype=np.float64)
         if any(ballot.design == "stars" for ballot in self.ballots):
             values = np.sign(values - np.mean(range(1, 6))) / 2 + 0.5
-        return Votes(np.array(document, dtype=np.int64), rater.astype(np.int64), values, list(names))
+        return Votes(
+            np.array(document, dtype=np.int64), rater.astype(np.int64), values, list(names)
+        )
 
     @cached_property
     def group(self) -> Ints:
@@ -253,7 +255,7 @@ def _standardised(values: Floats, group: Ints) -> Floats:
     return found
 
 
-def _ballots(filters: Sequence[Any]) -> list[Ballot]:
+def ballots_of(filters: Sequence[Any]) -> list[Ballot]:
     """Return the ballots of the filters that ask people, in the order of the recipe."""
     found = []
     for each in filters:
@@ -267,4 +269,3 @@ def _ballots(filters: Sequence[Any]) -> list[Ballot]:
 
 def _no_model(*texts: Any) -> Any:
     raise CurationError("the model that wrote the texts is not opened to compare scorers")
-

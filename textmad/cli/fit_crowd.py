@@ -31,7 +31,6 @@ def fit_crowd(
     The last lines are the filter for a recipe.
     """
     from textmad.analysis.people import (
-        DISCRIMINATOR,
         SCORERS,
         PeoplesVotes,
         compare_scorers,
@@ -44,8 +43,7 @@ def fit_crowd(
     chosen = list(dict.fromkeys(scorers or _DEFAULT))
     check_scorers(chosen)
     people = PeoplesVotes(Run(folder))
-    shown = [*(name for name in SCORERS if name not in chosen), *chosen]
-    shown.sort(key=lambda name: (name == DISCRIMINATOR, shown.index(name)))
+    shown = dict.fromkeys([*chosen, *SCORERS])
     votes = people.votes
     print(
         f"people  {len(votes.mark):,} votes of {len(votes.raters)} raters on "
@@ -53,7 +51,7 @@ def fit_crowd(
     )
     print("scorers against people, 95 % intervals over texts and raters:")
     print(f"  {'scorer':<20} {'AUC of up and down votes':<28} Spearman with the share of upvotes")
-    for row in compare_scorers(people, shown):
+    for row in compare_scorers(people, list(shown)):
         print(f"  {row.scorer:<20} {_describe(row)}")
     fit = fit_to_people(people, chosen)
     print(f"crowd that makes the {fit.num_votes:,} votes likeliest, with 95 % intervals:")

@@ -82,9 +82,10 @@ def fit_crowd(
     samples = rng.multivariate_normal(found.x, covariance, _NUM_SAMPLES, method="eigh")
     estimate = _settings(found.x, votes)
     low, high = np.quantile([_settings(each, votes) for each in samples], (0.025, 0.975), axis=0)
-    ranges = [Range(*map(float, each)) for each in zip(estimate, low, high, strict=True)]
-    num = values.shape[1]
-    return CrowdFit(tuple(ranges[:num]), *ranges[num:], -float(found.fun), len(is_up))
+    *weights, noise, strictness, spread = (
+        Range(*map(float, each)) for each in zip(estimate, low, high, strict=True)
+    )
+    return CrowdFit(tuple(weights), noise, strictness, spread, -float(found.fun), len(is_up))
 
 
 class _Votes(NamedTuple):
