@@ -130,6 +130,7 @@ BAD = {
     "curate.0.upvotes.noise": ("-1", "-1: expected a finite number of at least 0"),
     "curate.0.upvotes.keep": ("0", "0: expected a share above 0 and at most 1"),
     "curate.0.upvotes.units": ("sd", "sd: expected 'standard' or 'raw'"),
+    "curate.0.upvotes.decided_by": ("all", "all: expected 'votes' or 'voter'"),
     "curate.0.upvotes.crowd": ("0.5", f"0.5: expected {SETTINGS}"),
     "curate.0.upvotes.crowd.taste_spread": ("2", "2: expected a share from 0 to 1"),
     "curate.0.upvotes.crowd.noise_spread": ("-1", "-1: expected a finite number of at least 0"),
@@ -416,7 +417,7 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
 
 def test_the_targets_of_an_adapter_are_auto_or_a_list():
     default, named, listed = (
-        parse_recipe({"model": {"lora": lora}}).model.lora
+        parse_recipe({"model": {"lora": lora}}, "recipe").model.lora
         for lora in ({}, {"targets": "auto"}, {"targets": ["c_attn"]})
     )
     assert default == named
