@@ -22,6 +22,12 @@ from textmad.rating.records import settings_of
 
 _HELD_SECONDS = 1800.0  # an item that was given and not voted on is given to others after this
 _REPEAT_AFTER = 5  # votes between an item and its repeat
+MOST_LEFT = 1000  # more are not counted
+# Items that others are wanted for, and the rater has not had: of ballot, raters_per_text, rater.
+_TO_GIVE = (
+    "FROM items WHERE ballot = ? AND gold = 0 AND taken < ? AND NOT EXISTS"
+    " (SELECT 1 FROM tasks WHERE rater = ? AND item = items.id AND showing = 0)"
+)
 SKIP_REASONS = ("I cannot decide", "I do not understand the text", "It is not in my language")
 
 
@@ -41,7 +47,7 @@ class Task(NamedTuple):
     texts: list[str]
     key: str  # of this rendering of the form
     num_voted: int
-    num_wanted: int | None  # of this rater; None: no limit
+    num_left: int  # for this rater with this one, as it is now; counted up to MOST_LEFT
 
 
 class Voting:
@@ -71,7 +77,7 @@ class Voting:
                 if task is None and (wanted is None or num_voted < wanted):
                     task = self._new_task(db, rater, ballot, settings, num_voted)
                 if task is not None:
-                    return self._shown(db, rater, task, settings, num_voted)
+                    return self._shown(db, rater, ballot, task, settings, num_voted)
         return None
 
     def cast(self, rater: str, key: str, choice: int) -> None:
@@ -244,9 +250,7 @@ class Voting:
         self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot
     ) -> int | None:
         row = db.execute(
-            "SELECT id FROM items WHERE ballot = ? AND gold = 0 AND taken < ? AND NOT EXISTS"
-            " (SELECT 1 FROM tasks WHERE rater = ? AND item = items.id AND showing = 0)"
-            " ORDER BY taken, number LIMIT 1",
+            f"SELECT id {_TO_GIVE} ORDER BY taken, number LIMIT 1",
             (ballot, settings.raters_per_text, rater),
         ).fetchone()
         return None if row is None else int(row[0])
@@ -273,8 +277,26 @@ class Voting:
             ),
         )
 
+    def _num_left(
+        self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot, num_voted: int
+    ) -> int:
+        """Return how many texts there are for a rater, with the one that is shown."""
+        limit = settings.texts_per_rater
+        most = MOST_LEFT if limit is None else max(1, min(limit - num_voted, MOST_LEFT))
+        (others,) = db.execute(
+            f"SELECT COUNT(*) FROM (SELECT 1 {_TO_GIVE} LIMIT ?)",
+            (ballot, settings.raters_per_text, rater, most - 1),
+        ).fetchone()
+        return 1 + int(others)
+
     def _shown(
-        self, db: sqlite3.Connection, rater: str, task: int, settings: Ballot, num_voted: int
+        self,
+        db: sqlite3.Connection,
+        rater: str,
+        ballot: str,
+        task: int,
+        settings: Ballot,
+        num_voted: int,
     ) -> Task:
         rows = db.execute(
             "SELECT texts.text, seed FROM tasks JOIN item_texts USING (item)"
@@ -284,7 +306,8 @@ class Voting:
         order = _screen_order(rows[0]["seed"], len(rows))
         texts = [rows[position]["text"] for position in order]
         key = self._new_key(rater, task)
-        return Task(task, settings, texts, key, num_voted, settings.texts_per_rater)
+        num_left = self._num_left(db, rater, ballot, settings, num_voted)
+        return Task(task, settings, texts, key, num_voted, num_left)
 
     # --- keys -------------------------------------------------------------------------------
 

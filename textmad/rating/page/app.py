@@ -27,7 +27,7 @@ from textmad.errors import RunError
 from textmad.rating.ballots import Ballots
 from textmad.rating.page.display import displayed
 from textmad.rating.page.limits import RateLimit
-from textmad.rating.voting import SKIP_REASONS, VoteRejectedError
+from textmad.rating.voting import MOST_LEFT, SKIP_REASONS, VoteRejectedError
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -99,6 +99,7 @@ class _Pages:
             task=task,
             texts=[displayed(text) for text in task.texts],
             skip_reasons=SKIP_REASONS,
+            most_left=MOST_LEFT,
         )
 
     async def pause(self, request: Request) -> Response:
@@ -234,7 +235,8 @@ def _page(kind: str, *, status: int = 200, **facts: Any) -> HTMLResponse:
     response = HTMLResponse(html, status)
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
-        "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     )
     _private(response)
     return response
