@@ -110,6 +110,12 @@ class Ballots:
                 )
         return name
 
+    def questions(self) -> list[str]:
+        """Return the questions of the open ballots, each once."""
+        with self._database.read() as db:
+            rows = db.execute("SELECT settings FROM ballots WHERE digest IS NULL ORDER BY created")
+            return list(dict.fromkeys(settings_of(row[0]).question for row in rows))
+
     def states(self) -> list[State]:
         """Return how far every ballot is, in the order in which they were laid out."""
         with self._database.read() as db:

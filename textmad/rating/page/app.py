@@ -1,7 +1,9 @@
 """The web application: invitation, one task at a time, and what becomes of a form.
 
 Every page is one HTML document without a further request. Forms work without JavaScript; each ends
-in a redirect to the next task, so that the back button and a reload send nothing twice.
+in a redirect to the next task, so that the back button and a reload send nothing twice. What only
+reads the file does so here, in less time than handing it to a thread takes; what writes waits for
+the disk, in a thread.
 """
 
 from __future__ import annotations
@@ -87,10 +89,12 @@ class _Pages:
 
     async def task(self, request: Request) -> Response:
         """Show what the rater votes on next."""
-        rater = await self._rater(request)
+        rater = self._rater(request)
         if rater is None:
             return _page("outside", status=401)
-        task = await run_in_threadpool(self._voting.next_task, rater)
+        task = self._voting.open_task(rater)
+        if task is None:
+            task = await run_in_threadpool(self._voting.next_task, rater)
         if task is None:
             key = self._voting.key_without_task(rater)
             return _page("done", key=key)
@@ -104,24 +108,23 @@ class _Pages:
 
     async def pause(self, request: Request) -> Response:
         """Say how to come back."""
-        if await self._rater(request) is None:
+        if self._rater(request) is None:
             return _page("outside", status=401)
         return _page("pause")
 
     async def welcome(self, request: Request) -> Response:
         """Show what an invitation is for; only the button uses it, not a preview of the link."""
         self._limit(self._joins, _address(request))
-        if await self._invited(request) is None:
+        if self._invited(request) is None:
             return _page("outside", status=404)
-        states = await run_in_threadpool(self._ballots.states)
-        questions = list(dict.fromkeys(s.settings.question for s in states if s.digest is None))
+        questions = await run_in_threadpool(self._ballots.questions)
         return _page("welcome", questions=questions)
 
     async def join(self, request: Request) -> Response:
         """Sign a rater in by their invitation."""
         self._limit(self._joins, _address(request))
         _check_same_site(request)
-        rater = await self._invited(request)
+        rater = self._invited(request)
         if rater is None:
             return _page("outside", status=404)
         response = RedirectResponse("/", status_code=303)
@@ -140,7 +143,7 @@ class _Pages:
         act: Callable[[str, Form], None] = getattr(self, f"_{name}")
 
         async def endpoint(request: Request) -> Response:
-            rater = await self._rater(request)
+            rater = self._rater(request)
             if rater is None:
                 return _page("outside", status=401)
             _check_same_site(request)
@@ -168,12 +171,12 @@ class _Pages:
 
     # --- who asks ---------------------------------------------------------------------------
 
-    async def _rater(self, request: Request) -> str | None:
+    def _rater(self, request: Request) -> str | None:
         cookie = request.cookies.get(COOKIE, "")
-        return await run_in_threadpool(self._raters.signed_in, cookie) if cookie else None
+        return self._raters.signed_in(cookie) if cookie else None
 
-    async def _invited(self, request: Request) -> str | None:
-        return await run_in_threadpool(self._raters.rater_of, request.path_params["token"])
+    def _invited(self, request: Request) -> str | None:
+        return self._raters.rater_of(request.path_params["token"])
 
     def _limit(self, limit: RateLimit, name: str) -> None:
         seconds = limit.seconds_to_wait(name)
@@ -265,6 +268,7 @@ def _template() -> Template:
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -57,7 +57,7 @@
   });
   // A page that the back button brings back is out of date.
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-  // Whoever is done sees new texts when there are some, and those of the next generation.
+  // Whoever is done sees new texts as soon as there are some.
   setInterval(async () => {
     if (sending || document.hidden || !document.querySelector("[data-look-again]")) return;
     try {
