@@ -31,6 +31,7 @@ def study_file(tmp_path: Path) -> Path:
     study = {
         "recipe": "recipe.yaml",
         "seeds": [0],
+        "controls": False,
         "arms": {
             "voted": {"curate": [people]},
             "hot": {"curate": [people], "sample.temperature": 1.5},

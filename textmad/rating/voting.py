@@ -124,14 +124,14 @@ class Voting:
         """
         with self._database.write() as db:
             task, settings = self._checked_task(db, rater, key)
-            if choice not in settings.values:
+            num_texts = task["num_texts"]  # of a group fewer than others have, perhaps
+            if choice not in (settings.values if num_texts == 1 else range(num_texts)):
                 raise VoteRejectedError(
                     400, f"{choice} is not one of the answers. Reload the page and vote again."
                 )
             if not _is_new(db, key, rater):
                 return
-            order = _screen_order(task["seed"], settings.texts_per_item)
-            value = order[choice] if settings.texts_per_item > 1 else choice
+            value = choice if num_texts == 1 else _screen_order(task["seed"], num_texts)[choice]
             now = self._clock()
             db.execute(
                 "INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rater, item, showing)"
@@ -139,7 +139,7 @@ class Voting:
                 " cast_at = excluded.cast_at",
                 (
                     *(rater, task["item"], task["showing"], value),
-                    choice if settings.texts_per_item > 1 else 0,
+                    choice if num_texts > 1 else 0,
                     max(0.0, now - task["opened"]),  # a clock may go back
                     now,
                 ),
@@ -342,7 +342,11 @@ class Voting:
             raise VoteRejectedError(
                 403, "This form was not made for you. Reload the page and vote again."
             )
-        task = db.execute("SELECT * FROM tasks WHERE id = ?", (int(task_id),)).fetchone()
+        task = db.execute(
+            "SELECT *, (SELECT COUNT(*) FROM item_texts WHERE item = tasks.item) AS num_texts"
+            " FROM tasks WHERE id = ?",
+            (int(task_id),),
+        ).fetchone()
         if task is None:
             if not must_have_task:
                 return None, Ballot()
