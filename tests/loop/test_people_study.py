@@ -90,7 +90,9 @@ def test_a_run_that_failed_decides_the_exit_code_and_the_table_tells_it_from_tho
     textmad: Callable[..., Answer], study_file: Path, tmp_path: Path
 ):
     study = json.loads(study_file.read_text())
-    study["arms"]["broken"] = {"curate": [{"length": {"min_words": 1000}}]}  # keeps nothing
+    study["arms"]["broken"] = {
+        "curate": [{"length": {"min_words": 1000, "max_words": 2000}}]  # keeps nothing
+    }
     study_file.write_text(json.dumps(study))
     answer = textmad("study", study_file, "--out", tmp_path / "study")
     assert answer.code not in (0, 7)
