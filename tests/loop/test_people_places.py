@@ -69,7 +69,7 @@ def test_a_discriminator_learns_from_the_peoples_votes_of_all_generations_so_far
         assert sum(said != 0 for said in table["crowd_accepts"][:]) == 12  # people see the budget
         assert sum(said != 0 for said in table["check_accepts"][:]) == 6
         assert len(table) > 18  # the discriminator judges the rest
-        assert set(table["discriminator_lessons"][:]) == {12 * (generation + 1)}
+        assert set(table["lessons"][:]) == {12 * (generation + 1)}
         for row in table:  # each single vote is frozen with what it decided
             was_asked = bool(row["crowd_accepts"] or row["check_accepts"])
             assert bool(votes_on(row)) == was_asked

@@ -98,4 +98,4 @@ def test_a_run_that_failed_decides_the_exit_code_and_the_table_tells_it_from_tho
     assert answer.code not in (0, 7)
     assert "1 of 4 runs failed" in answer.err
     assert answer.out.count("waiting for votes") == 2
-    assert answer.out.count("failed") == 1
+    assert answer.out.count(" failed ") == 1
