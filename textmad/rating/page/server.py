@@ -16,6 +16,7 @@ from textmad.rating.ballots import Ballots
 HOST, PORT = "127.0.0.1", 8765
 VOTES_PER_MINUTE = 120.0  # of one rater: more is no reading
 _POLL_SECONDS = 1.0
+_KEEP_ALIVE_SECONDS = 75  # longer than reading a text takes
 _BACKLOG = 2048
 
 
@@ -55,7 +56,12 @@ def serve(
     with _only_server(ballots.path), _listening(host, port) as listener:
         app = make_app(ballots, public_url=public_url, votes_per_minute=votes_per_minute)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, proxy_headers=False
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         server = uvicorn.Server(config)
         stop = threading.Event()
