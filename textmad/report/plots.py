@@ -235,7 +235,7 @@ def reference_lines(
         band = None if math.isnan(low) else ([low] * 2, [high] * 2)
         lines.append(Line("human", ends, [value] * 2, GREY, "", dashed=True, band=band))
     if base is not None:
-        lines.append(Line("base", ends, [base.value] * 2, PURPLE, "", dashed=True))
+        lines.append(Line("base", ends, [base.value] * 2, _INK, "", dashed=True))
     return lines
 
 
