@@ -52,7 +52,7 @@ def test_one_rater_in_a_browser_takes_the_recipe_from_generation_to_generation(
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=(tmp_path / "said.txt").open("w"),
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
     )
@@ -67,7 +67,7 @@ def test_one_rater_in_a_browser_takes_the_recipe_from_generation_to_generation(
             rater.page.wait_for_selector("#vote", timeout=600_000)
             votes.append(rater.vote_on_all(likes))
             assert rater.page.locator("h1").inner_text() == "Thank you"
-        assert process.wait(600) == 0
+        assert process.wait(600) == 0, (tmp_path / "said.txt").read_text()
     finally:
         process.kill()
     run = tm.Run(out)
