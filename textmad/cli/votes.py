@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +52,14 @@ def votes(
         ToolName | None,
         typer.Option(help="With --export or --import: another tool collects the votes."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            callback=at_home,
+            help="Write what raters say together about each text: .jsonl or .csv.",
+        ),
+    ] = None,
     forget: Annotated[
         str | None,
         typer.Option(metavar="RATER", help="Delete a rater and their votes, before they are used."),
@@ -59,11 +68,11 @@ def votes(
     """Print how far people's votes are and how they agree; export, import or delete votes."""
     from textmad.rating.ballots import Ballots
     from textmad.rating.database import VOTES
-    from textmad.rating.exchange import read_votes_file, write_votes
+    from textmad.rating.exchange import read_votes_file, write_labels, write_votes
     from textmad.rating.tools import read_from_tool, write_for_tool
 
-    if sum(option is not None for option in (export, import_, forget)) > 1:
-        raise RecipeError("--export, --import, --forget: give one of them")
+    if sum(option is not None for option in (export, import_, labels, forget)) > 1:
+        raise RecipeError("--export, --import, --labels, --forget: give one of them")
     if tool is not None and export is None and import_ is None:
         raise RecipeError(f"--tool {tool.value}: has no effect without --export or --import")
     ballots = Ballots(folder / VOTES, must_exist=True)
@@ -84,6 +93,9 @@ def votes(
             )
             added = ballots.add_votes(collected)
             print(f"votes: {added:,} new ones added from {import_}")
+        elif labels is not None:
+            number = write_labels(labels, [ballots.votes(s.ballot) for s in ballots.states()])
+            print(f"labels: of {number:,} items written to {labels}")
         elif forget is not None:
             deleted, frozen = ballots.raters.forget(forget)
             rest = f"; {frozen:,} stay in generations that learned from them" if frozen else ""
@@ -105,6 +117,14 @@ def _show(ballots: Ballots, state: State) -> None:
     print(f"{name}, ballot {state.ballot}: {settings.question}")
     print(f"  design     {settings.design}, {state.num_texts:,} texts, {state.num_items:,} items")
     print(f"  votes      {state.num_votes:,} of {state.num_needed:,} needed; {closed}")
+    if cast:
+        seconds = median(vote.seconds for vote in cast)
+        spent = sum(vote.seconds for vote in cast) / 60
+        left = 0.0 if state.digest else max(0, state.num_needed - state.num_votes) * seconds / 60
+        print(
+            f"  time       {seconds:.1f} seconds a vote (median), {spent:.0f} minutes so far, "
+            f"about {left:.0f} to go"
+        )
     print(f"  skipped    {state.num_skipped:,}, reported as offensive {state.num_reported:,}")
     print(f"  alpha      {_estimate(agreement(settings, cast))} (1: full agreement, 0: chance)")
     first = first_position_share(settings, cast)
