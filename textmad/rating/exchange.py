@@ -66,7 +66,10 @@ def read_votes_file(path: Path) -> list[Vote]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows: Sequence[str | Mapping[str, Any]]
-            rows = _csv_rows(file) if is_csv else file.read().splitlines()
+            if is_csv:
+                rows = _csv_rows(file)
+            else:
+                rows = file.read().splitlines()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     first = 2 if is_csv else 1
@@ -126,7 +129,7 @@ def formula_free(cell: str) -> str:
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
-def _csv_rows(file: TextIO) -> list[dict[str, str]]:
+def _csv_rows(file: TextIO) -> Sequence[Mapping[str, Any]]:
     """Read the rows, each without the apostrophes of `formula_free`."""
     return [
         {
