@@ -233,7 +233,7 @@ PROMISES = [
         lambda r: directed_verdict(r, False),
     ),
     (
-        "a run's verdict with a direction, samples are the base's",
+        "a run's verdict with a direction, samples are the base model's",
         "3 metrics",
         0.05,
         "≤",

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 import textmad as tm
-from textmad.analysis.arm import Arm
+from textmad.analysis.arm_settings import ArmRuns
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import compare_values
-from textmad.analysis.comparison import bin_frame
+from textmad.analysis.compare import compare_values
+from textmad.analysis.comparison_result import bin_frame
 from textmad.report.comparison.figures import heat_maps
 from textmad.report.comparison.findings import bin_sentences, bin_table
 from textmad.report.comparison.page import to_html, to_page_markdown
@@ -28,7 +28,7 @@ FLAT = dict.fromkeys(BINS, (3.0, 3.0, 3.0))
 def arms(*names, seeds=SEEDS, last=2):
     recipes = {"control": HUMAN} | dict.fromkeys(names, PURE)
     made = [
-        Arm(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
+        ArmRuns(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
         for name, recipe in recipes.items()
     ]
     return Arms(tuple(made), last, ())

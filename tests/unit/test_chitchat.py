@@ -16,7 +16,7 @@ assert START == 17_653 * 86_400 + 70_695
 
 
 def names(half: str, count: int) -> list[str]:
-    """Conversation names of one half: an even first byte of the hash is the base's."""
+    """Conversation names of one half: an even first byte of the hash is the base model's."""
     parity = {"base": 0, "pool": 1}[half]
     found = (f"conversation-{number}" for number in range(1000))
     first = [

@@ -210,14 +210,14 @@ def try_corpora(seeds: range, folder: Path, saved: Path) -> tuple[int, int]:
     return num_read, num_refused
 
 
-def test_a_damaged_corpus_is_read_or_refused_and_never_a_traceback(tmp_path, saved):
+def test_a_damaged_corpus_is_read_or_an_error_and_never_a_traceback(tmp_path, saved):
     num_read, num_refused = try_corpora(range(300), tmp_path, saved)
     # Neither is a rare outcome, so that both ways are tried.
     assert min(num_read, num_refused) > 60
 
 
 @pytest.mark.faults
-def test_twenty_thousand_damaged_corpora_are_read_or_refused(tmp_path, saved):
+def test_twenty_thousand_damaged_corpora_are_read_or_an_error(tmp_path, saved):
     num_read, num_refused = try_corpora(range(20_000), tmp_path, saved)
     print(f"{num_read:,} read, {num_refused:,} refused, 0 other errors")
     assert num_read + num_refused == 20_000

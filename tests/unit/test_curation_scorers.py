@@ -123,13 +123,13 @@ KINDS = (
         ({"fluency": float("nan")}, "scorer: {'fluency': nan}: expected finite weights"),
     ],
 )
-def test_a_scorer_that_cannot_be_is_refused(scorer, message):
+def test_a_scorer_that_cannot_be_is_an_error(scorer, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         check_scorer(scorer)
     assert str(caught.value).startswith(message)
 
 
-def test_a_list_without_words_is_refused(tmp_path):
+def test_a_list_without_words_is_an_error(tmp_path):
     path = tmp_path / "empty.txt"
     path.write_text("# nothing\n")
     with pytest.raises(ValueError, match="holds no words: expected one a line"):

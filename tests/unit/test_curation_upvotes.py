@@ -185,13 +185,13 @@ def test_a_bad_scorer_is_told_the_filter_the_generation_and_the_document(scorer,
         ({"keeep": 0.5}, "upvotes.keeep: unknown setting; did you mean keep?"),
     ],
 )
-def test_a_bad_setting_is_refused_by_name(options, message):
+def test_a_bad_setting_is_an_error_by_name(options, message):
     with pytest.raises(RecipeError) as caught:
         Component(name="upvotes", options=options).build("filter")
     assert str(caught.value) == message
 
 
-def test_a_scorer_that_cannot_be_imported_is_refused_by_name():
+def test_a_scorer_that_cannot_be_imported_is_an_error_by_name():
     with pytest.raises(RecipeError, match=r"^upvotes\.scorer: no_such:f: cannot be imported"):
         Component(name="upvotes", options={"scorer": "no_such:f"}).build("filter")
 

@@ -248,7 +248,7 @@ def test_slots_are_refilled_and_given_up_without_losing_a_document(
     assert sample(8) == sample(1) == sample(40)
 
 
-def test_a_model_that_writes_only_special_tokens_is_refused_not_waited_for(
+def test_a_model_that_writes_only_special_tokens_is_an_error_not_waited_for(
     gpt2: CausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoding, "_MAX_SILENT", 20)
@@ -257,7 +257,7 @@ def test_a_model_that_writes_only_special_tokens_is_refused_not_waited_for(
         gpt2.sample(SampleSettings(max_new_tokens=2, slots=4), num_tokens=50, stream=streams())
 
 
-def test_a_prompt_beyond_the_positions_is_refused_with_its_document(gpt2: CausalLM) -> None:
+def test_a_prompt_beyond_the_positions_is_an_error_with_its_document(gpt2: CausalLM) -> None:
     # 1 start token + 40 prompt bytes + 24 new tokens are 65 positions; the model has 64.
     settings = SampleSettings(max_new_tokens=24, slots=2, prompt="human")
     with pytest.raises(ModelError, match=r"document 0 has a prompt of 40 tokens.* is 65 positions"):

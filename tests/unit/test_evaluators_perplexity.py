@@ -68,7 +68,7 @@ def test_each_value_says_how_many_tokens_are_behind_it():
 
 
 @pytest.mark.parametrize("nothing", [[], [np.array([])]])
-def test_no_tokens_are_refused(nothing):
+def test_no_tokens_are_errors(nothing):
     with pytest.raises(ValueError, match="no target tokens: expected at least one"):
         corpus_loss(nothing)
 
@@ -90,7 +90,7 @@ def test_the_held_out_subset_does_not_depend_on_the_order_of_the_documents():
     assert first != texts[:10]
 
 
-def test_held_out_text_without_token_counts_is_refused():
+def test_held_out_text_without_token_counts_is_an_error():
     with pytest.raises(ValueError, match="tokens: 0: expected at least 1; count the tokens"):
         held_out_subset(documents({"text": ["a"]}), 10)
     with pytest.raises(ValueError, match="no documents: expected at least one"):

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# Splits that are references and no text of a generation: human text, and the base's own samples.
+# Splits that are references and no text of a generation: human text, and the base model's own
+# samples.
 REFERENCES = ("human", "base")
 Side: TypeAlias = Literal["above", "below", "inside"]
 

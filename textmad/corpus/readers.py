@@ -71,7 +71,7 @@ def read_json_lines(path: Path, to_row: ToRow, tally: Tally, keys: Sequence[str]
 
     A line that gives one of `keys` twice is bad.
     """
-    decode = json.JSONDecoder(parse_constant=_reject_constant).raw_decode
+    decode = json.JSONDecoder(parse_constant=_no_constant).raw_decode
     quoted = [json.dumps(key, ensure_ascii=False) for key in keys]
     for number, line in numbered_lines(path, tally):
         line = line.strip(" \t\r")
@@ -211,5 +211,5 @@ def _plain_suffix(path: Path) -> str:
     return path.suffix.lower()
 
 
-def _reject_constant(name: str) -> NoReturn:
+def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

@@ -79,7 +79,7 @@ class Tally:
         return None
 
     def check(self, source: str, max_bad_share: float) -> None:
-        """Reject a source with too many bad lines, with no other, or without a mapped key.
+        """Check that a source has few bad lines, has good ones, and has every mapped key.
 
         Raises:
             CorpusError: with every reason, its count and its first line numbers.

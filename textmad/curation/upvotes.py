@@ -83,7 +83,7 @@ class Upvotes:
         check_scorer(self.scorer)
         if self.voters != "people" and self.voters < 1:
             raise ValueError(f"voters: {self.voters}: expected at least 1, or people")
-        self._reject_of_other_voters()
+        self._check_voters()
         check_noise(self.noise)
         check_kept_share(self.keep)
         if self.choice.by == "threshold" and self.keep != _KEEP:
@@ -101,8 +101,8 @@ class Upvotes:
                 f"{self.rank}; set rank: hot, or delete it"
             )
 
-    def _reject_of_other_voters(self) -> None:
-        """Reject what is set for simulated voters if people vote, and the other way round."""
+    def _check_voters(self) -> None:
+        """Check that nothing is set for simulated voters if people vote, and the reverse."""
         if self.voters != "people":
             if self.ballot != Ballot():
                 raise ValueError(
@@ -198,7 +198,7 @@ class Upvotes:
 
 
 def check_noise(noise: float) -> None:
-    """Reject a scale of noise that is negative or not finite.
+    """Check that a scale of noise is finite and not negative.
 
     Raises:
         ValueError: it names the setting `noise`.

@@ -33,7 +33,7 @@ class Facts:
 
     The answer is the choice of highest log-likelihood behind the question, summed over its tokens
     (as `acc` of the lm-evaluation-harness). `facts_margin` is the mean of the log-likelihood of the
-    right choice less that of the best wrong one: it moves before any answer changes. The base
+    right choice less that of the best wrong one: it moves before any answer changes. The base model
     model's values stand beside them (split base).
 
     Attributes:
@@ -55,7 +55,7 @@ class Facts:
         return {f"questions {self.questions}": file_digest(Path(self.questions))}
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """Ask the generation's model, and the base."""
+        """Ask the generation's model, and the base model."""
         questions = invented() if self.questions is None else read_questions(self.questions)
         of_base = snapshot.once_a_run(
             ("facts", self), lambda: _answered(snapshot.base, questions, "base")

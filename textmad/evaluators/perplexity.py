@@ -141,7 +141,7 @@ class TextPerplexity:
 
 
 def _mean_nats(snapshot: Snapshot, split: str) -> np.ndarray:
-    """Return each document's mean nats per target token under the base, `(documents,)`."""
+    """Return each document's mean nats per target token under the base model, `(documents,)`."""
     passages = compared_passages(snapshot, split)
 
     def average() -> np.ndarray:
@@ -165,7 +165,7 @@ def _quantiles(nats: np.ndarray) -> list[Measurement]:
 
 
 def base_nll(snapshot: Snapshot, split: str, passages: Passages) -> list[np.ndarray]:
-    """Return the nats of each target token of each text under the base, scored at most once."""
+    """Return the nats of each target token of each text under the base model; score each once."""
 
     def score() -> list[np.ndarray]:
         nll = snapshot.base.token_nll(list(passages.texts), *passages.prompt_arguments())

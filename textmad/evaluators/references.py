@@ -68,7 +68,7 @@ def measure_compared(
             of_split = [replace(m, note=note) for m in measure(split, np.arange(0))]
         elif split in REFERENCES:
             compute = partial(_reference, snapshot, split, measure, size, num_samples)
-            # Held-out and training text are in the key: some values depend on them.
+            # Held-out text and training set are in the key: some values depend on them.
             key: tuple[Hashable, ...] = (
                 "reference",
                 fixed,

@@ -16,7 +16,7 @@ TOY_MODELS = {
 
 
 def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel:
-    """The base model of a recipe; what can be refused without torch is refused before it.
+    """Open the base model of a recipe; check first all that needs no torch.
 
     Raises:
         ModelError: there is no such model, it is not safe or fit to be used, or it has too few

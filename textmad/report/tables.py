@@ -139,7 +139,7 @@ def _table(metrics: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], at_mos
     rows = [series(metrics, *key) for key in wanted]
     measured = sorted({int(generation) for generation in metrics["generation"]})
     columns = chosen_generations(measured, at_most)
-    # Runs of earlier versions of textmad did not measure the base's own samples.
+    # Runs of earlier versions of textmad did not measure the base model's own samples.
     ladder = ("base", "human") if any(each.base for each in rows) else ("human",)
     header = ("metric", "text", "", *(f"gen {g}" for g in columns), "change", *ladder)
     lines = tuple(_line(each, columns, ladder) for each in rows)

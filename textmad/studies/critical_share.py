@@ -64,7 +64,7 @@ def laid_out(search: Search, seeds: Sequence[int], shares: Shares | None = None)
     """The study with arms at these shares of each family; by default those it begins with.
 
     Raises:
-        RecipeError: the recipe of an arm is refused.
+        RecipeError: the recipe of an arm is invalid.
     """
     at = shares or {family.name: search.settings.between for family in search.families}
     arms = [
@@ -242,7 +242,7 @@ def _value(path: Path, planned: PlannedRun, metric: str) -> float | None:
     return float(found[0])
 
 
-# --- what is refused ------------------------------------------------------------------------
+# --- what is invalid ------------------------------------------------------------------------
 
 
 def _faults(arm: Arm, controls: ControlSettings, settings: ThresholdSettings) -> list[str]:

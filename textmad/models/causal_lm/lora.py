@@ -1,7 +1,7 @@
 """The low-rank adapter: attached by peft, seeded, checked, merged in float32, saved.
 
-Every network here shares the tensors of the pristine base, so the base is in memory once and
-nothing that happens to an adapter can change it.
+Every network here shares the tensors of the pristine base model, so the base model is in memory
+once and nothing that happens to an adapter can change it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def adapted_modules(network: torch.nn.Module, lora: LoraSettings) -> list[str]:
 def attach(
     network: PreTrainedModel, lora: LoraSettings, *, seed: int, adapter: Adapter | None = None
 ) -> peft.PeftModel:
-    """A trainable network over the base's own tensors: a fresh adapter, or `adapter` again.
+    """A trainable network over the base model's own tensors: a fresh adapter, or `adapter` again.
 
     peft's A matrices are random; they depend on `seed` alone.
 
@@ -98,7 +98,7 @@ def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> Pre
     """The network with the adapter's product added to its weights, in float32.
 
     Below float32 the sum would round much of the update away. Only weights that differ from the
-    base's take memory, as long as the base is float32 itself.
+    base model's take memory, as long as the base model is float32 itself.
     """
     whole = network.dtype == torch.float32
     merged = sharing(network) if whole else copy.deepcopy(network).float()
@@ -115,9 +115,9 @@ def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> Pre
 def save(adapter: Adapter, lora: LoraSettings, base: BaseReference, folder: Path) -> None:
     """Write the adapter as peft does, in bytes that depend on its values and on `base` alone.
 
-    `peft.AutoPeftModelForCausalLM` looks for the base under `base_model_name_or_path`, so a name
-    that only textmad knows ("tiny-gpt2") or a path from the working directory would not do. The
-    price: one line of adapter_config.json differs between machines whose bases lie in different
+    `peft.AutoPeftModelForCausalLM` looks for the base model under `base_model_name_or_path`, so a
+    name that only textmad knows ("tiny-gpt2") or a path from the working directory would not do.
+    The price: one line of adapter_config.json differs between machines whose bases lie in different
     folders. No result depends on that line. `load` passes over it, and a stage that is committed
     keeps its bytes wherever its run folder goes.
     """

@@ -168,7 +168,7 @@ class Slots:
             raise ModelError(
                 "sample: the model's scores of the next token are not finite, so none can be "
                 "drawn: the training that led there may have diverged (lower "
-                "train.learning_rate), or the base's weights are damaged or overflow"
+                "train.learning_rate), or the base model's weights are damaged or overflow"
             )
         over = np.flatnonzero(self._over.cpu().numpy() & (self.turn >= 0))
         if not len(over):

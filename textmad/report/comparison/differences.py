@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from textmad.analysis.comparison import Against, Comparison, ComparisonRow, show_times
+from textmad.analysis.comparison_result import Against, Comparison, ComparisonRow, show_times
 from textmad.analysis.pairs import LEVEL, Infinite, Key
 from textmad.report.numbers import (
     ARROWS,

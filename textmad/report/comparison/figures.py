@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textmad.analysis.alarms import BinLosses
-from textmad.analysis.comparison import Comparison, ComparisonRow, Curve
-from textmad.analysis.dose_series import Threshold
+from textmad.analysis.comparison_result import Comparison, ComparisonRow, Curve
+from textmad.analysis.critical_shares import CriticalShareRow
 from textmad.analysis.pairs import Key
 from textmad.evaluators.metrics import METRICS, bounds, value_range
 from textmad.report import plots
@@ -245,16 +245,16 @@ def _rises_from(each: BinLosses, key: Key) -> str:
 # --- critical shares ------------------------------------------------------------------------
 
 
-def threshold_curves(comparison: Comparison) -> list[plots.Figure]:
+def critical_share_curves(comparison: Comparison) -> list[plots.Figure]:
     """A figure a metric and family."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Canvas
 
     figures = []
-    for number, each in enumerate(comparison.thresholds):
+    for number, each in enumerate(comparison.critical_shares):
         with rc_context(plots.STYLE):
             canvas = Canvas(figsize=(5.6, 3.1))
-            _draw_threshold(canvas.subplots(), each)
+            _draw_critical_share(canvas.subplots(), each)
             canvas.tight_layout()
             svg = plots.to_svg(canvas, f"share-{number}")
         named = ", ".join(filter(None, [each.key.label, each.family, each.meaning]))
@@ -268,7 +268,7 @@ _READING = (
 )
 
 
-def _draw_threshold(axis: Axes, each: Threshold) -> None:
+def _draw_critical_share(axis: Axes, each: CriticalShareRow) -> None:
     result = each.result
     for bound in bounds(each.key.metric, each.tolerance):
         if math.isfinite(bound):

@@ -20,14 +20,14 @@ import numpy as np
 
 from textmad.analysis.alarms import BIN_KEYS, bin_losses, early_warnings
 from textmad.analysis.arms import Arms, gather_arms, runs_side_by_side
-from textmad.analysis.comparison import (
+from textmad.analysis.comparison_result import (
     Against,
     Comparison,
     ComparisonRow,
     CrossedDifference,
     Curve,
 )
-from textmad.analysis.dose_series import families, families_left_out, thresholds
+from textmad.analysis.critical_shares import critical_shares, families, families_left_out
 from textmad.analysis.pairs import Key, Paired, finite, over_seeds
 from textmad.analysis.series import REFERENCES, reference
 from textmad.errors import RunError
@@ -71,7 +71,7 @@ def compare(
             user's own evaluators.
         tolerance: largest change still counted as harmless, as a share of the control's value; by
             default 2 % (5 % for `rare_rate` and `base_perplexity`), and for the metric of a
-            study's threshold the study's own.
+            study's critical share the study's own.
 
     Raises:
         RunError: see `gather_arms`; no such metric; a tolerance that is not positive.
@@ -133,7 +133,7 @@ def compare_values(
             *_absent(values[values["generation"] == arms.last], keys),
         ),
         settings=arms.differing(),
-        thresholds=tuple(thresholds(paired, families(arms), arms.last)),
+        critical_shares=tuple(critical_shares(paired, families(arms), arms.last)),
         warnings=tuple(early_warnings(paired, arms.last)),
         bins=tuple(bin_losses(bins, arms.last)),
         partial=arms.partial,
@@ -150,7 +150,7 @@ def measured_keys(values: pd.DataFrame) -> list[Key]:
 def choose_keys(
     values: pd.DataFrame, metrics: Sequence[str], searched: Sequence[str] = ()
 ) -> list[Key]:
-    """Return what is asked for, in that order, or the default and a study threshold's metric.
+    """Return what is asked for, in that order, or the default and the metric of a study's search.
 
     Raises:
         RunError: a name matches nothing that was measured.

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import textmad as tm
-from textmad.analysis.arm import Arm
+from textmad.analysis.arm_settings import ArmRuns
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import compare, compare_values
+from textmad.analysis.compare import compare, compare_values
 from textmad.analysis.control import PerArmControl
 from textmad.errors import RunError
 from textmad.report import plots
@@ -37,7 +37,7 @@ def arms(*others, seeds=(0, 1, 2), last=1):
         name: PURE.replace(train={"epochs": 1.0 + place}) for place, name in enumerate(others)
     }
     made = [
-        Arm(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
+        ArmRuns(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
         for name, recipe in recipes.items()
     ]
     return Arms(tuple(made), last, ())
@@ -91,7 +91,7 @@ def test_the_control_is_set_against_nothing():
 def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
     both = replace(
         arms("voted", "other"),
-        own=PerArmControl("its twin", {"voted": "control", "other": "voted"}),
+        own=PerArmControl("its matched random control", {"voted": "control", "other": "voted"}),
     )
     found = compare_values(frame(CONTROL, WORSE, rows("other", [50, 1], [50, 1], [50, 1])), both)
     assert one_row(found).against.difference.estimate == pytest.approx(12)  # 11, 12, 13
@@ -241,7 +241,7 @@ def test_metrics_are_asked_for_by_the_columns_that_name_them(asked, found):
     assert [f"{key.metric}/{key.split}/{key.bin}" for key in keys] == found
 
 
-def test_a_metric_that_was_not_measured_is_refused_with_those_that_were():
+def test_a_metric_that_was_not_measured_is_an_error_with_those_that_were():
     with pytest.raises(RunError, match=r"metric: mtld: was measured in no run; .*: perplexity/he"):
         compare_values(several(), arms("voted"), ["loss", "mtld"])
 
@@ -291,7 +291,7 @@ def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_sid
         *(rows(arm, *[[50, value]] * 3) for arm, value in names.items()),
         *(rows(arm, *[[0.5, 0.5]] * 3, metric=drawn_text) for arm in names),
     )
-    own = PerArmControl("its twin", {"voted": "control", "other": "voted"})
+    own = PerArmControl("its matched random control", {"voted": "control", "other": "voted"})
     canvases = []
     monkeypatch.setattr(plots, "to_svg", lambda canvas, name: canvases.append(canvas) or "")
     comparison_figures.forest(compare_values(table, replace(arms("voted", "other"), own=own)))

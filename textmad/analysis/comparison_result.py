@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from textmad.analysis.alarms import BinLosses, EarlyWarning
-    from textmad.analysis.dose_series import Threshold
+    from textmad.analysis.critical_shares import CriticalShareRow
     from textmad.analysis.series import Reference
     from textmad.loop.run import Run
 
@@ -84,7 +84,7 @@ class Comparison:
 
     `control` is the control's name in sentences, `controls` its name by the name of each arm that
     is compared with it. `settings` are those that differ between arms, by arm; `notes` concern the
-    comparison as a whole. `thresholds` exist where arms differ in their share of model text,
+    comparison as a whole. `critical_shares` exist where arms differ in their share of model text,
     `warnings` where there are two seeds, `bins` where rare_tokens was measured, `crossed` where
     runs hold the losses of single held-out documents, and `runs` (one an arm, whose texts are
     displayed) where the numbers came from run folders.
@@ -98,7 +98,7 @@ class Comparison:
     curves: tuple[Curve, ...]
     notes: tuple[str, ...]
     settings: Mapping[str, Mapping[str, str]]
-    thresholds: tuple[Threshold, ...]
+    critical_shares: tuple[CriticalShareRow, ...]
     warnings: tuple[EarlyWarning, ...]
     bins: tuple[BinLosses, ...]
     partial: bool  # runs are missing or not finished
@@ -197,7 +197,7 @@ def share_frame(comparison: Comparison) -> pd.DataFrame:
                 "helping": ", ".join(f"{share:g}" for share, _ in each.helping),
                 "shares": ", ".join(f"{share:g}" for share in each.shares),
             }
-            for each in comparison.thresholds
+            for each in comparison.critical_shares
         ]
     )
 
