@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check,docs]'
 	touch $@
 
-demo: $(VENV)/.installed  ## Run the quickstart's first three generations, unselected and voted
+demo: $(VENV)/.installed  ## Run the quickstart's first three generations: unselected, voted, human only
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
 
 test: $(VENV)/.installed  ## Run the test suite

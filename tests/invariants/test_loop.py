@@ -237,8 +237,8 @@ def test_two_processes_make_the_run_that_one_makes(two_processes: TwoProcesses, 
 def test_the_second_process_scores_half_of_what_the_first_one_asks(two_processes: TwoProcesses):
     first, second = two_processes.first["scored"], two_processes.second["scored"]
     # A generation: fluency in curate; in evaluate the model and the base model on held-out text,
-    # the base on drawn, kept and human text and on its own. All but drawn and kept text only once
-    # under the base model.
+    # the base model on drawn, kept and human text and on its own. All but drawn and kept text only
+    # once under the base model.
     assert len(first) == len(second) == 7 + 4
     # At most by the longest text: 60 tokens, and its end.
     assert all(abs(mine - other) <= 61 for mine, other in zip(first, second, strict=True))

@@ -34,6 +34,7 @@ from textmad.cli import (
 from textmad.cli.options import with_verbosity
 from textmad.cli.terminal import is_first_process, session, speaking
 from textmad.errors import TextmadError
+from textmad.threads import limit_spinning
 from textmad.version import __version__
 
 _OTHERS_WAIT = 5.0  # seconds
@@ -89,6 +90,7 @@ for _command in (
 
 def main() -> None:
     """Run the command line; the exit codes are those of `textmad.errors`, 130 and 143."""
+    limit_spinning()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     sys.unraisablehook = _ignore_swallowed_stops

@@ -28,6 +28,7 @@ from textmad.progress import Progress, TimeLeft
 from textmad.recipe import Recipe, parse_recipe
 from textmad.studies.arms import PlannedRun
 from textmad.studies.folder import LOGS, RUNS
+from textmad.threads import waiting
 
 Ended = tuple[PlannedRun, TextmadError | None]
 Tell = Callable[[str], None]
@@ -195,7 +196,11 @@ def environment(place: int, cpu_threads: int, gpus: Sequence[str]) -> dict[str, 
 
 def pinned(cpu_threads: int) -> dict[str, str]:
     """The variables that every process of a study has, wherever it is."""
-    return {"OMP_NUM_THREADS": str(cpu_threads), "PYTHONPATH": search_path()}
+    return {
+        "OMP_NUM_THREADS": str(cpu_threads),
+        "PYTHONPATH": search_path(),
+        **waiting(os.environ),
+    }
 
 
 def search_path() -> str:

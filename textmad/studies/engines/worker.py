@@ -19,10 +19,12 @@ from textmad.errors import TextmadError
 from textmad.progress import PlainProgress
 from textmad.studies.engines.local import Job, answer, compute, write_to_log
 from textmad.studies.engines.slurm import recorded_job
+from textmad.threads import limit_spinning
 
 
 def main(arguments: list[str]) -> None:
     """One run, or one after another from stdin."""
+    limit_spinning()
     if arguments:
         sys.exit(_task(Path(arguments[0]), arguments[1]))
     _answer_jobs()
