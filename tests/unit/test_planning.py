@@ -297,7 +297,7 @@ def test_a_growing_training_set_is_told_as_a_range():
         ({"curate": [{"upvotes": {"scorer": "learned_votes", "keep": 0.5}}]}, "has votes: name"),
     ],
 )
-def test_what_cannot_be_met_is_an_error_by_plan_and_by_run_before_anything_is_learned(
+def test_what_cannot_be_met_is_an_error_of_plan_and_of_run_before_anything_is_learned(
     recipe, tmp_path, change, message
 ):
     for refuse in (make_plan, lambda recipe: tm.run(recipe, tmp_path / "run")):

@@ -12,7 +12,7 @@ TOY_MODELS = {
     "categorical": "textmad.models.toy.categorical:Categorical",
     "gaussian": "textmad.models.toy.gaussian:Gaussian",
 }
-"""Built-in bases without files: short for the same module:name that anyone's has."""
+"""Built-in base models without files: short for the same module:name that anyone's has."""
 
 
 def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel:

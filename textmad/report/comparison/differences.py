@@ -259,7 +259,7 @@ def _listed(rows: Sequence[ComparisonRow], say: Callable[[ComparisonRow, Against
 def _with_interval(row: ComparisonRow, against: Against) -> str:
     value = show_value(row.value).split(" ± ")[0]
     difference = show_difference(against.difference, "(95 % interval {low} to {high})")
-    references = {"human text": row.human, "base's own samples": row.base}
+    references = {"human text": row.human, "base model's own samples": row.base}
     beside = [f"{name} {show_number(each.value)}" for name, each in references.items() if each]
     return f"{row.key.label} {value}, {difference}" + (f" [{'; '.join(beside)}]" if beside else "")
 
