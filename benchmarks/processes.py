@@ -1,5 +1,7 @@
 """One whole run by one process and by several, each with as many threads as several leave it.
 
+Also one whole run on an idle machine and beside other work, under three ways of waiting.
+
 The runs are started as a user starts them; with several processes by torchrun. On a machine with
 GPUs each process has its own.
 """
@@ -10,15 +12,28 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.sides import Done
 
 
-def textmad_run(num_processes: int, cpu_threads: int, **settings: Any) -> Callable[[int], Done]:
-    """`textmad run` in `num_processes` processes; `settings` as of `generation.ours`."""
+def textmad_run(
+    num_processes: int,
+    cpu_threads: int,
+    variables: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Callable[[int], Done]:
+    """`textmad run` in `num_processes` processes.
+
+    Args:
+        num_processes: more than one are started by torchrun.
+        cpu_threads: of each process.
+        variables: of the environment, beside those that are there.
+        settings: as of `generation.ours`.
+    """
     import textmad as tm
     from benchmarks.generation import recipe_of
 
@@ -28,6 +43,7 @@ def textmad_run(num_processes: int, cpu_threads: int, **settings: Any) -> Callab
         **os.environ,
         "OMP_NUM_THREADS": str(cpu_threads),
         "PYTHONPATH": os.pathsep.join(sys.path),
+        **(variables or {}),
     }
 
     def turn(number: int) -> Done:
@@ -44,6 +60,19 @@ def textmad_run(num_processes: int, cpu_threads: int, **settings: Any) -> Callab
             return _done(tm.Run(out))
 
     return turn
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """Keep every core busy with a process that only counts."""
+    counting = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(counting) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def _done(run: Any) -> Done:

@@ -12,10 +12,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from benchmarks import limits
+from benchmarks.processes import busy_cores
 from benchmarks.sides import Measured, Side, alternate, call, whole_processes
 
-PARTS = ("sampling", "training", "evaluation", "generation", "processes")
+PARTS = ("sampling", "training", "evaluation", "generation", "processes", "threads")
 TRUNCATION = {"top_k": 50, "top_p": 0.95}
+# How a thread waits for the others: libgomp's default, without any spin, and textmad's default.
+WAITING = {
+    "default": {"GOMP_SPINCOUNT": "300000"},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "ours": {},
+}
 _MACHINE = Side("machine", "benchmarks.limits:machine")
 
 
@@ -235,6 +242,15 @@ class Suite:
         ]
         measured = whole_processes(sides, self.size.generation_turns)
         yield _compared("processes", f"whole run by {num_processes}", measured, {})
+
+    def _threads(self) -> Iterator[list[Result]]:
+        settings = {**self._generation_settings(), "generations": 1}
+        sides = [_whole_run(name, 1, {**settings, "variables": WAITING[name]}) for name in WAITING]
+        measured = whole_processes(sides, self.size.generation_turns)
+        yield _compared("threads", "whole run, idle machine", measured, {})
+        with busy_cores():
+            measured = whole_processes(sides, self.size.generation_turns)
+        yield _compared("threads", "whole run beside one process per core", measured, {})
 
     def _most_processes(self) -> int:
         return int(call("torch.cuda:device_count")) if self.cuda else 2

@@ -3,12 +3,18 @@
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
+from transformers import BertConfig, BertModel
 
+from tests import tiny_models
 from textmad.corpus.chitchat import read_chitchat
 from textmad.corpus.cleaning import clean
 from textmad.evaluators import Snapshot
+from textmad.models.causal_lm.encoder import open_encoder
 from textmad.models.protocol import TokenMoments, TokenScores
 from textmad.seeds import stream
 from textmad.text.documents import content_id, documents, take
@@ -25,6 +31,18 @@ def human_texts(num: int) -> list[str]:
     texts = (text for row in rows if 5 <= len((text := clean(row.text)).split()) <= 100)
     found = list(islice(dict.fromkeys(texts), 2 * num))
     return [found[i] for i in stream(0, "null", "order").permutation(len(found))[:num]]
+
+
+@cache
+def encoder():
+    """A sentence encoder that has learned nothing: its vectors tell bytes and their order."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tiny_models.VOCABULARY, hidden_size=16, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=32, max_position_embeddings=64,
+    )  # fmt: skip
+    with TemporaryDirectory() as folder:
+        return open_encoder(str(tiny_models.save(BertModel(config), Path(folder))))
 
 
 class Bigrams:
@@ -153,6 +171,7 @@ class Laboratory:
                 self.model, some, setting.prompt_tokens, setting.max_new_tokens
             ),
             run_cache={},
+            open_encoder=lambda name: encoder(),
             open_judge=lambda name: self.model,
         )
         self.blank = blank

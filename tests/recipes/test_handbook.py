@@ -15,7 +15,7 @@ from textmad.rating.ballot import Ballot
 from textmad.recipe import Recipe
 from textmad.recipe.components import BUILT_IN, import_name
 from textmad.report.tables import ARROWS
-from textmad.studies.settings import ThresholdSettings
+from textmad.studies.settings import HypothesisSettings, ThresholdSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -63,9 +63,11 @@ def test_the_page_of_the_recipe_names_every_setting_with_its_default():
     assert documented == {path: as_yaml(v) for path, v in defaults.items()} | components
 
 
-def test_the_page_of_studies_names_every_setting_of_a_threshold_with_its_default():
+def test_the_page_of_studies_names_every_setting_of_a_threshold_and_a_hypothesis_with_its_default():
     defaults = settings_of(ThresholdSettings(share="added"), "threshold.")
     del defaults["threshold.share"]  # the page says that it is required
+    fields = HypothesisSettings.model_fields.items()
+    defaults |= {f"hypotheses.NAME.{k}": f.default for k, f in fields if not f.is_required()}
     documented = {path: yaml.safe_load(value) for path, value in rows("study.md").items()}
     assert documented == {path: as_yaml(value) for path, value in defaults.items()}
 

@@ -205,7 +205,29 @@ def test_adapted_modules_are_counted(tiny_gpt2_folder: Path, tiny_llama_folder: 
     assert CausalLM.open(settings_of(tiny_llama_folder, None)).num_adapted_modules == 0
 
 
-def test_a_target_that_matches_nothing_is_an_error_with_the_names_there_are(
+def test_by_default_every_linear_module_but_the_output_layer_is_adapted(
+    tiny_gpt2_folder: Path, tiny_llama_folder: Path, tmp_path: Path
+) -> None:
+    # Two layers each: c_attn, c_fc and c_proj twice; four of the attention, three of the MLP.
+    gpt2 = CausalLM.open(settings_of(tiny_gpt2_folder, LoraSettings()))
+    assert gpt2.num_adapted_modules == 2 * 4
+    llama = CausalLM.open(settings_of(tiny_llama_folder, LoraSettings(rank=2)))
+    assert llama.num_adapted_modules == 2 * 7
+    # It is what the names say, to the last bit, and comes back from its folder.
+    named = settings_of(tiny_gpt2_folder, LoraSettings(targets=("c_attn", "c_fc", "c_proj")))
+    found = gpt2.fit(CORPUS, TRAIN, seed=0).model
+    expected = CausalLM.open(named).fit(CORPUS, TRAIN, seed=0).model
+    assert found._adapter.keys() == expected._adapter.keys()
+    assert all(torch.equal(found._adapter[key], expected._adapter[key]) for key in found._adapter)
+    found.save(tmp_path)
+    assert gpt2.load(tmp_path).token_nll(CORPUS[:2])[0].tolist() == (
+        found.token_nll(CORPUS[:2])[0].tolist()
+    )
+    kept = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert kept["target_modules"] == ["c_attn", "c_fc", "c_proj"]
+
+
+def test_a_target_that_matches_nothing_is_refused_with_the_names_there_are(
     tiny_llama_folder: Path,
 ) -> None:
     with pytest.raises(ModelError) as refusal:

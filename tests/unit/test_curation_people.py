@@ -70,7 +70,7 @@ def test_the_filter_waits_says_how_to_vote_and_goes_on_when_there_are_enough(tmp
     frozen = [json.loads(each) for each in verdicts.columns["people_votes"]]
     assert [[mark for _, _, mark in each] for each in frozen] == [[1] * 3] * 4 + [[0] * 3] * 4
     (facts,) = records.values()
-    assert facts["alpha"] == pytest.approx(1.0)
+    assert facts["alpha"] == {"value": pytest.approx(1.0), "low": 1.0, "high": 1.0}
     assert facts["raters"] == ["r001", "r002", "r003"]
     assert set(verdicts.columns["votes_digest"]) == {facts["digest"]}
     assert set(verdicts.reason) == {"not among the 0.5 that people rank highest by net"}
@@ -189,12 +189,36 @@ def test_raters_who_miss_the_gold_texts_are_left_out_and_named(tmp_path):
     records = {}
     verdicts = judge(candidates(), context(tmp_path, records))
     (facts,) = records.values()
-    assert facts["left_out"] == ["r002"]
+    assert facts["left_out"] == {"r002": "gold"}
     assert facts["votes"] == NUM
     assert verdicts.keep.tolist() == [True] * 4 + [False] * 4
     assert {
         rater for each in verdicts.columns["people_votes"] for rater, *_ in json.loads(each)
     } == {"r001"}
+
+
+def test_raters_who_click_at_random_are_left_out_if_the_recipe_says_so(tmp_path):
+    # r004 tosses a coin on each of 60 texts. The three others agree on nearly all of them.
+    coin = np.random.default_rng(5)
+
+    def choose(rater, texts):
+        return int(coin.integers(2)) if rater == "r004" else int(number(texts[0]) % 2)
+
+    for leave_out, expected in ((False, {}), (True, {"r004": "random"})):
+        folder = tmp_path / str(leave_out)
+        folder.mkdir()
+        judge = People(keep=0.5, ballot=Ballot(raters_per_text=4, leave_out_random=leave_out))
+        with pytest.raises(WaitingForVotesError):
+            judge(candidates(60), context(folder))
+        vote(folder, choose, num_raters=4)
+        records = {}
+        verdicts = judge(candidates(60), context(folder, records))
+        (facts,) = records.values()
+        assert facts["left_out"] == expected
+        assert facts["votes"] == 60 * (4 - len(expected))
+        assert set(verdicts.columns["exposure"]) == {4 - len(expected)}
+        again = judge(candidates(60), context(folder))  # the same from the frozen votes
+        assert again.columns["people_votes"].tolist() == verdicts.columns["people_votes"].tolist()
 
 
 def test_peoples_filter_stands_in_a_list_of_filters(tmp_path):

@@ -1,10 +1,14 @@
 """The voting crowd: its limits, its probabilities, and what a bad scorer is told."""
 
+import re
+
 import numpy as np
 import pytest
 
 from textmad.curation import Context, Upvotes, apply_filters
+from textmad.curation.ranking import Choice
 from textmad.curation.scorers import hdd
+from textmad.curation.voters import Bots, Crowd
 from textmad.errors import CurationError, RecipeError
 from textmad.recipe.components import Component, read_component
 from textmad.text.documents import documents
@@ -207,3 +211,95 @@ def test_a_scorer_is_found_by_module_and_name(tmp_path, monkeypatch):
     verdicts = crowd(documents({"text": ["well", "well!"]}), context())
     assert verdicts.keep.tolist() == [False, True]
     assert read_component(crowd).options["scorer"] == "my_taste:shouting"
+
+
+# --- who decides a choice -------------------------------------------------------------------
+
+
+def near_10(texts):
+    """A taste for 10."""
+    return [-abs(float(text) - 10) for text in texts]
+
+
+def near_15(texts):
+    """A taste for 15."""
+    return [-abs(float(text) - 15) for text in texts]
+
+
+TASTES = {f"{__name__}:near_10": 1.0, f"{__name__}:near_15": 1.0}
+PLURAL = {"scorer": TASTES, "units": "raw", "rank": "quality", "crowd": Crowd(taste_spread=1)}
+
+
+def shares_kept(choice: Choice, keep: float = 0.25, **settings) -> dict[float, float]:
+    """The shares of 10, 12.5 and 15 among the kept, of a third each."""
+    values = [10, 12.5, 15] * 8000
+    crowd = Upvotes(**{**PLURAL, "keep": keep, "choice": choice, **settings})
+    verdicts = crowd(candidates(values), context())
+    kept = np.array(values)[verdicts.keep]
+    assert len(kept) == round(keep * len(values))
+    return {value: float((kept == value).mean()) for value in (10, 12.5, 15)}
+
+
+def test_where_one_voter_decides_each_taste_has_its_share_of_the_choices():
+    # In a group of four, who likes 10 chooses it where there is one, else 12.5 where there is one:
+    # the compromise is chosen where all four are 12.5 or 15, but for four of 15.
+    compromise = (2 / 3) ** 4 - (1 / 3) ** 4
+    plural = shares_kept(Choice("bradley_terry", temperature=0.01), decided_by="voter")
+    assert plural[12.5] == pytest.approx(compromise, abs=0.02)  # five standard deviations
+    assert plural[10] == pytest.approx((1 - compromise) / 2, abs=0.025)
+    # To the average of the two tastes, the three are equal.
+    average = shares_kept(Choice("bradley_terry", temperature=0.01))
+    assert average[12.5] == pytest.approx(1 / 3, abs=0.025)
+
+
+def test_one_voter_of_each_pair_chooses_by_bradley_and_terry():
+    # 10 against 15: one taste prefers each by 5, so they win equally often; 12.5 beats each with
+    # probability (s(2.5) + s(-2.5)) / 2, which is a half again. With weights of 3 to 1:
+    def wins(gap: float) -> float:
+        return 0.75 / (1 + np.exp(-gap)) + 0.25 / (1 + np.exp(gap))
+
+    settings = {"scorer": dict(zip(TASTES, (3.0, 1.0), strict=True))}
+    settings["decided_by"] = "voter"
+    shares = shares_kept(Choice("bradley_terry"), keep=0.5, voters=1000, **settings)
+    # A third of the pairs are equal; in a ninth each, twice, two differ.
+    assert shares[10] == pytest.approx(1 / 9 + 2 / 9 * (wins(2.5) + wins(5)), abs=0.02)
+    assert shares[15] == pytest.approx(1 / 9 + 2 / 9 * (2 - wins(5) - wins(2.5)), abs=0.02)
+
+
+def test_the_table_names_the_decider_and_bots_never_decide():
+    crowd = Upvotes(
+        **PLURAL,
+        voters=10,
+        keep=0.5,
+        bots=Bots(share=0.5),
+        choice=Choice("bradley_terry"),
+        decided_by="voter",
+    )
+    given = candidates([10, 15] * 500)
+    straight = crowd(given, context())
+    members = set(straight.columns["decider"].tolist())
+    assert len(members) == 5
+    order = np.random.default_rng(1).permutation(1000)
+    shuffled = crowd(candidates([10, 15] * 500, order), context())
+    assert shuffled.keep.tolist() == straight.keep[order].tolist()
+    votes = Upvotes(**PLURAL, voters=10, keep=0.5, bots=Bots(share=0.5))(given, context())
+    assert (votes.columns["ups"] == straight.columns["ups"]).all()  # nobody votes otherwise
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"choice": Choice()}, "has no effect while choice.by is top; delete it"),
+        ({"crowd": Crowd()}, "has no effect while crowd.taste_spread is 0; delete it"),
+        (
+            {"voters": "people", "crowd": Crowd()},
+            "has no effect while voters is people; delete it",
+        ),
+        ({"bots": Bots(1.0)}, "expected a voter who is no bot; lower bots.share"),
+    ],
+)
+def test_a_decider_without_a_taste_of_their_own_is_rejected(settings, message):
+    allowed = {**PLURAL, "choice": Choice("bradley_terry"), "decided_by": "voter"}
+    Upvotes(**allowed)
+    with pytest.raises(ValueError, match=re.escape(f"decided_by: voter: {message}")):
+        Upvotes(**{**allowed, **settings})

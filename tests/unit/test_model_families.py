@@ -57,7 +57,7 @@ def test_a_family_opens_and_is_right_or_is_an_error_with_a_reason(
     family, tiny_models: ModuleType, tmp_path: Path
 ) -> None:
     folder = tiny_models.save(families.build(family), tmp_path)
-    settings = ModelSettings(base=str(folder), lora=None)
+    settings = ModelSettings(base=str(folder))  # with an adapter on the modules that it finds
     if family.rejected:
         with pytest.raises(ModelError) as rejected:
             CausalLM.open(settings)

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from textmad.errors import RunError
-from textmad.rating.agreement import krippendorff_alpha, left_out, rater_qualities, strengths
+from textmad.rating.agreement import (
+    agreement,
+    first_position_share,
+    krippendorff_alpha,
+    rater_qualities,
+    strengths,
+)
 from textmad.rating.ballot import Ballot
 from textmad.rating.records import Vote
+from textmad.rating.reliability import left_out
 
 # Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C: four observers on
 # twelve units. The paper gives 0.743 for nominal and 0.815 for ordinal data.
@@ -118,7 +125,7 @@ def test_the_quality_of_a_rater_by_hand():
     assert good.median_seconds == 3.5
     assert (bad.num_votes, bad.gold_accuracy, bad.consistency) == (1, 0.5, 0.0)
     assert bad.first_position_share is None  # one text a page
-    assert left_out(ballot, votes) == ["bad"]
+    assert left_out(ballot, votes) == {"bad": "gold"}
 
 
 def test_who_always_takes_the_first_text_of_a_pair_has_a_share_of_1():
@@ -133,3 +140,81 @@ def test_stars_next_to_the_gold_answer_are_right():
     votes = [vote("r", item, 4, gold=gold) for item, gold in enumerate((5, 4, 3, 2))]
     (quality,) = rater_qualities(ballot, votes)
     assert quality.gold_accuracy == 0.75
+
+
+# --- intervals over raters ------------------------------------------------------------------
+
+
+def test_the_interval_of_alpha_is_the_jackknife_over_raters_by_hand():
+    table = ["1011", "1001", "1101"]
+    alphas = [krippendorff_alpha(Ballot(), votes_of(table[:i] + table[i + 1 :])) for i in range(3)]
+    found = agreement(Ballot(), votes_of(table))
+    # Student's t with 2 degrees of freedom has the 97.5 % quantile 4.3027.
+    squares = sum((alpha - np.mean(alphas)) ** 2 for alpha in alphas)
+    margin = 4.3027 * np.sqrt(2 / 3 * squares)
+    assert found.value == krippendorff_alpha(Ballot(), votes_of(table))
+    assert found.low == pytest.approx(max(-1.0, found.value - margin), abs=1e-4)
+    assert found.high == pytest.approx(min(1.0, found.value + margin), abs=1e-4)
+
+
+def test_alpha_has_no_interval_where_it_hangs_on_one_rater():
+    found = agreement(Ballot(), votes_of(["1011", "1001"]))  # without either, nothing is shared
+    assert (found.low, found.high) == (None, None)
+
+
+@pytest.mark.parametrize("num_raters", [4, 12])
+def test_the_interval_of_alpha_covers_the_alpha_of_all_possible_raters(num_raters):
+    # Raters say the truth with a probability of their own, uniform on [0.5, 1]. For two raters the
+    # expected disagreement is 2 E[p](1 - E[p]) = 2 * 0.75 * 0.25, by chance it is 1/2.
+    truth = 1 - (2 * 0.75 * 0.25) / 0.5
+    rng, num_covered, num_tries = np.random.default_rng(0), 0, 60
+    for _ in range(num_tries):
+        answers = rng.integers(0, 2, 80)
+        right = rng.random((num_raters, 80)) < rng.uniform(0.5, 1, num_raters)[:, None]
+        table = ["".join(map(str, row)) for row in np.where(right, answers, 1 - answers)]
+        found = agreement(Ballot(), votes_of(table))
+        num_covered += found.low <= truth <= found.high
+    # Nominal 95 %. If it were 95 %, fewer than 51 of 60 would have a probability of 0.1 %.
+    assert num_covered >= 51
+
+
+def test_position_bias_is_told_from_chance():
+    ballot, rng = Ballot(design="pairs"), np.random.default_rng(2)
+    for share, is_biased in ((0.5, False), (0.8, True)):
+        votes = [
+            vote(f"r{rater}", item, 0, screen_position=int(rng.random() > share))
+            for rater in range(8)
+            for item in range(100)
+        ]
+        found = first_position_share(ballot, votes)
+        assert abs(found.value - share) < 0.07  # four standard errors of 800 votes
+        assert (found.low > 0.5) == is_biased
+    assert first_position_share(Ballot(), votes) is None
+
+
+# --- Bradley and Terry, published -----------------------------------------------------------
+
+# Wins (row beats column) in the American League East, 1987; Agresti, "Categorical Data Analysis"
+# (2nd ed. 2002), section 10.6.1. The estimates are those of the R package BradleyTerry2
+# (Turner and Firth, JSS 48, 2012, section 3.2), with Baltimore at 0.
+TEAMS = {
+    "Milwaukee": ((0, 7, 9, 7, 7, 9, 11), 1.5814),
+    "Detroit": ((6, 0, 7, 5, 11, 9, 9), 1.4364),
+    "Toronto": ((4, 6, 0, 7, 7, 8, 12), 1.2945),
+    "New York": ((6, 8, 6, 0, 6, 7, 10), 1.2476),
+    "Boston": ((6, 2, 6, 7, 0, 7, 12), 1.1077),
+    "Cleveland": ((4, 4, 5, 6, 6, 0, 6), 0.6839),
+    "Baltimore": ((2, 4, 1, 3, 1, 7, 0), 0.0),
+}
+
+
+def test_strengths_of_the_baseball_teams_are_those_that_were_published():
+    choices = [
+        (winner, (loser,))
+        for winner, (wins, _) in enumerate(TEAMS.values())
+        for loser, count in enumerate(wins)
+        for _ in range(count)
+    ]
+    found = strengths(len(TEAMS), choices)
+    published = [estimate for _, estimate in TEAMS.values()]
+    assert found - found[-1] == pytest.approx(published, abs=0.01)  # the weak prior shrinks a bit

@@ -481,6 +481,7 @@ def test_a_vote_that_was_acknowledged_survives_200_kills(tmp_path):
         ({"needed": 0.0}, "needed: 0: expected a share"),
         ({"deadline_hours": 0.0}, "deadline_hours: 0: expected a number above 0"),
         ({"min_gold_accuracy": 0.5}, "min_gold_accuracy: 0.5: has no effect"),
+        ({"raters_per_text": 1, "leave_out_random": True}, "leave_out_random: True: has no effect"),
         ({"design": "pairs", "gold": "gold.jsonl"}, "gold: gold.jsonl: has no effect"),
     ],
 )

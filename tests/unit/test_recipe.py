@@ -260,6 +260,7 @@ BAD |= {
         ".gold": ("7", "7: expected text"),
         ".repeats": ("-1", "-1: expected at least 0"),
         ".min_gold_accuracy": ("2", "2: expected a share from 0 to 1"),
+        ".leave_out_random": ("often", "often: expected true or false"),
     }.items()
 }
 BAD |= {  # its crowd is that of upvotes
@@ -390,7 +391,7 @@ def test_a_bad_value_is_an_error_with_its_path_and_what_is_expected(path):
     assert refusal(data) == ["recipe.yaml: 1 problem", f"{path}: {message}"]
 
 
-SWITCHES = {"train.gradient_checkpointing"}  # where true is a value
+SWITCHES = {path for path in BAD if path.endswith((".gradient_checkpointing", ".leave_out_random"))}
 
 
 @pytest.mark.parametrize("path", sorted(BAD.keys() - SWITCHES))
@@ -409,6 +410,16 @@ def test_a_list_of_other_things_than_text_is_an_error_at_its_place():
     assert refusal(data)[1:] == ["model.lora.targets.1: 1: expected text"]
     data = {"model": {"lora": {"targets": []}}}
     assert refusal(data)[1:] == ["model.lora.targets: []: expected at least 1 entry"]
+
+
+def test_the_targets_of_an_adapter_are_auto_or_a_list():
+    default, named, listed = (
+        parse_recipe({"model": {"lora": lora}}).model.lora
+        for lora in ({}, {"targets": "auto"}, {"targets": ["c_attn"]})
+    )
+    assert default == named
+    assert default.adapts_all
+    assert not listed.adapts_all
 
 
 @pytest.mark.parametrize(
@@ -572,7 +583,7 @@ def test_settings_of_networks_are_errors_for_a_base_that_is_none(base):
     end = f": has no effect while model.base is {base}; choose another base model, or delete it"
     assert refusal(data)[1:] == [
         f"model.start_from: previous{end}",
-        f"model.lora: {{alpha: 32.0, dropout: 0.0, rank: 4, targets: [c_attn, c_...{end}",
+        f"model.lora: {{alpha: 32.0, dropout: 0.0, rank: 4, targets: [auto]}}{end}",
         f"train.epochs: 2.0{end}",
         f"sample.top_k: 5{end}",
     ]

@@ -27,7 +27,8 @@ from textmad.analysis.comparison_result import (
     CrossedDifference,
     Curve,
 )
-from textmad.analysis.critical_shares import critical_shares, families, families_left_out
+from textmad.analysis.dose_series import families, families_left_out, thresholds
+from textmad.analysis.hypotheses import judge_hypotheses
 from textmad.analysis.pairs import Key, Paired, finite, over_seeds
 from textmad.analysis.series import REFERENCES, reference
 from textmad.errors import RunError
@@ -80,7 +81,12 @@ def compare(
         raise RunError(f"tolerance: {tolerance}: expected a share above 0, such as 0.02")
     arms = gather_arms(folders, control)
     result = compare_values(measured_values(arms), arms, metrics, tolerance)
-    return replace(result, runs=runs_side_by_side(arms), crossed=_crossed(arms))
+    return replace(
+        result,
+        runs=runs_side_by_side(arms),
+        crossed=_crossed(arms),
+        hypotheses=judge_hypotheses(Path(folders[0]), arms),
+    )
 
 
 def measured_values(arms: Arms) -> pd.DataFrame:

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from textmad.analysis.alarms import BinLosses, EarlyWarning
-    from textmad.analysis.critical_shares import CriticalShareRow
+    from textmad.analysis.dose_series import Threshold
+    from textmad.analysis.hypotheses import HypothesisTest
     from textmad.analysis.series import Reference
     from textmad.loop.run import Run
+
+# What a study has not registered before its first run was chosen after a look at the results.
+CONFIRMATORY, EXPLORATORY = "confirmatory", "exploratory"
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ class Comparison:
     is compared with it. `settings` are those that differ between arms, by arm; `notes` concern the
     comparison as a whole. `critical_shares` exist where arms differ in their share of model text,
     `warnings` where there are two seeds, `bins` where rare_tokens was measured, `crossed` where
-    runs hold the losses of single held-out documents, and `runs` (one an arm, whose texts are
-    displayed) where the numbers came from run folders.
+    runs hold the losses of single held-out documents, `hypotheses` where a study has registered
+    some, and `runs` (one an arm, whose texts are displayed) where the numbers came from run
+    folders. All but `hypotheses` is exploratory.
     """
 
     control: str
@@ -103,6 +108,7 @@ class Comparison:
     bins: tuple[BinLosses, ...]
     partial: bool  # runs are missing or not finished
     crossed: tuple[CrossedDifference, ...] = ()
+    hypotheses: tuple[HypothesisTest, ...] = ()
     runs: Mapping[str, Run] = field(default_factory=dict)
 
     @cached_property
@@ -159,6 +165,7 @@ def _flat(comparison: Comparison, row: ComparisonRow) -> dict[str, object]:
         "outside_from": show_times(row.outside_from) if row.outside_from else "",
         "outside_from_median": row.outside_from.median if row.outside_from else nan,
         "infinite": row.infinite.arm if row.infinite else 0,
+        "analysis": EXPLORATORY,
     }
 
 
@@ -196,6 +203,7 @@ def share_frame(comparison: Comparison) -> pd.DataFrame:
                 "no_harm_up_to": each.result.harmless,
                 "helping": ", ".join(f"{share:g}" for share, _ in each.helping),
                 "shares": ", ".join(f"{share:g}" for share in each.shares),
+                "analysis": EXPLORATORY,
             }
             for each in comparison.critical_shares
         ]
@@ -220,6 +228,7 @@ def alarm_frame(comparison: Comparison) -> pd.DataFrame:
                 "lead": (each.leads.get(name) or nothing).estimate,
                 "lead_low": (each.leads.get(name) or nothing).low,
                 "lead_high": (each.leads.get(name) or nothing).high,
+                "analysis": EXPLORATORY,
             }
             for each in comparison.warnings
             for name, fired in each.alarm.fired.items()
@@ -252,8 +261,46 @@ def bin_frame(comparison: Comparison) -> pd.DataFrame:
                         "rises_from": _number(each.rises_from(key), math.inf)
                         if asked
                         else math.nan,
+                        "analysis": EXPLORATORY,
                     }
                 )
+    return pd.DataFrame(lines)
+
+
+def hypothesis_frame(comparison: Comparison) -> pd.DataFrame:
+    """Return a line for each hypothesis: what it claims, since when, and what the study says."""
+    import pandas as pd
+
+    lines = []
+    for each in comparison.hypotheses:
+        known, claim = each.registered, each.hypothesis
+        lines.append(
+            {
+                "analysis": CONFIRMATORY if known.is_confirmatory else EXPLORATORY,
+                "hypothesis": claim.name,
+                "metric": claim.metric,
+                "arm": claim.arm,
+                "against": claim.against,
+                "direction": claim.direction,
+                "tolerance": claim.tolerance,
+                "level": claim.level,
+                "generation": claim.generation,
+                "seeds": ", ".join(map(str, claim.seeds)),
+                "registered": known.since.date,
+                "runs_with_results": known.since.runs_with_results,
+                "changed": "; ".join(version.date for version, _ in known.changes),
+                "ended": f"{known.end} {known.ended.date}" if known.ended else "",
+                "difference": each.difference.estimate,
+                "difference_low": each.difference.low,
+                "difference_high": each.difference.high,
+                "bound_low": each.pairs.bounds[0],
+                "bound_high": each.pairs.bounds[1],
+                "p": each.p,
+                "questions": each.questions,
+                "supported": each.supported if each.p == each.p else None,
+                "why_not_tested": each.pairs.why_not,
+            }
+        )
     return pd.DataFrame(lines)
 
 

@@ -11,8 +11,10 @@ from textmad.cli.options import at_home
 from textmad.errors import RecipeError
 
 if TYPE_CHECKING:
+    from textmad.rating.agreement import Estimate
     from textmad.rating.ballots import Ballots
     from textmad.rating.records import State
+    from textmad.rating.reliability import Reliability
 
 
 def votes(
@@ -62,25 +64,50 @@ def votes(
 
 
 def _show(ballots: Ballots, state: State) -> None:
-    from textmad.rating.agreement import krippendorff_alpha, left_out, rater_qualities
+    from textmad.rating.agreement import agreement, first_position_share, rater_qualities
+    from textmad.rating.reliability import left_out, reliabilities
 
     settings, cast = state.settings, ballots.votes(state.ballot)
     name = "texts" if state.generation < 0 else f"generation {state.generation}"
     closed = "closed" if state.digest else "enough" if state.is_enough else "open"
-    alpha = krippendorff_alpha(settings, cast)
     print(f"{name}, ballot {state.ballot}: {settings.question}")
     print(f"  design     {settings.design}, {state.num_texts:,} texts, {state.num_items:,} items")
     print(f"  votes      {state.num_votes:,} of {state.num_needed:,} needed; {closed}")
     print(f"  skipped    {state.num_skipped:,}, reported as offensive {state.num_reported:,}")
-    print(f"  alpha      {_number(alpha)} (Krippendorff; 0: chance, 1: full agreement)")
-    out = set(left_out(settings, cast))
-    print(f"  {'rater':<10} {'votes':>6} {'gold':>6} {'again':>6} {'first':>6} {'seconds':>8}")
+    print(f"  alpha      {_estimate(agreement(settings, cast))} (1: full agreement, 0: chance)")
+    first = first_position_share(settings, cast)
+    if first is not None:
+        chance = 1 / settings.texts_per_item
+        print(f"  first      {_estimate(first)} chose the text shown first (chance: {chance:.2f})")
+    print(
+        f"  {'rater':<10} {'votes':>6} {'gold':>6} {'again':>6} {'first':>6} {'seconds':>8} "
+        f"{'reliability':>18}"
+    )
+    out = left_out(settings, cast)
+    reliable = {each.rater: each for each in reliabilities(cast)}
     for quality in rater_qualities(settings, cast):
+        found = reliable.get(quality.rater)
+        notes = ["clicks at random"] if found is not None and found.is_random else []
+        notes += ["left out"] if quality.rater in out else []
         print(
             f"  {quality.rater:<10} {quality.num_votes:>6} {_number(quality.gold_accuracy):>6} "
             f"{_number(quality.consistency):>6} {_number(quality.first_position_share):>6} "
-            f"{quality.median_seconds:>8.1f}{'  left out' if quality.rater in out else ''}"
+            f"{quality.median_seconds:>8.1f} {_reliability(found):>18}"
+            + "".join(f"  {note}" for note in notes)
         )
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    interval = (
+        f", 95 % {estimate.low:.2f} to {estimate.high:.2f}" if estimate.low is not None else ""
+    )
+    return f"{estimate.value:.2f}{interval}"
+
+
+def _reliability(found: Reliability | None) -> str:
+    return "-" if found is None else f"{found.share:.2f} ({found.low:.2f}-{found.high:.2f})"
 
 
 def _number(value: float | None) -> str:

@@ -53,8 +53,8 @@ def cast_votes(
     electorate: Electorate,
     rank: Callable[[Counts, Counts], Floats],
     rng: np.random.Generator,
-) -> VoteCounts:
-    """Let the crowd vote, and return its votes, one entry a document.
+) -> tuple[VoteCounts, Voters]:
+    """Let the crowd vote, and return its votes, one entry a document, and its members.
 
     Args:
         ids: of the documents, sorted, so that equal ranks do not depend on their order.
@@ -84,7 +84,7 @@ def cast_votes(
             )
             for voter in voters:
                 _vote(chunk, int(voter), members, electorate)
-    return votes
+    return votes, members
 
 
 class _Streams(NamedTuple):

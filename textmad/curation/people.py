@@ -15,10 +15,11 @@ from textmad.curation.document_rng import Floats, document_uniforms
 from textmad.curation.protocol import Context, Verdicts
 from textmad.curation.ranking import Choice, choose, rank_score
 from textmad.errors import CurationError, WaitingForVotesError
-from textmad.rating.agreement import counted_votes, krippendorff_alpha, left_out, strengths
+from textmad.rating.agreement import agreement, counted_votes, strengths
 from textmad.rating.ballot import Ballot
 from textmad.rating.ballots import Ballots
 from textmad.rating.records import State, Vote
+from textmad.rating.reliability import left_out
 from textmad.text.documents import take
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class People:
     The table gets `ups`, `downs`, `exposure` (votes on the document), `rank` (1 for the first),
     `people_votes` (JSON: rater, item and value of each vote on it; for pairs and groups 1 where it
     was chosen) and `votes_digest`, the SHA-256 of all votes of the ballot. The documents' `votes`
-    become ups less downs. The record `people BALLOT` has the raters, those left out, and
-    Krippendorff's alpha.
+    become ups less downs. The record `people BALLOT` has the raters, those left out with the
+    reason, and Krippendorff's alpha with its interval over raters.
 
     Attributes:
         keep: share, above 0 and at most 1; exactly `round(keep * documents)` are kept.
@@ -191,10 +192,11 @@ def collect_votes(ballot: Ballot, candidates: Dataset, context: Context) -> Peop
     counted = [vote for vote in counted_votes(votes) if vote.rater not in out]
     if not counted:
         raise CurationError(
-            f"ballot.min_gold_accuracy: {ballot.min_gold_accuracy:g}: leaves out all raters, so no "
-            "vote is left; lower it"
+            f"ballot.min_gold_accuracy: {ballot.min_gold_accuracy:g}: no vote is left, because all "
+            "raters are left out; lower it"
         )
     raters = sorted({vote.rater for vote in votes})
+    alpha = agreement(ballot, counted)
     context.record(
         f"people {name}",
         {
@@ -202,7 +204,7 @@ def collect_votes(ballot: Ballot, candidates: Dataset, context: Context) -> Peop
             "votes": len(counted),
             "raters": raters,
             "left_out": out,
-            "alpha": krippendorff_alpha(ballot, counted),
+            "alpha": None if alpha is None else alpha._asdict(),
         },
     )
     return _count(ballot, ids, counted, digest)

@@ -144,11 +144,20 @@ def choose(
             noisy = add_gumbel_noise(score, choice.temperature, draws[0])
             kept[np.argsort(-noisy, kind="stable")[:num_kept]] = True
         case "bradley_terry":
-            group = np.empty(len(score), dtype=np.int64)
-            group[np.argsort(draws[1], kind="stable")] = np.arange(len(score)) % max(num_kept, 1)
             noisy = add_gumbel_noise(score, choice.temperature, draws[0])
-            kept = best_of_each(noisy, group) if num_kept else kept
+            kept = best_of_each(noisy, random_groups(draws[1], num_kept)) if num_kept else kept
     return kept
+
+
+def random_groups(draws: Floats, num_groups: int) -> npt.NDArray[np.int64]:
+    """Return each document's group, `(documents,)`; the groups' sizes differ by at most one.
+
+    >>> random_groups(np.array([0.3, 0.9, 0.1]), 2).tolist()
+    [1, 0, 0]
+    """
+    group = np.empty(len(draws), dtype=np.int64)
+    group[np.argsort(draws, kind="stable")] = np.arange(len(draws)) % max(num_groups, 1)
+    return group
 
 
 def add_gumbel_noise(score: Floats, temperature: float, draws: Floats) -> Floats:

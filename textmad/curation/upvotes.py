@@ -14,7 +14,7 @@ from textmad.curation.crowd import Counts, VoteCounts, cast_votes
 from textmad.curation.document_rng import Floats, document_uniforms
 from textmad.curation.people import check_gold, collect_votes
 from textmad.curation.protocol import Context, Verdicts
-from textmad.curation.ranking import Choice, Rule, choose, rank_score
+from textmad.curation.ranking import Choice, Rule, choose, random_groups, rank_score
 from textmad.curation.score_mixture import (
     QualityScores,
     ScorerSetting,
@@ -22,7 +22,7 @@ from textmad.curation.score_mixture import (
     check_scorer,
     score_quality,
 )
-from textmad.curation.voters import Bots, Crowd, Electorate, Exposure
+from textmad.curation.voters import Bots, Crowd, Electorate, Exposure, Voters
 from textmad.rating.ballot import Ballot
 from textmad.text.documents import take
 
@@ -46,8 +46,8 @@ class Upvotes:
 
     Votes depend on the document's id, not on its position. The documents' `votes` become ups
     less downs, and the score is computed from them by `rank`; the table also gets `ups`,
-    `downs`, `exposure` (voters who were shown it), `rank` (1 for the first), `quality`, and each
-    scorer's own value as `reward_<scorer>`.
+    `downs`, `exposure` (voters who were shown it), `rank` (1 for the first), `quality`, each
+    scorer's own value as `reward_<scorer>`, and, where one voter decides, `decider`: who.
 
     Attributes:
         scorer: a scorer's name (`textmad.curation.scorers`), names with their weights, or a
@@ -65,6 +65,10 @@ class Upvotes:
         ballot: what people are asked, if they are the voters.
         rank: the rule by which votes become a score (`textmad.curation.ranking.rank_score`).
         choice: which documents are kept, given their scores.
+        decided_by: whose score counts where `choice.by` is `bradley_terry`. `votes`: that of all
+            voters. `voter`: one voter decides in each group, by their own weights of the scorers,
+            so that every taste has its share of the choices (plural preferences; Falahati et al.,
+            2605.07724).
     """
 
     scorer: ScorerSetting = "fluency"
@@ -78,6 +82,7 @@ class Upvotes:
     ballot: Ballot = field(default_factory=Ballot)
     rank: Rule = "net"
     choice: Choice = field(default_factory=Choice)
+    decided_by: Literal["votes", "voter"] = "votes"
 
     def __post_init__(self) -> None:
         check_scorer(self.scorer)
@@ -95,14 +100,28 @@ class Upvotes:
                 f"crowd.taste_spread: {self.crowd.taste_spread:g}: has no effect with a single "
                 "scorer; give several with their weights, or delete it"
             )
+        if self.decided_by == "voter":
+            self._reject_of_one_taste()
         if self.exposure.hours != Exposure.hours and self.rank != "hot":
             raise ValueError(
                 f"exposure.hours: {self.exposure.hours:g}: has no effect while rank is "
                 f"{self.rank}; set rank: hot, or delete it"
             )
 
-    def _check_voters(self) -> None:
-        """Check that nothing is set for simulated voters if people vote, and the reverse."""
+    def _reject_of_one_taste(self) -> None:
+        """Reject that one voter decides where none can, or all would decide alike."""
+        for is_fault, fault in (
+            (self.voters == "people", "voters is people"),
+            (self.choice.by != "bradley_terry", f"choice.by is {self.choice.by}"),
+            (not self.crowd.taste_spread, "crowd.taste_spread is 0"),
+        ):
+            if is_fault:
+                raise ValueError(f"decided_by: voter: has no effect while {fault}; delete it")
+        if self.bots.share == 1:
+            raise ValueError("decided_by: voter: expected a voter who is no bot; lower bots.share")
+
+    def _reject_of_other_voters(self) -> None:
+        """Reject what is set for simulated voters if people vote, and the other way round."""
         if self.voters != "people":
             if self.ballot != Ballot():
                 raise ValueError(
@@ -146,9 +165,15 @@ class Upvotes:
                 self.rank, ups, downs, voters=num_voters, posted=posted, quality=scores.quality
             )
 
-        votes, frozen = self._vote(candidates, scores, score_of, context)
+        votes, columns, members = self._vote(candidates, scores, score_of, context)
         score = score_of(votes.ups, votes.downs)
         best_first = np.lexsort((-votes.perceived, -score))  # by score, then perceived, then id
+        if members is not None and self.decided_by == "voter":
+            num_groups = round(self.keep * len(ids))
+            deciders = members.draw_people(num_groups, context.rng.spawn(1)[0])
+            decider = deciders[random_groups(choice_draws[1], num_groups)]
+            score = (scores.scorer_values * members.weights[decider]).sum(axis=1)
+            columns["decider"] = decider
         keep = choose(self.choice, score, best_first, self.keep, choice_draws)
         rank = np.empty(len(ids), dtype=np.int64)
         rank[best_first] = np.arange(1, len(ids) + 1)
@@ -159,7 +184,7 @@ class Upvotes:
             "rank": rank,
             "quality": scores.quality,
             **scores.rewards,
-            **frozen,
+            **columns,
             "votes": (votes.ups - votes.downs).astype(np.float64),
         }
         return Verdicts(keep, score, self._reason(), columns)
@@ -170,19 +195,26 @@ class Upvotes:
         scores: QualityScores,
         score_of: Callable[[Counts, Counts], Floats],
         context: Context,
-    ) -> tuple[VoteCounts, dict[str, npt.NDArray[Any]]]:
-        """Return the votes on candidates that are sorted by id, and people's votes as columns."""
+    ) -> tuple[VoteCounts, dict[str, npt.NDArray[Any]], Voters | None]:
+        """Let the voters vote on candidates that are sorted by id.
+
+        Returns:
+            The votes; columns with each vote, of people; the members of a simulated crowd.
+        """
         ids = candidates["id"][:]
         if self.voters == "people":
             people = collect_votes(self.ballot, candidates, context)
             (tie_draws,) = document_uniforms(ids, context.rng.spawn(1)[0], 1)
-            return VoteCounts(people.ups, people.downs, people.exposure, tie_draws), people.frozen
+            votes = VoteCounts(people.ups, people.downs, people.exposure, tie_draws)
+            return votes, people.frozen, None
         electorate = Electorate(
             self.voters, scores.weights, self.noise, self.crowd, self.bots, self.exposure
         )
         targets = self.bots.targets(context.as_posted(candidates))
-        votes = cast_votes(ids, scores.scorer_values, targets, electorate, score_of, context.rng)
-        return votes, {}
+        votes, members = cast_votes(
+            ids, scores.scorer_values, targets, electorate, score_of, context.rng
+        )
+        return votes, {}, members
 
     def _reason(self) -> str:
         match self.choice.by:
@@ -193,6 +225,8 @@ class Upvotes:
                 return f"{self.rank} below {self.choice.threshold:g}"
             case "softmax":
                 return f"not among the {self.keep:.4g} drawn by {self.rank}"
+            case "bradley_terry" if self.decided_by == "voter":
+                return f"a voter chose another of its {1 / self.keep:.4g}"
             case "bradley_terry":
                 return f"another was chosen from its {1 / self.keep:.4g} by {self.rank}"
 

@@ -215,6 +215,10 @@ class Voters(NamedTuple):
     at_random: Floats
     is_bot: Bools
 
+    def draw_people(self, num: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw `num` voters who are no bots, with replacement, and return their indices."""
+        return rng.choice(np.flatnonzero(~self.is_bot), size=num)
+
 
 def weighted_sum(scorer_values: Floats, weights: Floats) -> Floats:
     """Return the weighted sum of the scorers' values, `(documents,)`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textmad.errors import TextmadError
 from textmad.loop.feasibility import check_kept_text
@@ -35,11 +35,30 @@ class StudyPlan:
         low, high = (sum(bounds) / total for bounds in zip(*parts, strict=True))
         return self.seconds * low, self.seconds * high
 
+    @property
+    def disk_bytes(self) -> int:
+        """Estimated size of all runs on disk, if nothing is shared."""
+        return sum(plan.disk_bytes for plan in self.plans.values()) * len(self.study.seeds)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that all runs train on, sample and score, if nothing is shared."""
+        each_seed = sum(
+            sum(plan.trained_tokens)
+            + plan.drawn_tokens * (plan.generations + 1)
+            + plan.scored_tokens
+            for plan in self.plans.values()
+        )
+        return each_seed * len(self.study.seeds)
+
+    def with_seeds(self, num_seeds: int) -> StudyPlan:
+        """Return the plan of the same study under another number of seeds."""
+        return replace(self, study=replace(self.study, seeds=tuple(range(num_seeds))))
+
     def to_text(self) -> str:
         """Return a line for each arm, and the sums."""
         num_runs, num_seeds = len(self.study.runs()), len(self.study.seeds)
         stages = sum(plan.stages for plan in self.plans.values()) * num_seeds
-        disk = sum(plan.disk_bytes for plan in self.plans.values()) * num_seeds
         width = max(map(len, self.plans))
         shared = self.shared_seconds * num_seeds
         saved = f"; sharing generation 0 saves {about(shared)} or more of that" if shared else ""
@@ -51,7 +70,7 @@ class StudyPlan:
                 ),
                 f"runs   {_counted(len(self.plans), 'arm')} x {_counted(num_seeds, 'seed')} = "
                 f"{num_runs}, {stages} stages",
-                f"disk   at most about {disk / 1e6:,.0f} MB",
+                f"disk   at most about {self.disk_bytes / 1e6:,.0f} MB",
                 f"time   {between(*self.range_seconds)} one after another on this machine{saved}",
                 *self._searched(),
             ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import NamedTuple
 
@@ -19,6 +20,14 @@ Floats = npt.NDArray[np.float64]
 # Of choix: a weak prior, without which a text that always wins has no finite strength.
 _PRIOR = 0.01
 _MOST_TEXTS = 4_000  # choix solves for a dense matrix of texts x texts: 128 MB
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % interval over raters; None where one rater alone gives it."""
+
+    value: float
+    low: float | None
+    high: float | None
 
 
 class RaterQuality(NamedTuple):
@@ -56,6 +65,50 @@ def krippendorff_alpha(ballot: Ballot, votes: Sequence[Vote]) -> float | None:
     return float(krippendorff.alpha(reliability_data=shared, level_of_measurement=level))
 
 
+def agreement(ballot: Ballot, votes: Sequence[Vote]) -> Estimate | None:
+    """Return Krippendorff's alpha with its interval over raters; None where it has no value."""
+    return _over_raters(votes, partial(krippendorff_alpha, ballot), lowest=-1.0)
+
+
+def first_position_share(ballot: Ballot, votes: Sequence[Vote]) -> Estimate | None:
+    """Return how often the text that was shown first was chosen, with its interval over raters.
+
+    Without position bias it is 1 / `ballot.texts_per_item`, because every screen has an order of
+    its own. None for designs of one text.
+    """
+    if ballot.texts_per_item == 1:
+        return None
+    return _over_raters(votes, lambda some: _share([v.screen_position == 0 for v in some]))
+
+
+def _over_raters(
+    votes: Sequence[Vote],
+    statistic: Callable[[Sequence[Vote]], float | None],
+    lowest: float = 0.0,
+) -> Estimate | None:
+    """Return a statistic of the votes that count, with an interval by the jackknife over raters.
+
+    value +- t sqrt((n - 1) / n sum_r (value without rater r - their mean)^2), t of n - 1 degrees of
+    freedom (Tukey 1958; Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
+    11). A bootstrap would draw a rater twice, who then agrees with themselves.
+    """
+    counted = counted_votes(votes)
+    value = statistic(counted)
+    if value is None:
+        return None
+    raters = sorted({vote.rater for vote in counted})
+    without = [statistic([vote for vote in counted if vote.rater != rater]) for rater in raters]
+    known = np.array([each for each in without if each is not None])
+    if len(known) < len(raters) or len(raters) < 2:
+        return Estimate(value, None, None)
+    from scipy.stats import t
+
+    num = len(raters)
+    error = np.sqrt((num - 1) / num * ((known - known.mean()) ** 2).sum())
+    margin = float(t.ppf(0.975, num - 1) * error)
+    return Estimate(value, max(lowest, value - margin), min(1.0, value + margin))
+
+
 def rater_qualities(ballot: Ballot, votes: Sequence[Vote]) -> list[RaterQuality]:
     """Return the quality of each rater, by pseudonym."""
     by_rater: dict[str, list[Vote]] = defaultdict(list)
@@ -78,15 +131,6 @@ def _quality(ballot: Ballot, rater: str, votes: Sequence[Vote]) -> RaterQuality:
         _share(at_first),
         median(vote.seconds for vote in votes),
     )
-
-
-def left_out(ballot: Ballot, votes: Sequence[Vote]) -> list[str]:
-    """Return the raters whose votes do not count, because they miss too many gold texts."""
-    return [
-        quality.rater
-        for quality in rater_qualities(ballot, votes)
-        if quality.gold_accuracy is not None and quality.gold_accuracy < ballot.min_gold_accuracy
-    ]
 
 
 def counted_votes(votes: Sequence[Vote]) -> list[Vote]:

@@ -48,6 +48,8 @@ class Ballot:
         repeats: votes of each person that are asked again, to measure how consistent they are.
         min_gold_accuracy: raters with a smaller share of right gold answers are left out, from 0
             (nobody) to 1.
+        leave_out_random: raters who click at random are left out, as
+            `textmad.rating.reliability.reliabilities` names them.
     """
 
     design: Design = "up_down"
@@ -62,6 +64,7 @@ class Ballot:
     gold: str = ""
     repeats: int = 0
     min_gold_accuracy: float = 0.0
+    leave_out_random: bool = False
 
     def __post_init__(self) -> None:
         for name, texts in (("question", (self.question,)), ("labels", self.labels)):
@@ -103,6 +106,7 @@ class Ballot:
             ("rounds", 3, compares, "set design: pairs or best_of"),
             ("gold", "", not compares, "set design: up_down or stars"),
             ("min_gold_accuracy", 0.0, bool(self.gold), "give gold"),
+            ("leave_out_random", False, self.raters_per_text > 1, "raise raters_per_text"),
         ):
             if getattr(self, name) != default and not has_effect:
                 raise ValueError(

@@ -1,6 +1,7 @@
 """The recipe: the frozen, complete description of a run."""
 
 from textmad.recipe.settings import (
+    AtLeastOne,
     Columns,
     CorpusSettings,
     Count,
@@ -22,6 +23,7 @@ from textmad.recipe.settings import (
 )
 
 __all__ = [
+    "AtLeastOne",
     "Columns",
     "CorpusSettings",
     "Count",

@@ -55,6 +55,21 @@ def _at_home(path: Any) -> Any:
 
 Place = Annotated[str, BeforeValidator(_at_home)]
 
+AUTO = "auto"
+Targets = Annotated[
+    tuple[str, ...],
+    Field(min_length=1, strict=False),
+    BeforeValidator(lambda value: [AUTO] if value == AUTO else value),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": AUTO},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ]
+        }
+    ),
+]
+
 
 # Bases without a network, and what has an effect on them of the groups that are about networks.
 _DRAWN = {"oversample", "min_tokens", "max_new_tokens", "temperature"}
@@ -128,16 +143,17 @@ class CorpusSettings(Settings):
 
 
 class LoraSettings(Settings):
-    """A low-rank adapter (Hu et al., 2106.09685) on the named modules."""
+    """A low-rank adapter (Hu et al., 2106.09685) on linear modules."""
 
     rank: AtLeastOne = 16
     alpha: Positive = 32.0
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    targets: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (
-        "c_attn",
-        "c_fc",
-        "c_proj",
-    )
+    targets: Targets = (AUTO,)
+
+    @property
+    def adapts_all(self) -> bool:
+        """Whether all linear modules but the output layer are adapted."""
+        return self.targets == (AUTO,)
 
 
 class ModelSettings(Settings):

@@ -170,6 +170,8 @@ def printable(part: Any) -> str:
 def _siblings(location: tuple[Any, ...], group: Any) -> list[str]:
     """Return the settings that are known where the unknown one stands."""
     for part in location[:-1]:
+        if str(part) not in group.model_fields:  # a name that the user has given to settings
+            continue
         annotation = group.model_fields[str(part)].annotation
         options = getattr(annotation, "__args__", (annotation,))  # of `LoraSettings | None`
         group = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from textmad.recipe import Recipe
@@ -14,6 +14,9 @@ BASE = "base"  # the name of an only arm that has none
 # None of these makes another arm: a seed is a replicate, a longer run begins as a shorter one,
 # and what is measured does not change what is learned.
 NO_ARM = ("seed", "generations", "evaluate", "track")
+
+# What a hypothesis may compare an arm's text with that is no arm, and the split that measures it.
+TEXTS = {"human text": "human", "base text": "base"}
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,34 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Hypothesis:
+    """A claim about an arm, with everything resolved that a study file may leave open."""
+
+    name: str
+    metric: str  # METRIC/SPLIT or METRIC/SPLIT/BIN
+    arm: str
+    against: str  # another arm, or one of TEXTS
+    direction: Literal["higher", "lower", "equivalent"]
+    tolerance: float  # share of the other's value
+    level: float
+    generation: int
+    seeds: tuple[int, ...]
+    recipes: tuple[str, ...]  # keys of the recipes of `arm` and of the other arm
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data, without the name."""
+        data = {key: value for key, value in asdict(self).items() if key != "name"}
+        return {**data, "seeds": list(self.seeds), "recipes": list(self.recipes)}
+
+
+@dataclass(frozen=True)
 class Study:
     """Arms x seeds; with a `search` more arms are placed as the figures of these say."""
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     search: Search | None = None
+    hypotheses: tuple[Hypothesis, ...] = ()
 
     def runs(self) -> list[PlannedRun]:
         """All runs in their order: seed by seed, so that early on there is something to compare."""

@@ -19,15 +19,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from textmad.errors import RecipeError, RunError
-from textmad.evaluators.metrics import MEASURED, bounds
+from textmad.evaluators.metrics import bounds
 from textmad.loop.run import Run
 from textmad.recipe import MixSettings, parse_recipe
-from textmad.recipe.validation_errors import suggestion
 from textmad.statistics.critical_share import CriticalShare, critical_share, next_share
 from textmad.store.folder import RECIPE
 from textmad.studies.arms import BASE, Arm, PlannedRun, Search, Study
 from textmad.studies.controls import control_reads, twins, with_controls
 from textmad.studies.folder import RUNS
+from textmad.studies.measured import unmeasured
 from textmad.studies.settings import ControlSettings, ThresholdSettings
 
 Shares = Mapping[str, Sequence[float]]  # by the family's name
@@ -100,7 +100,7 @@ def grown(study: Study, path: Path, tell: Callable[[str], None] = lambda line: N
     if not placed:
         for line in ends:
             tell(line)
-    return laid_out(study.search, study.seeds, shares)
+    return replace(laid_out(study.search, study.seeds, shares), hypotheses=study.hypotheses)
 
 
 def _next(
@@ -269,7 +269,9 @@ def _faults(arm: Arm, controls: ControlSettings, settings: ThresholdSettings) ->
             f"threshold: crawl{where}: human text that may be a model's has no known share; delete "
             "crawl, or run axes over crawl.contamination"
         )
-    faults += _unmeasured(settings.metric, [each.name for each in recipe.evaluate], where)
+    faults += unmeasured(
+        "threshold.metric", settings.metric, [each.name for each in recipe.evaluate], where
+    )
     kind = recipe.mix.human
     if recipe.mix.human_tokens and controls.human not in ("recipe", "none", kind):
         faults.append(
@@ -277,24 +279,3 @@ def _faults(arm: Arm, controls: ControlSettings, settings: ThresholdSettings) ->
             "model text would set arm and control apart; leave one of them out"
         )
     return faults
-
-
-def _unmeasured(asked: str, evaluators: Sequence[str], where: str) -> list[str]:
-    """A metric that none of the evaluators measures; what a user's own does is not known."""
-    if not set(evaluators) <= MEASURED.keys():
-        return []
-    metric, split, *_ = asked.split("/")
-    by = [name for name, measured in MEASURED.items() if metric in dict(measured)]
-    if not by:
-        hint = suggestion(metric, [name for pairs in MEASURED.values() for name, _ in pairs])
-        return [f"threshold.metric: {metric}: is measured by no built-in evaluator{hint}"]
-    pairs = {pair for name in by if name in evaluators for pair in MEASURED[name]}
-    splits = sorted(on for name, on in pairs if name == metric)
-    if not splits:
-        return [
-            f"threshold.metric: {metric}: is measured by {' or '.join(by)}, which is not in "
-            f"evaluate{where}; add it"
-        ]
-    if split not in splits:
-        return [f"threshold.metric: {asked}: {metric} is measured on {', '.join(splits)}{where}"]
-    return []

@@ -2,6 +2,7 @@
 
 runs/quickstart/
   study.yaml     the seeds, and every arm with its resolved recipe
+  hypotheses/    what the study claims, by date (`textmad.studies.registration`)
   runs/          <arm>/seed-<n>/: ordinary run folders
   stages.jsonl   who computed which stage, who took it over, seconds
   logs/          <arm>/seed-<n>.log: what a run of the local pool or of Ray says
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,6 +25,7 @@ from textmad.recipe import Recipe
 from textmad.recipe.yaml_text import read_settings, to_yaml
 from textmad.store.folder import METRICS, PROVENANCE, RECIPE
 from textmad.studies.arms import PlannedRun, Study
+from textmad.studies.registration import register
 
 STUDY = "study.yaml"
 RUNS, LOGS = "runs", "logs"
@@ -50,11 +52,13 @@ class Saved(NamedTuple):
 
 
 @contextmanager
-def begun(study: Study, path: Path, cpu_threads: int) -> Iterator[int]:
+def begun(
+    study: Study, path: Path, cpu_threads: int, tell: Callable[[str], None] = lambda line: None
+) -> Iterator[int]:
     """Begin a study in the folder `path`, or go on with it, as its only writer.
 
-    What cannot be continued is an error here, before any run. Arms and seeds may be added to a
-    study, and an arm without a run may be changed.
+    What cannot be gone on with is refused here, before any run. Arms and seeds may be added to a
+    study, and an arm without a run may be changed. `tell` is told what is registered.
 
     Yields:
         The CPU threads that each run has: those it was begun with, or `cpu_threads` for a new one.
@@ -74,7 +78,30 @@ def begun(study: Study, path: Path, cpu_threads: int) -> Iterator[int]:
         if there:
             cpu_threads = int(read_record(path)["cpu_threads"])
         write_record(study, path, cpu_threads)
+        _register(study, path, there, tell)
         yield cpu_threads
+
+
+def _register(study: Study, path: Path, there: Sequence[Path], tell: Callable[[str], None]) -> None:
+    """Put the study's hypotheses on record before its first run, or a change of them."""
+    version = register(
+        study.hypotheses, path, lambda: sum(_has_results(recipe.parent) for recipe in there)
+    )
+    if version is None:
+        return
+    late = "" if version.before_results else f", with results of {version.runs_with_results} runs"
+    tell(
+        f"hypotheses: version {version.number} with {len(version.hypotheses)} registered{late}; "
+        f"SHA-256 {version.sha256}"
+    )
+
+
+def _has_results(run: Path) -> bool:
+    """Whether a run has a complete generation; a damaged one may have had."""
+    try:
+        return bool(Run(run).generations)
+    except RunError:
+        return True
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from textmad.recipe.yaml_text import lay_over, read_settings
 from textmad.studies.arms import BASE, NO_ARM, Arm, Study, arm_key, recipe_key
 from textmad.studies.controls import with_controls
 from textmad.studies.critical_share import begin_search, laid_out
-from textmad.studies.settings import StudySettings, invalid, patch, points, read_study
+from textmad.studies.hypotheses import resolve_hypotheses
+from textmad.studies.settings import StudySettings, patch, points, read_study, refusal
 
 _LONGEST_NAME = 100
 
@@ -105,9 +106,10 @@ def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
             faults = _same_folder(arms)
         except RecipeError as error:
             faults = [str(error)]
-    if faults:
-        raise invalid(where, faults)
-    return Study(tuple(arms), settings.seeds, search)
+    hypotheses, more = resolve_hypotheses(settings, arms) if not faults else ((), [])
+    if faults := [*faults, *more]:
+        raise refusal(where, faults)
+    return Study(tuple(arms), settings.seeds, search, hypotheses)
 
 
 # --- patches and axes -----------------------------------------------------------------------

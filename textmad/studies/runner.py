@@ -66,7 +66,7 @@ def study(
     plan = grown(plan, out)
     errors: dict[str, TextmadError] = {}
     asked = threads_of_a_task() if engine == "ray" else threads_each(jobs)
-    with begun(plan, out, asked) as threads:
+    with begun(plan, out, asked, tell) as threads:
         seen: set[str] = set()
         try:
             while runs := [run for run in plan.runs() if run.name not in seen]:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from textmad.errors import RecipeError
 from textmad.evaluators.metrics import noticeable
-from textmad.recipe import Count, Number, Positive, Recipe, Settings, Whole
+from textmad.recipe import AtLeastOne, Count, Number, Positive, Recipe, Settings, Whole
 from textmad.recipe.validation_errors import fault_lines, printable, shown
 from textmad.recipe.yaml_text import lay_over, read_settings
 
@@ -92,6 +92,38 @@ def _arms(value: Any) -> Any:
     return {name: {} if patch is None else patch for name, patch in value.items()}
 
 
+class HypothesisSettings(Settings):
+    """A claim about an arm that is fixed before the first run."""
+
+    metric: str  # METRIC/SPLIT or METRIC/SPLIT/BIN
+    arm: str
+    against: str  # an arm, `human` or `twin` (its control), `human text` or `base text`
+    direction: Literal["higher", "lower", "equivalent"]
+    tolerance: Annotated[Number, Field(ge=0)] | None = None  # share of the other's value
+    level: Annotated[Number, Field(gt=0, lt=0.5)] = 0.05
+    generation: AtLeastOne | None = None  # null: the last
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len(self.metric.split("/")) not in (2, 3):
+            raise ValueError(
+                f"metric: {shown(self.metric)}: expected METRIC/SPLIT or METRIC/SPLIT/BIN, such as "
+                "perplexity/held_out"
+            )
+        if self.direction == "equivalent" and self.tolerance == 0:
+            raise ValueError(
+                "tolerance: 0.0: no number of seeds can support equality: expected more than 0"
+            )
+        return self
+
+    @property
+    def allowed(self) -> float:
+        """The tolerance as a share: as `compare` has it for equivalence, 0 for a direction."""
+        if self.tolerance is not None:
+            return self.tolerance
+        return noticeable(self.metric.split("/")[0]) if self.direction == "equivalent" else 0.0
+
+
 class StudySettings(Settings):
     """A study as it stands in YAML."""
 
@@ -107,6 +139,7 @@ class StudySettings(Settings):
         BeforeValidator(_controls, json_schema_input_type=ControlSettings | bool),
     ] = ControlSettings()
     threshold: ThresholdSettings | None = None
+    hypotheses: dict[str, HypothesisSettings] = Field({})
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -116,6 +149,7 @@ class StudySettings(Settings):
             *_patched_seeds(self),
             *_patched_in_vain(self),
             *_threshold_faults(self),
+            *_hypothesis_faults(self),
         ]
         if faults:
             raise ValueError("\n".join(faults))
@@ -150,10 +184,10 @@ def read_study(data: Mapping[str, Any]) -> tuple[StudySettings | None, list[str]
 
 
 def _sound(data: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
-    """What is not at fault; of arms and axes each by itself."""
+    """What is not at fault; of arms, axes and hypotheses each by itself."""
     sound = {}
     for key, value in data.items():
-        is_several = key in ("arms", "axes") and isinstance(value, Mapping)
+        is_several = key in ("arms", "axes", "hypotheses") and isinstance(value, Mapping)
         if is_several and not any(line.startswith(f"{key}:") for line in faults):
             sound[key] = {
                 name: part
@@ -293,3 +327,12 @@ def _threshold_faults(settings: StudySettings) -> list[str]:
         if path in ("mix.human_tokens", "mix.model_tokens")
     ]
     return faults
+
+
+def _hypothesis_faults(settings: StudySettings) -> list[str]:
+    """What is wrong with the names of hypotheses."""
+    return [
+        f"hypotheses: {shown(name)}: expected a name of 1 to 100 printable characters"
+        for name in settings.hypotheses
+        if not 1 <= len(name) <= 100 or not name.isprintable()
+    ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +33,30 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 Adapter = Mapping[str, torch.Tensor]
 
 
-def adapted_modules(network: torch.nn.Module, lora: LoraSettings) -> list[str]:
-    """Return the full names of the modules that `lora.targets` adapts.
+def adapted_modules(network: PreTrainedModel, lora: LoraSettings) -> list[str]:
+    """The full names of the modules that `lora.targets` adapts.
+
+    `auto` stands for all linear modules but the output layer, as peft's `all-linear` does
+    (Dettmers et al., "QLoRA", 2305.14314, find that all of them are needed).
 
     Raises:
-        ModelError: a target matches no module; peft would ignore it silently.
+        ModelError: a target matches no module; peft would pass over it without a word. Or `auto`
+            finds none.
     """
     names = [
         name
         for name, module in network.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
     ]
+    if lora.adapts_all:
+        output = network.get_output_embeddings()
+        inner = [name for name in names if network.get_submodule(name) is not output]
+        if not inner:
+            raise ModelError(
+                "model.lora.targets: auto: the model has no linear module beside its output layer; "
+                "set model.lora: null to train all weights"
+            )
+        return inner
     for target in lora.targets:
         if not any(_matches(name, target) for name in names):
             known = sorted({name.rpartition(".")[2] for name in names})
@@ -66,15 +79,12 @@ def attach(
             name (it has rules of its own for mixtures of experts), or `adapter` does not fit.
     """
     expected = adapted_modules(network, lora)
-
-    # Attach. peft draws the adapter's first weights from torch's global generator.
+    config = _config(lora, _peft_targets(lora, expected))
     with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(torch_seed(seed, "lora", "initial"))
         warnings.filterwarnings("ignore", message=".*fan_in_fan_out")  # peft sets it a layer
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft's own
-        adapted = peft.get_peft_model(sharing(network), _config(lora))
-
-    # Check what peft has adapted.
+        adapted = peft.get_peft_model(sharing(network), config)
     wrapped = [
         name.removeprefix("base_model.model.")
         for name, module in adapted.named_modules()
@@ -125,8 +135,9 @@ def save(adapter: Adapter, lora: LoraSettings, base: BaseReference, folder: Path
     be found. So this line of adapter_config.json differs between machines that keep the base model
     in different folders. No result depends on it, and `load` ignores it.
     """
-    config = _config(lora).to_dict()
-    config |= {"target_modules": sorted(lora.targets), "inference_mode": True}
+    targets = _peft_targets(lora, _modules_of(adapter))
+    config = _config(lora, targets).to_dict()
+    config |= {"target_modules": sorted(targets), "inference_mode": True}
     config |= {"base_model_name_or_path": base.name, "revision": base.revision}
     plain = {
         key: sorted(value) if isinstance(value, set) else value for key, value in config.items()
@@ -148,7 +159,8 @@ def load(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
         tensors: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder}: no adapter can be read there: {error}") from error
-    expected = {"r": lora.rank, "lora_alpha": lora.alpha, "target_modules": sorted(lora.targets)}
+    targets = _peft_targets(lora, _modules_of(tensors))
+    expected = {"r": lora.rank, "lora_alpha": lora.alpha, "target_modules": sorted(targets)}
     for key, value in expected.items():
         if saved.get(key) != value:
             raise ModelError(
@@ -157,17 +169,33 @@ def load(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def _peft_targets(lora: LoraSettings, modules: Collection[str]) -> list[str]:
+    """Return the names that peft is given: those of the recipe, or the ends of the modules' names.
+
+    A number is the place in a list, which layers have too: `ffn.0` and not `0`.
+    """
+    if not lora.adapts_all:
+        return list(lora.targets)
+    ends = {tuple(name.split(".")[-2:]) for name in modules}
+    return sorted({".".join(end) if end[-1].isdigit() else end[-1] for end in ends})
+
+
+def _modules_of(adapter: Adapter) -> set[str]:
+    """Return the names of the modules that an adapter's tensors belong to."""
+    return {name.rpartition(".lora_")[0] for name in adapter}
+
+
 def _matches(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")
 
 
-def _config(lora: LoraSettings) -> peft.LoraConfig:
+def _config(lora: LoraSettings, targets: list[str]) -> peft.LoraConfig:
     return peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=list(lora.targets),
+        target_modules=targets,
         bias="none",
     )
 

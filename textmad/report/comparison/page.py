@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from textmad.analysis.comparison_result import Comparison, alarm_frame, bin_frame, share_frame
+from textmad.analysis.comparison import (
+    Comparison,
+    alarm_frame,
+    bin_frame,
+    hypothesis_frame,
+    share_frame,
+)
 from textmad.report.comparison import figures
 from textmad.report.comparison.differences import (
     difference_table,
@@ -20,6 +27,11 @@ from textmad.report.comparison.findings import (
     share_sentences,
     share_table,
 )
+from textmad.report.comparison.hypotheses import (
+    hypotheses_json,
+    hypothesis_sentences,
+    hypothesis_table,
+)
 from textmad.report.page import template
 from textmad.report.tables import Table, print_words, show, to_markdown
 from textmad.report.texts import side_by_side
@@ -32,6 +44,7 @@ _LATEX = {"−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "↓": r"$\downarro
           "–": "--", "<": "$<$", ">": "$>$"}  # fmt: skip
 _FORMS = ("csv", "parquet", "tex")
 _HEADINGS = {
+    "hypotheses": "Hypotheses",
     "shares": "Critical share",
     "alarms": "Early warning",
     "bins": "Rare and common tokens",
@@ -53,7 +66,8 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
 
     The table of differences is comparison.csv, .parquet and .tex; comparison-generations.tex holds
     the columns of it that tell of earlier generations. Where there are any, critical shares, alarms
-    and losses by frequency bin are comparison-shares, -alarms and -bins, each in the three forms.
+    and losses by frequency bin are comparison-shares, -alarms and -bins, each in the three forms;
+    hypotheses are comparison-hypotheses, as JSON too.
     Files of an earlier comparison that this one does not have are removed.
 
     Raises:
@@ -68,12 +82,14 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
         "comparison-generations.tex": _tex(generation_table(comparison)),
         **_forms("comparison", comparison.table, difference_table(comparison)),
     }
-    for section in _sections(comparison):
+    for section in [*_hypotheses(comparison), *_sections(comparison)]:
         contents |= _forms(f"comparison-{section.name}", section.numbers, section.table)
+    if comparison.hypotheses:
+        contents["comparison-hypotheses.json"] = hypotheses_json(comparison)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in _HEADINGS:
-            for ending in _FORMS:
+            for ending in (*_FORMS, "json"):
                 if f"comparison-{name}.{ending}" not in contents:
                     (folder / f"comparison-{name}.{ending}").unlink(missing_ok=True)
     for name, data in contents.items():
@@ -83,15 +99,23 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
 
 def print_comparison(comparison: Comparison, is_brief: bool = False) -> None:
     """Print the verdict and then the tables to stdout; only the verdict where `is_brief`."""
-    sections = _sections(comparison)
-    for sentences in (verdict_sentences(comparison), *(each.sentences for each in sections)):
+    first, sections = _hypotheses(comparison), _sections(comparison)
+    for sentences in (
+        *(each.sentences for each in first),
+        verdict_sentences(comparison),
+        *(each.sentences for each in sections),
+    ):
         for sentence in sentences:
             print_words(sentence)
         print()
     if is_brief:
         return
     tables = [difference_table(comparison), generation_table(comparison)]
-    for table in [*tables, *(section.table for section in sections)]:
+    for table in [
+        *(section.table for section in first),
+        *tables,
+        *(section.table for section in sections),
+    ]:
         show(table)
         print()
 
@@ -101,17 +125,22 @@ def to_page_markdown(comparison: Comparison) -> str:
     arms = "\n".join(f"- **{name}**: {what}" for name, what in describe_arms(comparison).items())
     parts = [
         f"# {title(comparison)}",
+        *_in_markdown(_hypotheses(comparison)),
         *verdict_sentences(comparison),
         to_markdown(difference_table(comparison)),
         to_markdown(generation_table(comparison)),
-        *(
-            part
-            for section in _sections(comparison)
-            for part in (f"## {section.heading}", *section.sentences, to_markdown(section.table))
-        ),
+        *_in_markdown(_sections(comparison)),
         f"## Arms\n\n{arms}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _in_markdown(sections: Sequence[OptionalSection]) -> list[str]:
+    return [
+        part
+        for section in sections
+        for part in (f"## {section.heading}", *section.sentences, to_markdown(section.table))
+    ]
 
 
 def to_latex(table: Table) -> str:
@@ -140,6 +169,7 @@ def to_html(comparison: Comparison) -> str:
     """The page: one file that loads nothing."""
     return template("comparison/page.html.j2").render(
         title=title(comparison),
+        hypotheses=_hypotheses(comparison),
         sentences=verdict_sentences(comparison),
         figures=figures.curves(comparison),
         forest=figures.forest(comparison),
@@ -167,6 +197,21 @@ def describe_arms(comparison: Comparison) -> dict[str, str]:
         several = "seeds" if len(seeds) > 1 else "seed"
         settings_of[name] = f"{several} {', '.join(map(str, seeds))}; {settings}"
     return settings_of
+
+
+def _hypotheses(comparison: Comparison) -> list[OptionalSection]:
+    """The section that comes first, before the verdict, where there is one."""
+    if not comparison.hypotheses:
+        return []
+    return [
+        OptionalSection(
+            "hypotheses",
+            _HEADINGS["hypotheses"],
+            hypothesis_sentences(comparison),
+            hypothesis_table(comparison),
+            hypothesis_frame(comparison),
+        )
+    ]
 
 
 def _sections(comparison: Comparison) -> list[OptionalSection]:

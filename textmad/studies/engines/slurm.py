@@ -63,7 +63,7 @@ def emit_slurm(
     """
     path = path.absolute()
     study = grown(study, path, tell)
-    with begun(study, path, threads_each(1)) as cpu_threads:
+    with begun(study, path, threads_each(1), tell) as cpu_threads:
         (path / LOGS).mkdir(exist_ok=True)  # a task whose output cannot be opened just fails
         runs = [run for run in states(study, path, {}) if run.state != "finished"]
     if not runs:
