@@ -227,7 +227,7 @@ def test_by_default_every_linear_module_but_the_output_layer_is_adapted(
     assert kept["target_modules"] == ["c_attn", "c_fc", "c_proj"]
 
 
-def test_a_target_that_matches_nothing_is_refused_with_the_names_there_are(
+def test_a_target_that_matches_nothing_is_an_error_with_the_names_there_are(
     tiny_llama_folder: Path,
 ) -> None:
     with pytest.raises(ModelError) as refusal:

@@ -298,7 +298,7 @@ def test_the_table_names_the_decider_and_bots_never_decide():
         ({"bots": Bots(1.0)}, "expected a voter who is no bot; lower bots.share"),
     ],
 )
-def test_a_decider_without_a_taste_of_their_own_is_rejected(settings, message):
+def test_a_decider_without_a_taste_of_their_own_is_an_error(settings, message):
     allowed = {**PLURAL, "choice": Choice("bradley_terry"), "decided_by": "voter"}
     Upvotes(**allowed)
     with pytest.raises(ValueError, match=re.escape(f"decided_by: voter: {message}")):

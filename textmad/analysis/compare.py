@@ -27,7 +27,7 @@ from textmad.analysis.comparison_result import (
     CrossedDifference,
     Curve,
 )
-from textmad.analysis.dose_series import families, families_left_out, thresholds
+from textmad.analysis.critical_shares import critical_shares, families, families_left_out
 from textmad.analysis.hypotheses import judge_hypotheses
 from textmad.analysis.pairs import Key, Paired, finite, over_seeds
 from textmad.analysis.series import REFERENCES, reference

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from textmad.analysis.alarms import BinLosses, EarlyWarning
-    from textmad.analysis.dose_series import Threshold
+    from textmad.analysis.critical_shares import CriticalShareRow
     from textmad.analysis.hypotheses import HypothesisTest
     from textmad.analysis.series import Reference
     from textmad.loop.run import Run

@@ -57,7 +57,7 @@ def begun(
 ) -> Iterator[int]:
     """Begin a study in the folder `path`, or go on with it, as its only writer.
 
-    What cannot be gone on with is refused here, before any run. Arms and seeds may be added to a
+    What cannot be continued is an error here, before any run. Arms and seeds may be added to a
     study, and an arm without a run may be changed. `tell` is told what is registered.
 
     Yields:

@@ -16,7 +16,7 @@ from textmad.studies.arms import BASE, NO_ARM, Arm, Study, arm_key, recipe_key
 from textmad.studies.controls import with_controls
 from textmad.studies.critical_share import begin_search, laid_out
 from textmad.studies.hypotheses import resolve_hypotheses
-from textmad.studies.settings import StudySettings, patch, points, read_study, refusal
+from textmad.studies.settings import StudySettings, invalid, patch, points, read_study
 
 _LONGEST_NAME = 100
 
@@ -108,7 +108,7 @@ def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
             faults = [str(error)]
     hypotheses, more = resolve_hypotheses(settings, arms) if not faults else ((), [])
     if faults := [*faults, *more]:
-        raise refusal(where, faults)
+        raise invalid(where, faults)
     return Study(tuple(arms), settings.seeds, search, hypotheses)
 
 

@@ -34,13 +34,13 @@ Adapter = Mapping[str, torch.Tensor]
 
 
 def adapted_modules(network: PreTrainedModel, lora: LoraSettings) -> list[str]:
-    """The full names of the modules that `lora.targets` adapts.
+    """Return the full names of the modules that `lora.targets` adapts.
 
     `auto` stands for all linear modules but the output layer, as peft's `all-linear` does
     (Dettmers et al., "QLoRA", 2305.14314, find that all of them are needed).
 
     Raises:
-        ModelError: a target matches no module; peft would pass over it without a word. Or `auto`
+        ModelError: a target matches no module, which peft would ignore silently, or `auto`
             finds none.
     """
     names = [
@@ -80,11 +80,15 @@ def attach(
     """
     expected = adapted_modules(network, lora)
     config = _config(lora, _peft_targets(lora, expected))
+
+    # Attach. peft draws the adapter's first weights from torch's global generator.
     with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(torch_seed(seed, "lora", "initial"))
         warnings.filterwarnings("ignore", message=".*fan_in_fan_out")  # peft sets it a layer
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft's own
         adapted = peft.get_peft_model(sharing(network), config)
+
+    # Check what peft has adapted.
     wrapped = [
         name.removeprefix("base_model.model.")
         for name, module in adapted.named_modules()

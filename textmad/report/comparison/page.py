@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from textmad.analysis.comparison import (
+from textmad.analysis.comparison_result import (
     Comparison,
     alarm_frame,
     bin_frame,
