@@ -247,7 +247,7 @@ def test_a_second_discriminator_is_an_error():
         (
             {"votes": {"scorer": "fluent"}},
             "discriminator.votes.scorer: fluent: unknown scorer; built in are fluency, "
-            "learned_votes, surprise, toxicity, variety, residual(SCORER), words(FILE) and "
+            "learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST) and "
             "learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
         (

@@ -456,7 +456,7 @@ def test_the_targets_of_an_adapter_are_auto_or_a_list():
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
             "curate.0.upvotes.scorer: fluent: unknown scorer; built in are "
-            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(FILE) "
+            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST) "
             "and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
     ],
