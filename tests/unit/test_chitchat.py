@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from textmad.corpus.chitchat import half_of, read_chitchat
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row
 
 START = 1525289895.0  # 2018-05-02T19:38:15Z: 17,653 days and 70,695 seconds after 1970
 assert START == 17_653 * 86_400 + 70_695

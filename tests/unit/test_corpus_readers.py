@@ -8,7 +8,7 @@ import pytest
 
 from textmad.corpus import Tally, corpus_digest, read_rows, source_format
 from textmad.corpus.readers import source_path
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row
 from textmad.errors import CorpusError, RecipeError
 from textmad.recipe import Columns, CorpusSettings
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from textmad.corpus import Tally, corpus_digest, read_rows
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row
 from textmad.errors import CorpusError
 from textmad.recipe import Columns, CorpusSettings
 

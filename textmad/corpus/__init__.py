@@ -1,4 +1,11 @@
-"""Read human text, clean it, remove duplicates, and split it before anything else sees it."""
+"""Read human text, clean it, remove duplicates, and split it before anything else uses it.
+
+open_corpus                from a source to the training pool and the held-out text
+read_rows                one row for each text of the source (`readers`)
+clean                    one Unicode form, no names and addresses (`cleaning`)
+held_out_mask            which side of the split a document is on (`split`)
+NearCopies.among         training documents that are near-copies of held-out ones
+"""
 
 from __future__ import annotations
 
@@ -16,8 +23,7 @@ from textmad.corpus.cleaning import clean
 from textmad.corpus.entities import holds_reference
 from textmad.corpus.identity import corpus_digest
 from textmad.corpus.readers import read_rows, source_format, source_path
-from textmad.corpus.records import Tally
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row, Tally
 from textmad.corpus.split import held_out_mask
 from textmad.errors import CorpusError
 from textmad.recipe import CorpusSettings
@@ -53,14 +59,14 @@ __all__ = [
 CountTokens = Callable[[Sequence[str]], np.ndarray]
 INVENTED = "invented facts"  # the author of what `corpus.invented_facts` adds
 _BATCH = 4096  # documents held in memory at once
-_LARGE_SHARE = 0.2  # of the tokens, held by a hundredth of the documents
+_LARGE_SHARE = 0.2  # of the tokens, in a hundredth of the documents
 
 
 class Corpus(NamedTuple):
     """The human text of a run."""
 
-    human: Dataset  # the training pool, in the source's order
-    held_out: Dataset  # never trained on, filtered on, scored with or prompted with
+    human: Dataset  # the human training pool, in the source's order
+    held_out: Dataset  # only used for measurement
     report: dict[str, Any]  # what was read, dropped and kept, as plain data
 
 
@@ -70,33 +76,36 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
     `count_tokens` gives the target tokens of each text, (n,) int, end token included. Of texts
     that are equal after cleaning the first is kept. Training documents that are near-copies of a
     held-out one are removed; the held-out part stays whole. Both parts are on disk, in the folder
-    of temporary files: memory holds some bytes a document.
+    of temporary files: memory holds a few bytes for each document.
 
     Raises:
         CorpusError: the source is missing, unreadable, too bad, or leaves nothing on one side.
         RecipeError: a setting has no effect on such a source.
     """
+    # Read, clean, and drop what is too short, too long or a duplicate.
     tally, dropped = Tally(), Counter(too_short=0, too_long=0, duplicate=0)
     path = source_path(settings.source)
     is_builtin_or_hub = source_format(settings) == "chitchat" or not path.exists()
     author = settings.source if is_builtin_or_hub else path.name
     rows = _clean(read_rows(settings, tally), settings, dropped)
-    everything = on_disk(_as_tables(rows, author, settings.max_documents, dropped))
+    documents = on_disk(_as_tables(rows, author, settings.max_documents, dropped))
     tally.check(settings.source, settings.max_bad_lines)
+    # Split: the held-out side first, as the other one loses the near-copies of it.
     is_held_out = np.concatenate(
         [
             np.empty(0, bool),
-            *(held_out_mask(_keys(part), settings.held_out) for part in _parts(everything)),
+            *(held_out_mask(_keys(part), settings.held_out) for part in _parts(documents)),
         ]
     )
-    bounded = partial(_Part, count_tokens, settings.largest_in_tokens, dropped)
-    human, held_out = bounded(), bounded()
-    reference = held_out.on_disk(_filtered(everything, is_held_out))
+    new_side = partial(_Side, count_tokens, settings.largest_in_tokens, dropped)
+    human, held_out = new_side(), new_side()
+    reference = held_out.on_disk(_filtered(documents, is_held_out))
     copies = NearCopies(reference["text"], settings.near_duplicate)
     pool = human.on_disk(
         part.filter(_not_copied(copies, part, dropped))
-        for part in _filtered(everything, ~is_held_out)
+        for part in _filtered(documents, ~is_held_out)
     )
+
     if settings.invented_facts:
         pool = _with_invented_facts(pool, settings.invented_facts, count_tokens)
     _check_not_empty(settings, tally, dropped, len(pool), len(reference))
@@ -113,7 +122,7 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
 
 
 def _with_invented_facts(pool: Dataset, share: float, count_tokens: CountTokens) -> Dataset:
-    """Add documents that state invented facts, until they hold a share of all tokens."""
+    """Add documents that state invented facts until they have a share of all tokens."""
     budget = share / (1 - share) * int(token_counts(pool).sum())
     texts: list[str] = []
     tokens: list[int] = []
@@ -122,7 +131,7 @@ def _with_invented_facts(pool: Dataset, share: float, count_tokens: CountTokens)
         batch = list(islice(facts, len(FACTS)))  # every fact equally often
         counts = count_tokens(batch).tolist()
         texts, tokens, num_tokens = texts + batch, tokens + counts, num_tokens + sum(counts)
-    # The same sentence may stand there more than once, and an id may not.
+    # A sentence may be there more than once, but an id may not.
     ids = [content_id(f"invented fact {index}") for index in range(len(texts))]
     author = [INVENTED] * len(texts)
     added = table_of({"id": ids, "text": texts, "tokens": tokens, "author": author})
@@ -166,6 +175,7 @@ def _batch_size(max_documents: int | None, num_documents: int) -> int:
 
 
 def _parts(corpus: Dataset) -> Iterator[pa.Table]:
+    """Yield the documents in batches."""
     table = as_table(corpus)
     return (table.slice(start, _BATCH) for start in range(0, table.num_rows, _BATCH))
 
@@ -177,17 +187,19 @@ def _keys(part: pa.Table) -> list[str]:
 
 
 def _filtered(corpus: Dataset, mask: np.ndarray) -> Iterator[pa.Table]:
+    """Yield the documents that `mask` (n,) chooses, in batches."""
     for index, part in enumerate(_parts(corpus)):
         yield part.filter(pa.array(mask[index * _BATCH : (index + 1) * _BATCH]))
 
 
 def _not_copied(copies: NearCopies, part: pa.Table, dropped: Counter[str]) -> pa.Array:
+    """Return which documents are no near-copies, (n,) bool, and count the others."""
     is_copy = copies.among(part["text"].to_pylist())
     dropped["near_copy_of_held_out"] += int(is_copy.sum())
     return pa.array(~is_copy)
 
 
-class _Part:
+class _Side:
     """One side of the split: counts tokens, drops what is too long, and writes the rest to disk."""
 
     def __init__(self, count_tokens: CountTokens, max_tokens: int, dropped: Counter[str]) -> None:
@@ -198,9 +210,11 @@ class _Part:
         self.num_with_entities = 0
 
     def on_disk(self, tables: Iterable[pa.Table]) -> Dataset:
+        """Write the documents to disk, and return them."""
         return on_disk(map(self._counted, tables))
 
     def report(self) -> dict[str, Any]:
+        """Return the counts of this side as plain data."""
         tokens = np.sort(np.concatenate(self._tokens))
         longest = tokens[len(tokens) - math.ceil(len(tokens) / 100) :]
         total = int(tokens.sum(dtype=np.int64))
@@ -214,6 +228,7 @@ class _Part:
         }
 
     def _counted(self, table: pa.Table) -> pa.Table:
+        """Return the documents that are short enough, with their tokens, and add up the counts."""
         if not table.num_rows:
             return table
         tokens = np.asarray(self._count_tokens(table["text"].to_pylist()), np.int32)
@@ -248,7 +263,7 @@ def _check_not_empty(
 
 
 def corpus_notes(report: Mapping[str, Any]) -> list[str]:
-    """Return what a user should know of a corpus before spending on it, a sentence each."""
+    """Return what a user should know about a corpus before a run, one sentence each."""
     notes = []
     documents = report["human"]["documents"] + report["held_out"]["documents"]
     if entities := report["with_html_entities"]:

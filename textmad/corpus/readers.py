@@ -12,9 +12,8 @@ from typing import Any, Literal, NoReturn, cast
 
 from textmad.corpus.chitchat import read_chitchat
 from textmad.corpus.lines import COMPRESSED, numbered_lines
-from textmad.corpus.records import Tally, ToRow, row_maker
+from textmad.corpus.records import Row, Tally, ToRow, row_maker
 from textmad.corpus.reddit import REDDIT_KEYS, reddit_row
-from textmad.corpus.rows import Row
 from textmad.corpus.tables import read_csv, read_dataset, read_parquet
 from textmad.errors import CorpusError, RecipeError
 from textmad.recipe import Columns, CorpusSettings

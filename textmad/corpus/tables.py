@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from textmad.corpus.folders import dataset_files
 from textmad.corpus.lines import check_ratio, numbered_lines
-from textmad.corpus.records import BAD_UTF8, MAX_LINE, NULS, BadLineError, Tally, row_maker
-from textmad.corpus.rows import Row
+from textmad.corpus.records import BAD_UTF8, MAX_LINE, NULS, BadLineError, Row, Tally, row_maker
 from textmad.errors import CorpusError
 
 if TYPE_CHECKING:
