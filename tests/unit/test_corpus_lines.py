@@ -179,7 +179,7 @@ def zstd_bomb(path: Path, unit: bytes) -> None:
 def test_a_zstd_bomb_is_an_error_whether_or_not_it_has_lines(tmp_path, unit):
     zstd_bomb(tmp_path / "bomb.zst", unit)
     assert 40 * MIB / (tmp_path / "bomb.zst").stat().st_size > 5_000
-    with pytest.raises(CorpusError, match="refused as a decompression bomb"):
+    with pytest.raises(CorpusError, match="looks like a decompression bomb"):
         read(tmp_path / "bomb.zst")
 
 
@@ -187,7 +187,7 @@ def test_a_gzip_bomb_is_an_error(tmp_path):
     with gzip.open(tmp_path / "bomb.gz", "wb", compresslevel=1) as file:
         for _ in range(40):
             file.write(bytes(MIB))
-    with pytest.raises(CorpusError, match="refused as a decompression bomb"):
+    with pytest.raises(CorpusError, match="looks like a decompression bomb"):
         read(tmp_path / "bomb.gz")
 
 
@@ -196,7 +196,7 @@ def test_a_bz2_or_xz_bomb_is_an_error_in_little_memory(tmp_path, name, module):
     (tmp_path / name).write_bytes(module.compress(b"abcdefg\n" * 2**23))
     assert (tmp_path / name).stat().st_size < 2**26 / 1_000
     tracemalloc.start()
-    with pytest.raises(CorpusError, match="refused as a decompression bomb"):
+    with pytest.raises(CorpusError, match="looks like a decompression bomb"):
         deque(numbered_lines(tmp_path / name, Tally()), maxlen=0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
