@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 
@@ -74,6 +75,31 @@ def test_what_is_held_out_stays_so_at_a_larger_share():
     small, large = held_out_mask(keys, 0.1), held_out_mask(keys, 0.3)
     assert small.sum() < large.sum()
     assert not (small & ~large).any()
+
+
+@pytest.mark.parametrize("conversations", [None, 60])
+def test_the_parts_of_a_corpus_are_disjoint_and_split_as_the_whole_is(tmp_path, conversations):
+    path, lines = tmp_path / "a.jsonl", posts(1_200, conversations)
+    whole = opened(path, lines, held_out=0.3)
+    settings = CorpusSettings(
+        source=str(path), columns=Columns(conversation="thread"), held_out=0.3, parts=3
+    )
+    parts = [open_corpus(settings, count_words, part) for part in range(3)]
+    for side in ("human", "held_out"):
+        ids = [set(getattr(part, side)["id"]) for part in parts]
+        assert sum(map(len, ids)) == len(set.union(*ids))
+        # A document of a part may be a near-copy of held-out text of another: none is here.
+        assert set.union(*ids) == set(getattr(whole, side)["id"])
+    if conversations:
+        threads = [{*part.human["conversation"], *part.held_out["conversation"]} for part in parts]
+        assert sum(map(len, threads)) == len(set.union(*threads)) == 60
+    else:  # binomial: 400 expected, standard deviation sqrt(1200 / 3 * 2 / 3) = 16
+        sizes = [len(part.human) + len(part.held_out) for part in parts]
+        assert all(abs(size - 400) < 5 * 16 for size in sizes)
+    for part in parts:
+        ours = len(part.human) + len(part.held_out)
+        assert part.report["dropped"]["other_part"] == 1_200 - ours
+    assert "other_part" not in whole.report["dropped"]
 
 
 def test_near_copies_of_held_out_text_are_not_trained_on(tmp_path):
@@ -150,6 +176,7 @@ def test_the_report_accounts_for_every_line(tmp_path):
         },
         "dropped": {"too_short": 1, "too_long": 0, "duplicate": 1, "near_copy_of_held_out": 0},
         "with_html_entities": 0,
+        "changed_by_tokenizer_share": 0,
         "human": {
             "documents": num_train,
             "conversations": 0,
@@ -277,3 +304,34 @@ def test_the_digest_of_a_saved_dataset_follows_the_order_of_its_files(tmp_path):
 def test_importing_the_corpus_loads_neither_torch_nor_datasets():
     code = "import sys, textmad.corpus; sys.exit(bool({'torch', 'datasets'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_human_text_is_kept_as_the_tokenizer_gives_it_back_and_the_share_is_told(tmp_path):
+    rows = posts(400)
+    for row in rows[:100]:
+        row["text"] = row["text"].upper()
+    rows[100]["text"] = "漢字 " * 12
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    settings = CorpusSettings(source=str(path), held_out=0.5)
+
+    def read_back(texts):  # a tokenizer of lower-case letters alone
+        return ["".join(re.findall("[a-z0-9 ]", text.lower())) for text in texts]
+
+    as_given = open_corpus(settings, count_words)
+    corpus = open_corpus(settings, count_words, read_back=read_back)
+    for name in ("human", "held_out"):
+        texts = getattr(corpus, name)["text"]
+        assert all(text == text.lower() for text in texts)
+        assert any(text != text.lower() for text in getattr(as_given, name)["text"])
+    assert corpus.report["changed_by_tokenizer_share"] == 101 / 400
+    assert len(corpus.human) + len(corpus.held_out) == 399  # nothing is left of the Chinese one
+    (note,) = corpus_notes(corpus.report)
+    assert re.match(r"25\.[23]% of the documents do not come back", note)
+    assert corpus_notes(as_given.report) == []
+    # What reads alike now is a copy.
+    few = [row["text"].lower() for row in rows[:40]]
+    path.write_text("\n".join(json.dumps({"text": text}) for text in [*few, *map(str.upper, few)]))
+    assert (
+        open_corpus(settings, count_words, read_back=read_back).report["dropped"]["duplicate"] == 40
+    )

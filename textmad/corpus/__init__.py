@@ -23,8 +23,9 @@ from textmad.corpus.cleaning import clean
 from textmad.corpus.entities import holds_reference
 from textmad.corpus.identity import corpus_digest
 from textmad.corpus.readers import read_rows, source_format, source_path
-from textmad.corpus.records import Row, Tally
-from textmad.corpus.split import held_out_mask
+from textmad.corpus.records import Tally
+from textmad.corpus.rows import Row
+from textmad.corpus.split import held_out_mask, part_mask
 from textmad.errors import CorpusError
 from textmad.recipe import CorpusSettings
 from textmad.text.documents import (
@@ -57,6 +58,7 @@ __all__ = [
 ]
 
 CountTokens = Callable[[Sequence[str]], np.ndarray]
+ReadBack = Callable[[Sequence[str]], Sequence[str]]
 INVENTED = "invented facts"  # the author of what `corpus.invented_facts` adds
 _BATCH = 4096  # documents held in memory at once
 _LARGE_SHARE = 0.2  # of the tokens, in a hundredth of the documents
@@ -70,13 +72,22 @@ class Corpus(NamedTuple):
     report: dict[str, Any]  # what was read, dropped and kept, as plain data
 
 
-def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
-    """Read the recipe's human text and return its two parts and the report.
+def open_corpus(
+    settings: CorpusSettings,
+    count_tokens: CountTokens,
+    part: int = 0,
+    *,
+    read_back: ReadBack | None = None,
+) -> Corpus:
+    """Read the recipe's human text and return pool and held-out text, and the report.
 
-    `count_tokens` gives the target tokens of each text, (n,) int, end token included. Of texts
-    that are equal after cleaning the first is kept. Training documents that are near-copies of a
-    held-out one are removed; the held-out part stays whole. Both parts are on disk, in the folder
-    of temporary files: memory holds a few bytes for each document.
+    `count_tokens` gives the target tokens of each text, (n,) int, end token included. `read_back`
+    gives each text as it reads after encoding and decoding. A sampled text can hold nothing that
+    the tokenizer does not know, so human text is kept as it reads then; else the two would differ
+    by the tokenizer alone. Of texts that are equal after that the first is kept. Training documents
+    that are near-copies of a held-out one are removed; the held-out text stays whole. Both are on
+    disk, in the folder of temporary files: memory holds some bytes a document. Of `corpus.parts`
+    parts number `part` alone is read.
 
     Raises:
         CorpusError: the source is missing, unreadable, too bad, or leaves nothing on one side.
@@ -88,22 +99,27 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
     is_builtin_or_hub = source_format(settings) == "chitchat" or not path.exists()
     author = settings.source if is_builtin_or_hub else path.name
     rows = _clean(read_rows(settings, tally), settings, dropped)
-    documents = on_disk(_as_tables(rows, author, settings.max_documents, dropped))
+    returned = Counter(all=0, changed=0)
+    if read_back is not None:
+        rows = _returned(rows, read_back, dropped, returned)
+    everything = on_disk(_as_tables(rows, author, settings.max_documents, dropped))
     tally.check(settings.source, settings.max_bad_lines)
-    # Split: the held-out side first, as the other one loses the near-copies of it.
-    is_held_out = np.concatenate(
-        [
-            np.empty(0, bool),
-            *(held_out_mask(_keys(part), settings.held_out) for part in _parts(documents)),
-        ]
+    is_held_out, is_ours = (
+        np.concatenate([np.empty(0, bool), *(mask(_keys(table)) for table in _tables(everything))])
+        for mask in (
+            partial(held_out_mask, share=settings.held_out),
+            partial(part_mask, num_parts=settings.parts, part=part),
+        )
     )
-    new_side = partial(_Side, count_tokens, settings.largest_in_tokens, dropped)
-    human, held_out = new_side(), new_side()
-    reference = held_out.on_disk(_filtered(documents, is_held_out))
+    if settings.parts > 1:
+        dropped["other_part"] = int((~is_ours).sum())
+    bounded = partial(_Side, count_tokens, settings.largest_in_tokens, dropped)
+    human, held_out = bounded(), bounded()
+    reference = held_out.on_disk(_filtered(everything, is_held_out & is_ours))
     copies = NearCopies(reference["text"], settings.near_duplicate)
     pool = human.on_disk(
-        part.filter(_not_copied(copies, part, dropped))
-        for part in _filtered(documents, ~is_held_out)
+        table.filter(_not_copied(copies, table, dropped))
+        for table in _filtered(everything, ~is_held_out & is_ours)
     )
 
     if settings.invented_facts:
@@ -115,6 +131,8 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
         "read": _read_report(tally),
         "dropped": dict(dropped),
         "with_html_entities": human.num_with_entities + held_out.num_with_entities,
+        # Of the documents that are within the bounds, the share that read otherwise before.
+        "changed_by_tokenizer_share": returned["changed"] / max(returned["all"], 1),
         "human": human.report(),
         "held_out": held_out.report(),
     }
@@ -148,6 +166,20 @@ def _clean(rows: Iterable[Row], settings: CorpusSettings, dropped: Counter[str])
             yield row._replace(text=text)
 
 
+def _returned(
+    rows: Iterator[Row], read_back: ReadBack, dropped: Counter[str], returned: Counter[str]
+) -> Iterator[Row]:
+    """Yield the rows as they read after encoding and decoding, and count how many differ."""
+    while batch := list(islice(rows, _BATCH)):
+        for row, text in zip(batch, read_back([row.text for row in batch]), strict=True):
+            returned["all"] += 1
+            returned["changed"] += text != row.text
+            if text.strip():
+                yield row._replace(text=text)
+            else:
+                dropped["too_short"] += 1
+
+
 def length_fault(text: str, settings: CorpusSettings) -> str:
     """Return why a clean text is out of the bounds in words, as the report counts it, or ""."""
     num_words = length_in_words(text)
@@ -174,27 +206,24 @@ def _batch_size(max_documents: int | None, num_documents: int) -> int:
     return _BATCH if max_documents is None else min(_BATCH, max_documents - num_documents)
 
 
-def _parts(corpus: Dataset) -> Iterator[pa.Table]:
-    """Yield the documents in batches."""
+def _tables(corpus: Dataset) -> Iterator[pa.Table]:
     table = as_table(corpus)
     return (table.slice(start, _BATCH) for start in range(0, table.num_rows, _BATCH))
 
 
-def _keys(part: pa.Table) -> list[str]:
+def _keys(table: pa.Table) -> list[str]:
     """Return what decides the side of each document: its conversation, else its text."""
-    columns = (part[name].to_pylist() for name in ("conversation", "text"))
+    columns = (table[name].to_pylist() for name in ("conversation", "text"))
     return [conversation or text for conversation, text in zip(*columns, strict=True)]
 
 
 def _filtered(corpus: Dataset, mask: np.ndarray) -> Iterator[pa.Table]:
-    """Yield the documents that `mask` (n,) chooses, in batches."""
-    for index, part in enumerate(_parts(corpus)):
-        yield part.filter(pa.array(mask[index * _BATCH : (index + 1) * _BATCH]))
+    for index, table in enumerate(_tables(corpus)):
+        yield table.filter(pa.array(mask[index * _BATCH : (index + 1) * _BATCH]))
 
 
-def _not_copied(copies: NearCopies, part: pa.Table, dropped: Counter[str]) -> pa.Array:
-    """Return which documents are no near-copies, (n,) bool, and count the others."""
-    is_copy = copies.among(part["text"].to_pylist())
+def _not_copied(copies: NearCopies, table: pa.Table, dropped: Counter[str]) -> pa.Array:
+    is_copy = copies.among(table["text"].to_pylist())
     dropped["near_copy_of_held_out"] += int(is_copy.sum())
     return pa.array(~is_copy)
 
@@ -250,6 +279,7 @@ def _check_not_empty(
 ) -> None:
     if human and held_out:
         return
+    parts = f"corpus.parts ({settings.parts}), " if settings.parts > 1 else ""
     counts = ", ".join(
         f"{count:,} {reason}" for reason, count in (tally.unwanted + dropped).items()
     )
@@ -257,21 +287,28 @@ def _check_not_empty(
         f"{settings.source}: {human:,} documents to train on and {held_out:,} held out; at least "
         f"one of each is needed. Of {tally.lines:,} lines read {tally.num_bad:,} are bad; dropped: "
         f"{counts or 'none'}. Give more text, or change corpus.held_out ({settings.held_out:g}), "
-        f"corpus.min_words ({settings.min_words}), corpus.max_words ({settings.max_words}) or "
-        f"corpus.max_tokens ({settings.largest_in_tokens})"
+        f"{parts}corpus.min_words ({settings.min_words}), corpus.max_words "
+        f"({settings.max_words}) or corpus.max_tokens ({settings.largest_in_tokens})"
     )
 
 
 def corpus_notes(report: Mapping[str, Any]) -> list[str]:
     """Return what a user should know about a corpus before a run, one sentence each."""
     notes = []
-    documents = report["human"]["documents"] + report["held_out"]["documents"]
-    if entities := report["with_html_entities"]:
+    held_out = report.get("held_out", {})
+    documents = report["human"]["documents"] + held_out.get("documents", 0)
+    if share := report.get("changed_by_tokenizer_share", 0):
+        notes.append(
+            f"{share:.1%} of the documents do not come back from the tokens of the "
+            "base: its tokenizer does not know some of their characters; they are learned and "
+            "compared as they come back"
+        )
+    if entities := report.get("with_html_entities", 0):
         notes.append(
             f"{entities:,} of {documents:,} documents hold HTML entities such as &amp;, whose "
             "names count as words: unescape the source (format: reddit does so)"
         )
-    if (share := report["held_out"]["longest_token_share"]) > _LARGE_SHARE:
+    if (share := held_out.get("longest_token_share", 0)) > _LARGE_SHARE:
         notes.append(
             f"the longest 1 % of the held-out documents hold {share:.0%} of its tokens: what is "
             "measured on it is mostly theirs; lower corpus.max_tokens"

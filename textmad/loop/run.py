@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from textmad.corpus import corpus_notes
 from textmad.errors import ModelError, RunError
 from textmad.loop.generation_io import as_documents, human_prompts, sample_more
 from textmad.models.protocol import Sample, SupportsExport
@@ -297,9 +298,9 @@ class Run:
         """Everything it sampled, with score, kept, filter and reason of each document."""
         return self._documents("curate", generation, "candidates.parquet")
 
-    def records(self, generation: int) -> dict[str, Any]:
-        """What its filters and scorers reported beside their verdicts, by name."""
-        return self._records("curate", generation)
+    def records(self, generation: int, stage: str = "curate") -> dict[str, Any]:
+        """What filters (of `curate`, or of `crawl`) and scorers reported beside their verdicts."""
+        return self._records(stage, generation)
 
     def _records(self, stage: str, generation: int) -> dict[str, Any]:
         if RECORDS not in self._required(stage, generation).files:
@@ -309,7 +310,7 @@ class Run:
 
     @property
     def warnings(self) -> list[str]:
-        """The different warnings of filters and crawl filters, in the complete generations."""
+        """What to know of the human text; the different warnings of filters and crawl filters."""
         records = [
             facts
             for generation in self.generations
@@ -317,7 +318,8 @@ class Run:
             if self._manifest(stage, generation)
             for facts in self._records(stage, generation).values()
         ]
-        return list(dict.fromkeys(w for facts in records if (w := facts.get("warning"))))
+        warnings = (facts.get("warning") for facts in records)
+        return list(dict.fromkeys([*corpus_notes(self.corpus_report), *filter(None, warnings)]))
 
     def kept(self, generation: int) -> Dataset:
         """The candidates that every filter kept."""
