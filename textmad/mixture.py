@@ -78,7 +78,9 @@ def mix(
         CurationError: too little kept model text.
     """
     assert len(kept) == generation, f"{len(kept)} earlier generations at generation {generation}"
-    human_part = stretch_of_pool(settings, generation, human, seed) if crawled is None else crawled
+    human_part = (
+        take_human_documents(settings, generation, human, seed) if crawled is None else crawled
+    )
     model_parts = _model_parts(settings, generation, kept, seed)
     if settings.subsample_tokens is not None and generation > 0:
         human_part, *model_parts = _subsample(

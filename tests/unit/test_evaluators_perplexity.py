@@ -104,7 +104,7 @@ def test_held_out_text_without_token_counts_is_an_error():
 
 
 class Letters:
-    """A base whose texts encode to one token a letter, of 2 nats each; the end token has 1."""
+    """A base model whose texts encode to one token a letter, of 2 nats each; the end token has 1."""
 
     name = "letters"
 
@@ -166,7 +166,7 @@ def test_where_every_text_encodes_to_what_was_sampled_both_are_the_same_without_
 @pytest.mark.parametrize(
     ("base", "sampled_ids", "note", "share"),
     [
-        (Letters(), [[3], None, None], "the base does not score ids (nll_of_ids)", 0.5),
+        (Letters(), [[3], None, None], "the base model does not score ids (nll_of_ids)", 0.5),
         (Ids(), None, "the sampled ids are not known", math.nan),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_plan_knows_the_budgets_exactly(plan, corpus):
     assert plan.drawn_tokens == 4 * 100
     assert plan.kept_tokens == 200
     assert plan.stages == 2 + 3 * 5
-    # Two thirds of 100 tokens are compared, and twice as many of the base's sampled.
+    # Two thirds of 100 tokens are compared, and twice as many of the base model's sampled.
     assert plan.base_tokens == 134
     assert plan.human_documents + plan.held_out_documents == 100
     # The tests' tokenizer gives a token a byte but " t", and an end token.
@@ -108,11 +108,11 @@ def test_a_gaussian_of_long_documents_is_probed_with_more_than_one(tmp_path):
 
 
 def test_the_estimates_are_sums_over_the_generations():
-    # 3,000 tokens trained, 1,000 of the base and three times 2,000 drawn, 12,000 scored, and the
-    # opening.
+    # 3,000 tokens trained, 1,000 of the base model and three times 2,000 drawn, 12,000 scored, and
+    # the opening.
     assert PLAN.seconds == 7 + 3_000 / 100 + 7_000 / 50 + 12_000 / 400
     # Three models and their records; texts at 2.5 bytes a token: corpus, training sets; at 3.4,
-    # with sampled ids, the base's text and candidates before and after the filters.
+    # with sampled ids, the base model's text and candidates before and after the filters.
     texts, sampled = 5_000 + 500 + 3_000, 1_000 + 2 * 6_000
     assert PLAN.disk_bytes == 3 * (1_000_000 + 60_000) + 2.5 * texts + 3.4 * sampled
 

@@ -1,11 +1,4 @@
-"""Read human text, clean it, remove duplicates, and split it before anything else uses it.
-
-open_corpus                from a source to the training pool and the held-out text
-read_rows                one row for each text of the source (`readers`)
-clean                    one Unicode form, no names and addresses (`cleaning`)
-held_out_mask            which side of the split a document is on (`split`)
-NearCopies.among         training documents that are near-copies of held-out ones
-"""
+"""Read human text, clean it, remove duplicates, and split it before anything else sees it."""
 
 from __future__ import annotations
 
@@ -23,8 +16,7 @@ from textmad.corpus.cleaning import clean
 from textmad.corpus.entities import holds_reference
 from textmad.corpus.identity import corpus_digest
 from textmad.corpus.readers import read_rows, source_format, source_path
-from textmad.corpus.records import Tally
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row, Tally
 from textmad.corpus.split import held_out_mask, part_mask
 from textmad.errors import CorpusError
 from textmad.recipe import CorpusSettings
@@ -61,14 +53,14 @@ CountTokens = Callable[[Sequence[str]], np.ndarray]
 ReadBack = Callable[[Sequence[str]], Sequence[str]]
 INVENTED = "invented facts"  # the author of what `corpus.invented_facts` adds
 _BATCH = 4096  # documents held in memory at once
-_LARGE_SHARE = 0.2  # of the tokens, in a hundredth of the documents
+_LARGE_SHARE = 0.2  # of the tokens, held by a hundredth of the documents
 
 
 class Corpus(NamedTuple):
     """The human text of a run."""
 
-    human: Dataset  # the human training pool, in the source's order
-    held_out: Dataset  # only used for measurement
+    human: Dataset  # the training pool, in the source's order
+    held_out: Dataset  # never trained on, filtered on, scored with or prompted with
     report: dict[str, Any]  # what was read, dropped and kept, as plain data
 
 
@@ -93,7 +85,6 @@ def open_corpus(
         CorpusError: the source is missing, unreadable, too bad, or leaves nothing on one side.
         RecipeError: a setting has no effect on such a source.
     """
-    # Read, clean, and drop what is too short, too long or a duplicate.
     tally, dropped = Tally(), Counter(too_short=0, too_long=0, duplicate=0)
     path = source_path(settings.source)
     is_builtin_or_hub = source_format(settings) == "chitchat" or not path.exists()
@@ -121,7 +112,6 @@ def open_corpus(
         table.filter(_not_copied(copies, table, dropped))
         for table in _filtered(everything, ~is_held_out & is_ours)
     )
-
     if settings.invented_facts:
         pool = _with_invented_facts(pool, settings.invented_facts, count_tokens)
     _check_not_empty(settings, tally, dropped, len(pool), len(reference))
@@ -140,7 +130,7 @@ def open_corpus(
 
 
 def _with_invented_facts(pool: Dataset, share: float, count_tokens: CountTokens) -> Dataset:
-    """Add documents that state invented facts until they have a share of all tokens."""
+    """Add documents that state invented facts, until they hold a share of all tokens."""
     budget = share / (1 - share) * int(token_counts(pool).sum())
     texts: list[str] = []
     tokens: list[int] = []
@@ -149,7 +139,7 @@ def _with_invented_facts(pool: Dataset, share: float, count_tokens: CountTokens)
         batch = list(islice(facts, len(FACTS)))  # every fact equally often
         counts = count_tokens(batch).tolist()
         texts, tokens, num_tokens = texts + batch, tokens + counts, num_tokens + sum(counts)
-    # A sentence may be there more than once, but an id may not.
+    # The same sentence may stand there more than once, and an id may not.
     ids = [content_id(f"invented fact {index}") for index in range(len(texts))]
     author = [INVENTED] * len(texts)
     added = table_of({"id": ids, "text": texts, "tokens": tokens, "author": author})
@@ -239,11 +229,9 @@ class _Side:
         self.num_with_entities = 0
 
     def on_disk(self, tables: Iterable[pa.Table]) -> Dataset:
-        """Write the documents to disk, and return them."""
         return on_disk(map(self._counted, tables))
 
     def report(self) -> dict[str, Any]:
-        """Return the counts of this side as plain data."""
         tokens = np.sort(np.concatenate(self._tokens))
         longest = tokens[len(tokens) - math.ceil(len(tokens) / 100) :]
         total = int(tokens.sum(dtype=np.int64))
@@ -257,7 +245,6 @@ class _Side:
         }
 
     def _counted(self, table: pa.Table) -> pa.Table:
-        """Return the documents that are short enough, with their tokens, and add up the counts."""
         if not table.num_rows:
             return table
         tokens = np.asarray(self._count_tokens(table["text"].to_pylist()), np.int32)
@@ -293,7 +280,7 @@ def _check_not_empty(
 
 
 def corpus_notes(report: Mapping[str, Any]) -> list[str]:
-    """Return what a user should know about a corpus before a run, one sentence each."""
+    """Return what a user should know of a corpus before spending on it, a sentence each."""
     notes = []
     held_out = report.get("held_out", {})
     documents = report["human"]["documents"] + held_out.get("documents", 0)

@@ -12,11 +12,11 @@ _SALT_OF_PARTS = "textmad part"  # another, so that every part has the same shar
 
 
 def held_out_mask(keys: Iterable[str], share: float) -> np.ndarray:
-    """Decide by a hash of each document's key whether it is held out, and return (n,) bool.
+    """Which documents are held out, (n,) bool, by a hash of each one's key.
 
-    The key is the conversation if there is one, otherwise the text. So the answer depends neither
-    on the document's position nor on other documents, and documents of one conversation are on the
-    same side. What is held out at a share is also held out at any larger share.
+    The key is the conversation where there is one, else the text. So the answer for a document
+    depends neither on its place nor on other documents, documents of one conversation stay on
+    one side, and what is held out at a share is so at any larger one.
 
     >>> held_out_mask(["a", "b", "a"], share=1.0).tolist()
     [True, True, True]

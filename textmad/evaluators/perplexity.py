@@ -187,12 +187,12 @@ def _nll_as_sampled(snapshot: Snapshot, split: str) -> list[np.ndarray]:
     """Return the same nats, of the ids that were sampled where the text encodes to others.
 
     Raises:
-        ValueError: the base does not score ids.
+        ValueError: the base model does not score ids.
     """
     passages, sampled_ids = compared_passages(snapshot, split), snapshot.sampled_ids[split]
     rows = [row for row in range(len(passages)) if sampled_ids[row] is not None]
     if rows and not isinstance(snapshot.base, SupportsSampledIds):
-        raise ValueError("the base does not score ids (nll_of_ids)")
+        raise ValueError("the base model does not score ids (nll_of_ids)")
 
     def score() -> list[np.ndarray]:
         nll = list(base_nll(snapshot, split, passages))

@@ -208,9 +208,9 @@ class MixSettings(Settings):
             raise ValueError("human_tokens and model_tokens are both 0: nothing to train on")
         for side in ("human", "model"):
             if getattr(self, f"{side}_tokens") == 0:
-                self._reject_change(side, f"while {side}_tokens is 0; raise {side}_tokens")
+                self._check_default(side, f"while {side}_tokens is 0; raise {side}_tokens")
         if self.model != "all":
-            self._reject_change("subsample_tokens", f"while model is {self.model}; set model: all")
+            self._check_default("subsample_tokens", f"while model is {self.model}; set model: all")
         elif self.subsample_tokens is not None and self.subsample_tokens > total:
             raise ValueError(
                 f"subsample_tokens: {self.subsample_tokens}: generation 1 has only human_tokens + "
