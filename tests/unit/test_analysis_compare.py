@@ -574,7 +574,7 @@ def test_references_have_intervals_and_the_bases_own_samples(monkeypatch):
     shown = difference_table(result)
     assert shown.header[-2:] == ("base", "human")
     assert shown.lines[1][-2:] == ("0.740", "0.700 [0.680, 0.720]")
-    assert "[human text 0.700; base's own samples 0.740]" in verdict_sentences(result)[0]
+    assert "[human text 0.700; base model's own samples 0.740]" in verdict_sentences(result)[0]
     drawn = {}
     monkeypatch.setattr(
         comparison_figures.plots,

@@ -104,7 +104,7 @@ def test_held_out_text_without_token_counts_is_an_error():
 
 
 class Letters:
-    """A base model whose texts encode to one token a letter, of 2 nats each; the end token has 1."""
+    """A base model whose texts encode to a token a letter, of 2 nats; the end token has 1."""
 
     name = "letters"
 

@@ -33,7 +33,7 @@ class Facts:
 
     The answer is the choice of highest log-likelihood behind the question, summed over its tokens
     (as `acc` of the lm-evaluation-harness). `facts_margin` is the mean of the log-likelihood of the
-    right choice less that of the best wrong one: it moves before any answer changes. The base model
+    right choice less that of the best wrong one: it moves before any answer changes. The base
     model's values stand beside them (split base).
 
     Attributes:

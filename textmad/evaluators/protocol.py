@@ -102,7 +102,7 @@ class Snapshot:
     text continues prompts, or was cut, `prompts` and `finished` say so (`passages`).
 
     `run_cache` is where evaluators leave what stays the same for the whole run, such as the base
-    model model model model model's loss on human text. Give every snapshot of a run the same
+    model's loss on human text. Give every snapshot of a run the same
     mapping; without one, each snapshot computes everything again, with the same result.
     """
 

@@ -225,7 +225,7 @@ def lines_of_text(table: pd.DataFrame, metric: str, bin: str = "") -> list[Line]
 def reference_lines(
     generations: Sequence[float], human: Reference | None, base: Reference | None
 ) -> list[Line]:
-    """Return a level line of human text with its interval, and one of the base model's own samples."""
+    """Return a level line of human text with its interval, and one of the base model's samples."""
     lines: list[Line] = []
     if not generations:
         return lines

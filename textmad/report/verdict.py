@@ -1,7 +1,7 @@
 """What happened to a run, in a few sentences with their numbers.
 
 Text can go wrong in two ways. Without selection it drifts towards noise: less likely under the base
-model model model model model than human text, with more rare tokens and new word pairs, and
+model than human text, with more rare tokens and new word pairs, and
 held-out perplexity rises. With selection it narrows: all three fall below human text, and every
 document still looks fine. So a verdict needs both directions and a ladder of references: held-out
 human text with the interval of such texts, and the base model's own samples. Both are prompted, cut

@@ -44,7 +44,7 @@ def curves(comparison: Comparison) -> list[plots.Figure]:
         reading = ["Mean over seeds; the band is its 95 % interval."] * (comparison.pairs > 1)
         if references:
             reading.append(
-                "Dashed: held-out human text, with the 95 % interval of such texts, and the base model "
+                "Dashed: held-out human text, with the 95 % interval of such texts, and the base "
                 "model's own samples."
             )
         figures.append(plots.Figure(key.label, " ".join(reading), svg))
