@@ -305,6 +305,23 @@ def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_sid
     assert (both_sides[:, 0].min(), both_sides[:, 0].max()) == pytest.approx((-0.01, 0.01))
 
 
+def test_the_forest_shades_all_that_is_no_further_from_human_text(monkeypatch):
+    metric = ("distinct_2", "drawn")
+    table = frame(
+        rows("control", *[[0.5, 0.6]] * 3, metric=metric),  # 0.1 above human text
+        rows("voted", *[[0.5, 0.4]] * 3, metric=metric),  # 0.1 below it: no harm
+        rows("control", *[[0.5, 0.5]] * 3, metric=("distinct_2", "human")),
+        rows("voted", *[[0.5, 0.5]] * 3, metric=("distinct_2", "human")),
+    )
+    canvases = []
+    monkeypatch.setattr(plots, "to_svg", lambda canvas, name: canvases.append(canvas) or "")
+    found = compare_values(table, arms("voted"), ["distinct_2/drawn"])
+    comparison_figures.forest(found)
+    edges = canvases[0].axes[0].collections[0].get_paths()[0].vertices[:, 0]
+    assert (edges.min(), edges.max()) == pytest.approx((-0.2 - 0.012, 0.012))  # 2 % of 0.6
+    assert one_row(found).outside_from.times == (None, None, None)  # the figure agrees with this
+
+
 def test_what_sign_flips_can_show_is_said_once():
     found = compare_values(frame(CONTROL, WORSE), arms("voted"))
     page = to_page_markdown(found)

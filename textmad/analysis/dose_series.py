@@ -10,6 +10,7 @@ in no family.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -43,7 +44,11 @@ class DoseSeries:
 
 @dataclass(frozen=True)
 class Threshold:
-    """The critical share of one metric in one family."""
+    """The critical share of one metric in one family.
+
+    `from_human`: the metric is best at the value of human text, and that is known. Then a
+    difference is how much further from human text an arm is than its control.
+    """
 
     key: Key
     family: str
@@ -54,6 +59,8 @@ class Threshold:
         inference.Difference, ...
     ]  # of each share; p adjusted (Holm) over the shares
     tolerance: float  # in the metric's unit
+    bounds: tuple[float, float]  # the differences at which harm begins
+    from_human: bool
     result: CriticalShare
 
     @property
@@ -120,7 +127,13 @@ def thresholds(paired: Sequence[Paired], among: Sequence[DoseSeries], last: int)
 
 def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | None:
     """None where fewer than two shares have numbers of a common seed."""
-    columns = {arm: finite(paired.differences[arm], last) for arm in family.shares}
+    # A move towards human text is no harm, so both sides count only where it was not measured.
+    harms = {arm: paired.harm(arm) for arm in family.shares}
+    from_human = paired.key.direction == "human" and not any(h.two_sided for h in harms.values())
+    columns = {
+        arm: finite(harms[arm].values if from_human else paired.differences[arm], last)
+        for arm in family.shares
+    }
     measured = [arm for arm, column in columns.items() if len(column)]
     common = [set(columns[arm].index) for arm in measured]
     seeds = sorted(set.intersection(*common)) if common else []
@@ -131,6 +144,7 @@ def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | Non
     tolerance = paired.tolerance(measured[0], seeds, last)  # the control is the same in a family
     plain = [inference.paired_difference(column, np.zeros(len(seeds))) for column in values.T]
     adjusted = inference.adjust([each.p for each in plain])
+    harmless = (-math.inf, tolerance) if from_human else bounds(paired.key.metric, tolerance)
     return Threshold(
         key=paired.key,
         family=family.name,
@@ -141,7 +155,9 @@ def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | Non
             each._replace(p=float(p)) for each, p in zip(plain, adjusted, strict=True)
         ),
         tolerance=tolerance,
-        result=critical_share(shares, values, bounds(paired.key.metric, tolerance)),
+        bounds=harmless,
+        from_human=from_human,
+        result=critical_share(shares, values, harmless),
     )
 
 

@@ -209,7 +209,8 @@ def share_table(comparison: Comparison) -> Table:
         "share up to which all shares run are inside the tolerance and the smallest from which all "
         "are outside (t tests at each share); it does not rest on the curve. no harm up to: the "
         "same as its lower end, at 5 %. helping: shares better than none (p < 0.05, adjusted for "
-        "the shares). >: beyond the largest share run. Of ≈ metrics both sides count as outside.",
+        "the shares). >: beyond the largest share run. Of ≈ metrics "
+        "with a human reference outside means further from human text, of others on either side.",
     )
     return Table(header, tuple(lines), notes)
 
