@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from textmad.detection import auc
 from textmad.evaluators import Measurement, Snapshot
@@ -21,7 +20,7 @@ from textmad.report.verdict import verdict
 from textmad.statistics import inference
 from textmad.statistics.critical_share import critical_share
 from textmad.statistics.early_warning import early_warning
-from textmad.statistics.power import power, seeds_needed, upper_sd
+from textmad.statistics.power import difference_needed, seeds_needed, upper_sd
 from textmad.text.documents import empty
 
 PAGE = Path(__file__).parents[1] / "docs" / "guarantees.md"
@@ -315,15 +314,6 @@ def promises(replicates):
         cells.append(f"{replicates:,}")
         lines.append(f"| {' | '.join(cells).replace(' %', '%').replace('%', ' %')} |")
     return lines
-
-
-def difference_needed(seeds, questions):
-    """In standard deviations between seeds: found in 4 of 5 studies, at the first step of Holm."""
-
-    def missed(size):
-        return power(seeds, size, 1.0, (0, math.inf), 0.025 / questions) - 0.8
-
-    return optimize.brentq(missed, 0.01, 200)
 
 
 def table_of_seeds():

@@ -262,7 +262,9 @@ def test_the_verdict_carries_value_difference_and_interval():
         "voted, generation 1: significantly above control: "
         "Perplexity, held-out 122, +12.0 (95 % interval +9.5 to +14.5)."
     )
-    assert "p < 0.05, paired by seed (3 seeds), adjusted for 1 question." in last
+    assert (
+        "p < 0.05, paired by seed (3 seeds), adjusted for 1 question. A difference of 3.3" in last
+    )
     assert "With 3 seeds a sign-flip test cannot give less than 0.25" in last
 
 
@@ -378,7 +380,7 @@ def test_arms_of_fewer_seeds_than_others_say_of_how_many():
         "one, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed supports "
         "nothing."
     )
-    assert "paired by seed (2 to 3 seeds), adjusted for 2 questions." in last
+    assert "paired by seed (2 to 3 seeds), adjusted for 2 questions. A difference of" in last
 
 
 def test_a_metric_with_a_number_of_one_seed_is_not_judged_with_those_of_more():
@@ -638,3 +640,27 @@ def test_losses_of_single_documents_give_an_interval_for_new_documents(tmp_path,
         "new held-out documents: +0.100" in sentence and "3 seeds crossed with 40" in sentence
         for sentence in verdict_sentences(result)
     )
+
+
+def test_a_table_says_which_difference_it_can_find_for_its_own_number_of_questions():
+    ten = [rows(arm, *[[50, 100 + seed] for seed in range(3)]) for arm in "abcdefghij"]
+    last = verdict_sentences(compare_values(frame(CONTROL, *ten), arms(*"abcdefghij")))[-1]
+    assert "A difference of 10 standard deviations between seeds is then found in 4 of 5" in last
+
+
+@pytest.mark.parametrize("split", ["drawn", "kept"])
+def test_a_value_that_depends_on_the_number_of_documents_has_it_beside_it(split):
+    metric = ("mauve", split)
+    table = frame(
+        *(
+            rows(arm, *[[0.9, 0.8 + 0.01 * s] for s in range(3)], metric=metric)
+            for arm in ("control", "voted")
+        ),
+        CONTROL,
+        WORSE,
+    )
+    table["n"] = 89
+    found = compare_values(table, arms("voted"), [f"mauve/{split}", "perplexity"])
+    (note,) = [note for note in found.notes if "MAUVE" in note]
+    assert note.startswith(f"MAUVE, {split}: each value compares 89 documents with as many human")
+    assert note in to_page_markdown(found)

@@ -159,7 +159,16 @@ def _bins_of_arm(each: BinLosses, warning: EarlyWarning) -> str:
     ]
     never = ", ".join(name for name, g in fired.items() if g is None)
     first = f"{each.arm}: a rise of the loss is supported first in {'; then in '.join(steps)}"
-    return f"{first}; not by generation {last} in {never}." if never else f"{first}."
+    first += f"; not by generation {last} in {never}." if never else "."
+    begun = rising[0][0]
+    num_first = sum(generation == begun for generation, *_ in rising)
+    if num_first == 1:
+        return first
+    where = " the earliest that is watched," if begun == alarm.generations[0] else ""
+    return (
+        f"{first} {num_first} bins are supported in the same generation,{where} so which of them "
+        "rises first is not known."
+    )
 
 
 # --- critical shares ------------------------------------------------------------------------
