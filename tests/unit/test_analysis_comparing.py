@@ -515,17 +515,25 @@ def test_a_seed_without_a_pair_does_not_hide_the_human_reference():
     assert row.outside_from.times == (None, None)
 
 
-def test_growth_of_a_reward_is_not_called_better():
-    reward = ("reward_mean", "drawn")
+@pytest.mark.parametrize(
+    ("metric", "end"),
+    [
+        (("reward_mean", "drawn"), 2.0),  # curated collapse is growth of the reward
+        (("rare_gap", "held_out"), 0.5),  # it falls when common tokens get worse
+        (("rare_gap", "held_out"), 2.0),
+    ],
+)
+def test_growth_of_a_reward_and_a_smaller_gap_of_rare_tokens_are_not_called_better(metric, end):
     table = frame(
         *(
-            rows(arm, *[[1.0, end + 0.001 * seed] for seed in (-1, 0, 1)], metric=reward)
-            for arm, end in (("control", 1.0), ("voted", 2.0))
+            rows(arm, *[[1.0, end + 0.001 * seed] for seed in (-1, 0, 1)], metric=metric)
+            for arm, end in (("control", 1.0), ("voted", end))
         )
     )
-    result = compare_values(table, arms("voted"), ["reward_mean"])
+    result = compare_values(table, arms("voted"), [metric[0]])
     assert not one_row(result).harmless
     assert result.warnings[0].alarm.first == 1
+    assert "ruled out" not in " ".join(verdict_sentences(result))
 
 
 def test_with_arm_and_control_exchanged_every_sentence_turns_round():
