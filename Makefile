@@ -26,7 +26,7 @@ test: $(VENV)/.installed  ## Run the test suite
 test-slow: $(VENV)/.installed  ## Run the tests that take minutes each, and those on a real Ray
 	$(BIN)/pytest -m slow
 
-test-faults: $(VENV)/.installed  ## Run the sweeps of damage and of hostile input
+test-faults: $(VENV)/.installed  ## Run the sweeps of faults, with TEXTMAD_FUZZ=N mutated inputs (20,000)
 	$(BIN)/pytest -n auto --dist loadfile -m faults
 
 check: $(VENV)/.installed  ## Lint, format check, types

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -217,7 +218,9 @@ def test_a_damaged_corpus_is_read_or_refused_and_never_a_traceback(tmp_path, sav
 
 
 @pytest.mark.faults
-def test_twenty_thousand_damaged_corpora_are_read_or_refused(tmp_path, saved):
-    num_read, num_refused = try_corpora(range(20_000), tmp_path, saved)
-    print(f"{num_read:,} read, {num_refused:,} refused, 0 other errors")
-    assert num_read + num_refused == 20_000
+def test_twenty_thousand_damaged_corpora_are_read_or_refused(tmp_path, saved, capsys):
+    number = int(os.environ.get("TEXTMAD_FUZZ", "20000"))
+    num_read, num_refused = try_corpora(range(number), tmp_path, saved)
+    with capsys.disabled():
+        print(f"\n{number:,} corpora: {num_read:,} read, {num_refused:,} rejected, 0 other errors")
+    assert min(num_read, num_refused) > number / 5

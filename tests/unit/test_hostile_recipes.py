@@ -1,6 +1,6 @@
 """Recipes of other people: what is too large, endless or malformed is an error within a second.
 
-`make test-faults` mutates 20,000 recipes; `make test` a sample of them.
+`make test-faults` mutates 20,000 recipes, or as many as TEXTMAD_FUZZ says; `make test` a sample.
 """
 
 import itertools
@@ -307,8 +307,9 @@ def test_100_mutated_recipes_end_in_no_error_but_textmads_own(tmp_path):
 
 @pytest.mark.faults
 def test_20_000_mutated_recipes_end_in_no_error_but_textmads_own(tmp_path, capsys):
-    counts = read_mutants(20_000, 1_000, tmp_path)
+    number = int(os.environ.get("TEXTMAD_FUZZ", "20000"))
+    counts = read_mutants(number, 1_000, tmp_path)
     with capsys.disabled():
-        print(f"\n20,000 mutated recipes: {counts}")
-    assert counts["rejected"] > 5_000
-    assert counts["accepted"] > 500
+        print(f"\n{number:,} mutated recipes: {counts}, 0 other errors")
+    assert counts["rejected"] > number / 4
+    assert counts["accepted"] > number / 40

@@ -20,7 +20,7 @@ from textmad.models.protocol import Sample, SupportsExport
 from textmad.recipe import Recipe
 from textmad.seeds import stream
 from textmad.store.commit import check_content, damaged
-from textmad.store.files import make_folder, writing
+from textmad.store.files import make_folder, reading, unreadable, writing
 from textmad.store.folder import (
     BASE,
     CORPUS,
@@ -84,7 +84,8 @@ class Run:
     @property
     def generations(self) -> list[int]:
         """The generations of which every stage is committed."""
-        names = (re.fullmatch(r"gen-(\d+)", path.name) for path in self.path.glob("gen-*"))
+        with reading(self.path):
+            names = [re.fullmatch(r"gen-(\d+)", path.name) for path in self.path.glob("gen-*")]
         begun = sorted(int(name[1]) for name in names if name)
         return [g for g in begun if all(self._manifest(stage, g) for stage in STAGES)]
 
@@ -337,6 +338,8 @@ class Run:
         try:
             return read(folder / name)
         except (pa.ArrowException, OSError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise unreadable(folder / name, error) from error
             raise damaged(folder, name, f"cannot be read ({error})") from error
 
     def _required(self, stage: str, generation: int | None) -> Manifest:

@@ -13,6 +13,7 @@ import json
 import sys
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -236,6 +237,7 @@ def _construct(maker: type, name: str, options: Mapping[str, Any]) -> Any:
     return _made(maker, name, values)
 
 
+@cache  # a study builds the same filters and evaluators for each of its arms
 def _group_of(maker: type, key: str) -> type | None:
     """Return the dataclass of a group of settings; None for a single value."""
     hint = typing.get_type_hints(maker)[key]
@@ -264,16 +266,21 @@ def _made(maker: type, name: str, values: Mapping[str, Any]) -> Any:
 
 def _settings_of(maker: type, name: str) -> dict[str, TypeAdapter[Any]]:
     """Return the fields that a dataclass is constructed from, with a validator of each."""
-    fields = [field.name for field in dataclasses.fields(maker) if field.init]
     try:
-        hints = typing.get_type_hints(maker, include_extras=True)
-        return {field: TypeAdapter(hints[field]) for field in fields}
+        return _validators(maker)
     except (NameError, PydanticUserError) as error:
         why = str(error).splitlines()[0]
         raise RecipeError(
             f"{name}: the type of a field cannot be used ({why}); expected types that YAML can "
             "hold, imported where the program runs and not under TYPE_CHECKING alone"
         ) from error
+
+
+@cache  # see `_group_of`
+def _validators(maker: type) -> dict[str, TypeAdapter[Any]]:
+    fields = [field.name for field in dataclasses.fields(maker) if field.init]
+    hints = typing.get_type_hints(maker, include_extras=True)
+    return {field: TypeAdapter(hints[field]) for field in fields}
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -20,8 +20,10 @@ from textmad.store.files import (
     digest_once,
     new_name,
     read_once,
+    reading,
     remove,
     sync,
+    unreadable,
     write_atomically,
     writing,
 )
@@ -98,12 +100,13 @@ def committed(
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise RunError(f"{folder / MANIFEST}: cannot be read: {error.strerror}") from error
+        raise unreadable(folder / MANIFEST, error) from error
     except ValueError:
         raise damaged(folder, MANIFEST, "is not what was written") from None
     if manifest.stage != stage:
         raise damaged(folder, MANIFEST, f"is that of {manifest.stage}, copied or renamed")
-    _check_names_and_sizes(folder, manifest)
+    with reading(folder):
+        _check_names_and_sizes(folder, manifest)
     if verify:
         for name in manifest.files:
             check_content(folder, manifest, name)
@@ -125,7 +128,7 @@ def check_content(folder: Path, manifest: Manifest, name: str) -> None:
     try:
         digest = digest_once(folder / name)
     except OSError as error:
-        raise damaged(folder, name, f"cannot be read ({error.strerror or error})") from error
+        raise unreadable(folder / name, error) from error
     if digest != manifest.files[name]["sha256"]:
         raise damaged(folder, name, "has another SHA-256 than when it was written")
 

@@ -22,15 +22,18 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from textmad.errors import RunError
+from textmad.errors import RunError, TextmadError
 
 T = TypeVar("T")
 
 TEMPORARY = ".tmp-"  # how the names of unfinished files and folders begin
 
 _REMEDY = {
+    # Arrow gives no number when a file cannot be closed.
+    None: "free some space, check the disk, or choose another --out; the same command resumes",
     errno.ENOSPC: "free some space; the same command resumes",
     errno.EDQUOT: "free some space; the same command resumes",
+    errno.EIO: "check the disk, or choose another --out; the same command resumes",
     errno.ENOTDIR: "a file is in the way; choose another --out",
     errno.EEXIST: "a file is in the way; choose another --out",
     errno.ELOOP: "it is a symbolic link: delete the link, or choose another --out",
@@ -39,19 +42,41 @@ _REMEDY = {
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors, and those of safetensors, into RunError."""
+    """Turn the operating system's errors, and those of libraries in Rust, into RunError."""
     try:
         yield
+    except TextmadError:
+        raise
     except OSError as error:
         raise _not_written(path, error.strerror or str(error), error.errno) from error
-    except SafetensorError as error:  # holds the number in its text: "... (os error 28)"
+    except Exception as error:
+        # safetensors and tokenizers hold the number in their text: "... (os error 28)".
         number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None and not isinstance(error, SafetensorError):
+            raise
         raise _not_written(path, str(error), int(number[1]) if number else None) from error
 
 
 def _not_written(path: Path, why: str, number: int | None) -> RunError:
-    remedy = _REMEDY.get(number or 0, "allow writing there, or choose another --out")
+    remedy = _REMEDY.get(number, "allow writing there, or choose another --out")
     return RunError(f"{path}: cannot be written: {why}: {remedy}")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors about what is there into RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> RunError:
+    """Make the error about a file or folder that the operating system does not give."""
+    return RunError(
+        f"{path}: cannot be read: {error.strerror or error}: check the disk, and whether you may "
+        "read there; then give the same command again"
+    )
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -102,7 +127,8 @@ def opened_to_write(path: Path, flags: int = 0) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        with writing(path):
+            os.close(descriptor)
 
 
 def _refuse_other_than_a_file(path: Path) -> None:

@@ -22,6 +22,7 @@ from textmad.store.files import (
     TEMPORARY,
     make_folder,
     opened_to_write,
+    reading,
     remove,
     write_atomically,
     writing,
@@ -103,14 +104,16 @@ class RunFolder:
 
     def evaluate_stages(self, generation: int) -> list[str]:
         """The evaluate stages of a generation that have a folder, in the order of their numbers."""
-        names = (path.name for path in self.path.glob(f"gen-{generation:02d}/evaluate*"))
+        with reading(self.path):
+            names = [path.name for path in self.path.glob(f"gen-{generation:02d}/evaluate*")]
         numbered = (re.fullmatch(r"evaluate(?:-([2-9]|[1-9]\d+))?", name) for name in names)
         return [evaluate_stage(n) for n in sorted(int(m[1] or 1) for m in numbered if m)]
 
     def committed_stages(self) -> list[Path]:
         """The stage folders that hold a manifest, damaged or not."""
         patterns = (*(f"{stage}/{MANIFEST}" for stage in OF_RUN), f"gen-*/*/{MANIFEST}")
-        manifests = [path for pattern in patterns for path in self.path.glob(pattern)]
+        with reading(self.path):
+            manifests = [path for pattern in patterns for path in self.path.glob(pattern)]
         return sorted(manifest.parent for manifest in manifests)
 
     @contextmanager
@@ -214,7 +217,8 @@ class RunFolder:
         """Remove the records of a run in which no stage was ever committed."""
         if not self.committed_stages():
             for name in (RECIPE, PROVENANCE):
-                (self.path / name).unlink(missing_ok=True)
+                with writing(self.path / name):
+                    (self.path / name).unlink(missing_ok=True)
 
     def _refuse_other_origins(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         differing = differences(before, now)
@@ -298,7 +302,8 @@ def begin(out: str | Path, recipe: Recipe) -> Iterator[RunFolder]:
     with folder.lock():
         folder.keep_recipe(recipe)
         try:
-            yield folder
+            with reading(folder.path):  # which has errors of its own for what it knows better
+                yield folder
         except BaseException:
             folder.leave_nothing_half_begun()
             raise

@@ -15,6 +15,7 @@ from typing import Any
 
 from textmad.errors import RunError
 from textmad.recipe import Recipe, stored_recipe
+from textmad.store.files import reading
 from textmad.store.manifest import stage_key
 
 _SEAL = "sha256"
@@ -34,10 +35,8 @@ def read_recipe(path: Path) -> Recipe:
         RunError: it is not what textmad wrote.
         RecipeError: it cannot be read.
     """
-    try:
+    with reading(path):
         data = path.read_bytes()
-    except OSError:
-        data = b""  # stored_recipe says why
     if data.startswith(b"# sha256"):
         sealed = _SEALED.match(data)
         if not sealed or hashlib.sha256(data[sealed.end() :]).hexdigest().encode() != sealed[1]:
@@ -70,9 +69,11 @@ def read_json(path: Path) -> Any:
     Raises:
         RunError: it cannot be read.
     """
+    with reading(path):
+        data = path.read_bytes()
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
 
 
