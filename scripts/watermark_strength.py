@@ -5,6 +5,7 @@ chitchat's human text of 50 tokens, under 20 keys; what the mark does to the tex
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from textmad.models.protocol import Sample
 from textmad.recipe import CorpusSettings, ModelSettings, SampleSettings, WatermarkSettings
 from textmad.seeds import stream
 from textmad.text.documents import documents
+from textmad.text.passages import Passages
 
 LENGTH, TEXTS, WORDS = 50, 1000, 30_000
 MARKS = [
@@ -92,7 +94,9 @@ print(f"{len(human):,} human texts of {LENGTH} tokens")
 for mark in MARKS:
     drawn, ids = drawn_with(mark)
     texts = [document.text for document in drawn]
-    nll = np.concatenate(model.token_nll(texts[:3000]))
+    scored = Passages.whole(texts[:3000])
+    scored = replace(scored, finished=tuple(document.finished for document in drawn[:3000]))
+    nll = np.concatenate(scored.without_unwritten_ends(model.token_nll(texts[:3000])))
     distinct = {m.metric: m.value for m in diversity(texts, num_words=WORDS)}["distinct_2"]
     again = [one[:-1] for one in model.encode(texts)]
     line = [

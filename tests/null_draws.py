@@ -190,7 +190,7 @@ class Laboratory:
             texts={name: list(p.texts) for name, p in splits.items()},
             prompts={name: list(p.prompts) for name, p in splits.items()},
             finished={name: list(p.finished) for name, p in splits.items()},
-            reencoded={name: [False] * len(p) for name, p in splits.items()},
+            sampled_ids={name: [None] * len(p) for name, p in splits.items()},
             num_words=int(words * num / len(reference) * 0.9),
             run_cache=self._cache_of_pool(),
         )

@@ -2,13 +2,13 @@
 
 The literature's loops are settings of one rule (`human_tokens` h, `model_tokens` m):
 
-    fully synthetic         h = 0, model: latest             Shumailov et al. 2024
-    augmentation            human: fixed, model: latest      Alemohammad et al. 2023
-    fresh data              human: fresh, model: latest      Alemohammad et al. 2023
-    accumulate              human: fixed, model: all         Gerstgrasser et al. 2024
-    accumulate-subsample    human: fixed, model: pool        Kazdan et al. 2024
+    fully synthetic         h = 0, model: latest                               Shumailov 2024
+    augmentation            human: fixed, model: latest                        Alemohammad 2023
+    fresh data              human: fresh, model: latest                        Alemohammad 2023
+    accumulate              human: fixed, model: all                           Gerstgrasser 2024
+    accumulate-subsample    human: fixed, model: all, subsample_tokens: h + m  Kazdan 2024
 
-Generation 0 learns from h + m tokens of human text in each of them.
+Generation 0 learns from h + m tokens of human text, or from `subsample_tokens` of it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def mix(
 
     Whole documents are taken, without repeats, until a budget is reached, so a budget is
     exceeded by less than its last document. The pool has one seeded order a run, and so has each
-    generation's kept text: `fixed` and `all` meet the same documents every time.
+    generation's kept text: `fixed` and `all` meet the same documents every time. `subsample_tokens`
+    then chooses among all of them at random, anew in each generation.
 
     >>> from textmad.text.documents import documents
     >>> pool = documents({"text": list("abcdef"), "tokens": [10] * 6})
@@ -77,12 +78,18 @@ def mix(
         CurationError: too little kept model text.
     """
     assert len(kept) == generation, f"{len(kept)} earlier generations at generation {generation}"
-    if crawled is None:
-        human_part, unlabelled_tokens = stretch_of_pool(settings, generation, human, seed), None
-    else:
-        is_model = np.array(crawled["true_origin"][:], dtype=object) == MODEL
-        human_part, unlabelled_tokens = crawled, int(token_counts(crawled)[is_model].sum())
+    human_part = stretch_of_pool(settings, generation, human, seed) if crawled is None else crawled
     model_parts = _model_parts(settings, generation, kept, seed)
+    if settings.subsample_tokens is not None and generation > 0:
+        human_part, *model_parts = _subsample(
+            [human_part, *model_parts],
+            settings.subsample_tokens,
+            stream(seed, "mix", "subsample", generation),
+        )
+    unlabelled_tokens = None
+    if crawled is not None:
+        is_model = np.array(human_part["true_origin"][:], dtype=object) == MODEL
+        unlabelled_tokens = int(token_counts(human_part)[is_model].sum())
     return Mixture(
         documents=concatenate([human_part, *model_parts]),
         human_tokens=int(token_counts(human_part).sum()),
@@ -152,9 +159,14 @@ def check_human_tokens(
 def training_tokens(settings: MixSettings, generation: int) -> int:
     """Token budget of a generation's training set; with `model: all` it grows.
 
-    >>> training_tokens(MixSettings(human_tokens=30, model_tokens=10, model="all"), 3)
+    >>> accumulate = MixSettings(human_tokens=30, model_tokens=10, model="all")
+    >>> training_tokens(accumulate, 3)
     60
+    >>> training_tokens(accumulate.model_copy(update={"subsample_tokens": 40}), 3)
+    40
     """
+    if settings.subsample_tokens is not None:
+        return settings.subsample_tokens
     earlier = generation if settings.model == "all" else 1
     return settings.human_tokens + settings.model_tokens * max(earlier, 1)
 
@@ -269,6 +281,26 @@ def _model_parts(
     return parts
 
 
+def _subsample(
+    parts: Sequence[Dataset], num_tokens: int, rng: np.random.Generator
+) -> list[Dataset]:
+    """Choose documents at random from all parts together, until `num_tokens` is reached.
+
+    Returns them by part, in the order that they had there.
+    """
+    tokens = np.concatenate([token_counts(part) for part in parts])
+    order = rng.permutation(len(tokens))
+    reached = documents_reaching(tokens[order], num_tokens)
+    assert reached is not None, "the settings allow no more than generation 1 has"
+    chosen = np.sort(order[:reached])
+    starts = np.cumsum([0, *map(len, parts)])
+    by_part = np.split(chosen, np.searchsorted(chosen, starts[1:-1]))
+    return [
+        take(part, rows - start)
+        for part, rows, start in zip(parts, by_part, starts[:-1], strict=True)
+    ]
+
+
 def documents_reaching(tokens: np.ndarray, budget: int) -> int | None:
     """Number of documents in the shortest prefix of at least `budget` tokens; None: too few."""
     if budget == 0:
@@ -298,10 +330,16 @@ def _human_shortage(
     settings: MixSettings, generation: int, needed: int, pool: _Pool, crawl: CrawlSettings | None
 ) -> str:
     if not pool.is_begun:
+        first = training_tokens(settings, 0)
+        if needed <= first:
+            generation, needed = 0, first
+        budgets = "mix.human_tokens + mix.model_tokens"
+        if settings.subsample_tokens is not None:
+            budgets = "mix.subsample_tokens" if generation == 0 else "mix.human_tokens"
+        alone = " learns from human text only and" if generation == 0 else ""
         return (
-            f"mix.human_tokens + mix.model_tokens: generation 0 learns from human text only and "
-            f"needs {training_tokens(settings, 0):,} tokens, the pool holds {pool.total:,}: lower "
-            "either, or give a larger corpus"
+            f"{budgets}: generation {generation}{alone} needs {needed:,} tokens, the pool holds "
+            f"{pool.total:,}: lower it, or give a larger corpus"
         )
     what = "fresh" if crawl is None else "uncrawled"
     setting = "mix.human_tokens" if crawl is None else "crawl.oversample, mix.human_tokens"

@@ -9,6 +9,7 @@ import pytest
 
 import textmad as tm
 from textmad.evaluators import COMPARED
+from textmad.models.causal_lm.model import CausalLM
 from textmad.store import METRICS_SCHEMA
 
 STAGES = {
@@ -124,6 +125,29 @@ def test_without_filters_everything_drawn_is_kept(finished_run):
         for split in ("drawn", "kept")
     )
     assert drawn == kept
+
+
+def test_candidates_hold_the_sampled_ids_where_their_text_encodes_to_others(finished_run):
+    base = CausalLM.open(finished_run.recipe.model)
+    num_reencoded = 0
+    for candidates in (finished_run.base_text, finished_run.candidates(2)):
+        encoded = base.encode(candidates["text"][:])
+        sampled = candidates["sampled_ids"][:]
+        for text, ids, other in zip(candidates["text"][:], sampled, encoded, strict=True):
+            if ids is not None:
+                assert base._base.text.decode([ids], [False]) == [text]
+                assert ids != other[:-1].tolist()
+                num_reencoded += 1
+    assert num_reencoded > 0  # of some hundred documents
+    assert "sampled_ids" not in finished_run.training(1).column_names
+    shares = finished_run.metrics.query("metric == 'reencoded_share' and split == 'drawn'")
+    assert shares["value"].gt(0).any()
+    by_text, as_sampled = (
+        finished_run.metrics.query("metric == @name and split == 'drawn'")["value"].to_numpy()
+        for name in ("base_perplexity", "base_perplexity_as_sampled")
+    )
+    # An encoding that the model would rarely sample is less likely than the one that it did.
+    assert (as_sampled < by_text)[shares["value"].to_numpy() > 0].all()
 
 
 def test_candidates_name_their_generation_and_slot(finished_run):

@@ -33,8 +33,18 @@ LOOPS = {
     "accumulate": Loop(
         {"human_tokens": BUDGET, "model_tokens": BUDGET, "human": "fixed", "model": "all"}, ALL
     ),
-    "accumulate-subsample": Loop(
+    "pool": Loop(
         {"human_tokens": BUDGET, "model_tokens": BUDGET, "human": "fixed", "model": "pool"}, ALL
+    ),
+    "accumulate-subsample": Loop(
+        {
+            "human_tokens": BUDGET,
+            "model_tokens": BUDGET,
+            "human": "fixed",
+            "model": "all",
+            "subsample_tokens": 2 * BUDGET,
+        },
+        ALL,
     ),
 }
 
@@ -64,7 +74,7 @@ def ids(run: tm.Run, generation: int, origin: str) -> set[str]:
 
 
 def test_generation_0_learns_human_text_only_on_the_whole_budget(run, loop):
-    budget = sum(value for key, value in loop[1].mix.items() if key.endswith("_tokens"))
+    budget = sum(loop[1].mix.get(f"{side}_tokens", 0) for side in ("human", "model"))
     counts = run.mixture(0)
     assert counts["model_tokens"] == counts["model_documents"] == 0
     assert 0 <= counts["human_tokens"] - budget < 64
@@ -92,6 +102,9 @@ def test_the_budgets_are_met_to_within_a_document(run, loop):
         human, model = part(run, generation, "human"), part(run, generation, "model")
         assert counts["human_tokens"] == sum(human["tokens"])
         assert counts["model_tokens"] == sum(model["tokens"])
+        if name == "accumulate-subsample":  # one budget for both
+            assert 0 <= counts["human_tokens"] + counts["model_tokens"] - 2 * BUDGET < 64
+            continue
         assert 0 <= counts["human_tokens"] - mix.get("human_tokens", 0) < 64
         times = len(froms) if name == "accumulate" else 1  # only there does the set grow
         assert 0 <= counts["model_tokens"] - times * BUDGET < times * 64
@@ -104,6 +117,10 @@ def test_human_text_is_the_same_or_new_as_the_loop_has_it(run, loop):
     elif loop[0] == "fresh data":
         assert all(learned[1:])
         assert len(set.union(*learned)) == sum(map(len, learned))
+    elif loop[0] == "accumulate-subsample":  # a sample of the same text, and less each time
+        assert all(some <= learned[0] for some in learned)
+        counts = [run.mixture(generation)["human_tokens"] for generation in range(1, 4)]
+        assert counts == sorted(counts, reverse=True)
     else:
         assert learned[1] <= learned[0]
         assert learned[1:] == [learned[1]] * GENERATIONS

@@ -178,6 +178,12 @@ def test_any_texts_are_laid_out_voted_on_exported_imported_and_forgotten(
     shown = textmad("votes", out).out
     assert "8 of 12 needed; open" in shown
     assert "alpha      1.00" in shown  # both simulated raters have the same taste
+    assert "seconds a vote (median)" in shown
+    labels = tmp_path / "labels.csv"
+    assert (
+        textmad("votes", out, "--labels", labels).out == f"labels: of 4 items written to {labels}\n"
+    )
+    assert labels.read_text().startswith("ballot,item,documents,value,probability\n")
     for name in ("votes.csv", "votes.jsonl"):
         exported = tmp_path / name
         assert "8 written" in textmad("votes", out, "--export", exported).out
@@ -200,6 +206,7 @@ def test_any_texts_are_laid_out_voted_on_exported_imported_and_forgotten(
         (("rate", "DIR/none.jsonl", "--out", "OUT"), 3, "none.jsonl"),
         (("votes", "DIR"), 73, "no texts are laid out for people there"),
         (("votes", "DIR", "--export", "a.csv", "--forget", "r001"), 2, "give one of them"),
+        (("votes", "DIR", "--tool", "argilla"), 2, "--tool argilla: has no effect without"),
         (("run", "TEXTS", "--out", "OUT", "--port", 1), 2, "--port 1: has no effect without"),
     ],
 )

@@ -47,6 +47,8 @@ def tiny(recipe: Recipe) -> dict[str, Any]:
         shrunk["mix.human_tokens"] = 150
     if recipe.mix.model_tokens:  # so few documents vary in length: draw more of them
         shrunk |= {"mix.model_tokens": 150, "sample.oversample": 2 * recipe.sample.oversample}
+    if recipe.mix.subsample_tokens:
+        shrunk["mix.subsample_tokens"] = 300
     return {
         "generations": 1,
         "corpus.max_documents": 300,

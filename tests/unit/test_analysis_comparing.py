@@ -587,7 +587,7 @@ def test_the_first_of_signals_that_are_alike_is_not_said_to_lead():
     assert warning.ahead == []
 
 
-def test_references_have_intervals_and_the_bases_own_samples():
+def test_references_have_intervals_and_the_bases_own_samples(monkeypatch):
     table = beside_human(0.72, 0.8).assign(low=math.nan, high=math.nan)
     human = table["split"] == "human"
     table.loc[human, ["low", "high"]] = (0.68, 0.72)
@@ -602,6 +602,19 @@ def test_references_have_intervals_and_the_bases_own_samples():
     assert shown.header[-2:] == ("base", "human")
     assert shown.lines[1][-2:] == ("0.740", "0.700 [0.680, 0.720]")
     assert "[human text 0.700; base's own samples 0.740]" in verdict_sentences(result)[0]
+    drawn = {}
+    monkeypatch.setattr(
+        comparison_figures.plots,
+        "draw",
+        lambda name, panels, **_: drawn.update({line.label: line for line in panels[0].lines}),
+    )
+    [figure] = comparison_figures.curves(result)
+    assert set(drawn) == {"control", "voted", "human", "base"}
+    assert drawn["human"].y == pytest.approx([0.7, 0.7])
+    assert drawn["human"].band == (pytest.approx([0.68, 0.68]), pytest.approx([0.72, 0.72]))
+    assert drawn["base"].y == pytest.approx([0.74, 0.74])
+    assert all(drawn[name].dashed for name in ("human", "base"))
+    assert "Dashed: held-out human text" in figure.reading
 
 
 @pytest.mark.parametrize(("pool", "warned"), [(1_000_000, False), (50_000, True)])

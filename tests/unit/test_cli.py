@@ -87,7 +87,7 @@ def test_the_same_command_again_computes_nothing_and_reports_again(
 def test_plan_prints_what_a_run_will_take(textmad, recipe_file):
     answer = textmad("plan", recipe_file, "--set", "generations=3")
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.startswith("generations    0 to 3, 21 stages\n")
+    assert answer.out.startswith("generations    0 to 3, 22 stages\n")
 
 
 def test_plan_of_a_study_has_a_line_an_arm_and_takes_set(textmad, recipe_file, tmp_path):
@@ -97,9 +97,9 @@ def test_plan_of_a_study_has_a_line_an_arm_and_takes_set(textmad, recipe_file, t
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
     assert [line[:10].strip() for line in lines[:2]] == ["base", "human only"]
-    assert lines[2] == "runs   2 arms x 2 seeds = 4, 44 stages"  # 1 + 2 x 5 a run
+    assert lines[2] == "runs   2 arms x 2 seeds = 4, 48 stages"  # 2 + 2 x 5 a run
     small = textmad("plan", path, "--set", "seeds=[0]", "--set", "recipe.generations=0")
-    assert small.out.splitlines()[2] == "runs   2 arms x 1 seed = 2, 12 stages"
+    assert small.out.splitlines()[2] == "runs   2 arms x 1 seed = 2, 14 stages"
     message = "generations: is no setting of a study; its base recipe's is recipe.generations"
     wrong = textmad("plan", path, "--set", "generations=3")
     assert wrong == Answer(2, "", f"textmad: {message}\n")

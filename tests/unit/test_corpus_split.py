@@ -76,6 +76,31 @@ def test_what_is_held_out_stays_so_at_a_larger_share():
     assert not (small & ~large).any()
 
 
+@pytest.mark.parametrize("conversations", [None, 60])
+def test_the_parts_of_a_corpus_are_disjoint_and_split_as_the_whole_is(tmp_path, conversations):
+    path, lines = tmp_path / "a.jsonl", posts(1_200, conversations)
+    whole = opened(path, lines, held_out=0.3)
+    settings = CorpusSettings(
+        source=str(path), columns=Columns(conversation="thread"), held_out=0.3, parts=3
+    )
+    parts = [open_corpus(settings, count_words, part) for part in range(3)]
+    for side in ("human", "held_out"):
+        ids = [set(getattr(part, side)["id"]) for part in parts]
+        assert sum(map(len, ids)) == len(set.union(*ids))
+        # A document of a part may be a near-copy of held-out text of another: none is here.
+        assert set.union(*ids) == set(getattr(whole, side)["id"])
+    if conversations:
+        threads = [{*part.human["conversation"], *part.held_out["conversation"]} for part in parts]
+        assert sum(map(len, threads)) == len(set.union(*threads)) == 60
+    else:  # binomial: 400 expected, standard deviation sqrt(1200 / 3 * 2 / 3) = 16
+        sizes = [len(part.human) + len(part.held_out) for part in parts]
+        assert all(abs(size - 400) < 5 * 16 for size in sizes)
+    for part in parts:
+        ours = len(part.human) + len(part.held_out)
+        assert part.report["dropped"]["other_part"] == 1_200 - ours
+    assert "other_part" not in whole.report["dropped"]
+
+
 def test_near_copies_of_held_out_text_are_not_trained_on(tmp_path):
     lines = posts(400)
     held_out = opened(tmp_path / "a.jsonl", lines, held_out=0.3).held_out["text"]

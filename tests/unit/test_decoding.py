@@ -209,7 +209,29 @@ def test_a_start_token_drawn_inside_a_text_leaves_no_characters(gpt2: CausalLM) 
     base, [hello] = gpt2._base, gpt2.encode(["hello"])
     ids = np.array([*hello[:2], base.start, *hello[2:5]], np.int64)
     [drawn] = gpt2._read([Draft(np.array([base.start]), ids, False)])
-    assert drawn == Sample("hello", False, 5, reencoded=True)  # the text has no start token
+    sampled = tuple(ids.tolist())  # the text has no start token, so it encodes to other ids
+    assert drawn == Sample("hello", False, 5, sampled_ids=sampled)
+
+
+@pytest.mark.parametrize("prompt", ["", "ab"])
+def test_ids_are_scored_as_they_were_sampled_and_not_as_their_text_encodes(
+    gpt2: CausalLM, prompt: str
+) -> None:
+    base, prompts = gpt2._base, [prompt] if prompt else None
+    [whole] = gpt2.encode(["hello there"])
+    [text_nll] = gpt2.token_nll(["hello there"], prompts)
+    [same] = gpt2.nll_of_ids([whole[:-1].tolist()], prompts)
+    np.testing.assert_allclose(same, text_nll, rtol=1e-6)
+    # One character a token: the same text by ids that it does not encode to.
+    letters = [int(gpt2.encode([letter])[0][0]) for letter in "hello there"]
+    assert base.text.decode([letters], [False]) == ["hello there"]
+    assert len(letters) > len(whole) - 1
+    [nll] = gpt2.nll_of_ids([letters], prompts)
+    before = [base.start, *(gpt2.encode([prompt])[0][:-1] if prompt else [])]
+    ids = torch.tensor([[*before, *letters, base.end]])
+    logits = gpt2._network(input_ids=ids).logits[0].log_softmax(-1)
+    expected = [-float(logits[i - 1, ids[0, i]]) for i in range(len(before), ids.shape[1])]
+    np.testing.assert_allclose(nll, expected, rtol=1e-4)
 
 
 def test_a_continuation_is_what_follows_the_prompt(gpt2: CausalLM) -> None:

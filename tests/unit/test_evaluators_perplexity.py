@@ -7,6 +7,7 @@ from textmad.evaluators import Measurement, Snapshot
 from textmad.evaluators.held_out import held_out_subset
 from textmad.evaluators.perplexity import (
     QUANTILES,
+    Perplexity,
     _num_beyond,
     bits_per_byte,
     corpus_loss,
@@ -15,6 +16,7 @@ from textmad.evaluators.perplexity import (
     perplexity,
 )
 from textmad.evaluators.references import measure_compared
+from textmad.models.protocol import TokenScores
 from textmad.text.documents import documents, empty
 
 
@@ -125,3 +127,81 @@ def test_the_interval_of_a_quantile_holds_that_of_another_text_of_the_same_kind(
         human, drawn = found
         num_held += human.low <= drawn.value <= human.high
     assert num_held >= 265
+
+
+# --- the tokens that were sampled -----------------------------------------------------------
+
+
+class Letters:
+    """A base whose texts encode to one token a letter, of 2 nats each; the end token has 1."""
+
+    name = "letters"
+
+    def token_nll(self, texts, prompts=None):
+        return [np.array([2.0] * len(text) + [1.0]) for text in texts]
+
+    def token_scores(self, texts, prompts=None):
+        nll = self.token_nll(texts)
+        return TokenScores(nll, [np.zeros(len(row), bool) for row in nll])
+
+
+class Ids(Letters):
+    """The same, which scores ids too: an id is its nats."""
+
+    def nll_of_ids(self, ids, prompts=None):
+        assert prompts is None
+        return [np.array([*map(float, row), 1.0]) for row in ids]
+
+
+def measured_by(base, sampled_ids, finished=(True, True, True)):
+    held_out = documents({"text": ["held out"], "tokens": [9]})
+    texts = {"drawn": ["abcd", "ef", "gh"]}
+    snapshot = Snapshot(
+        generation=0,
+        model=base,
+        base=base,
+        held_out=held_out,
+        human=held_out,
+        training=held_out,
+        texts=texts,
+        num_documents=2,
+        num_words=1,
+        rng=np.random.default_rng(0),
+        finished={"drawn": finished},
+        sampled_ids={} if sampled_ids is None else {"drawn": sampled_ids},
+    )
+    found = {m.metric: m for m in Perplexity()(snapshot) if m.split == "drawn"}
+    return found["base_perplexity"], found["base_perplexity_as_sampled"], found["reencoded_share"]
+
+
+def test_text_is_scored_by_its_own_encoding_and_beside_it_by_the_tokens_that_were_sampled():
+    by_text, as_sampled, share = measured_by(Ids(), [[3, 3], None, [9]])  # two are compared
+    assert (by_text.value, by_text.n) == (pytest.approx(math.exp((8 + 4 + 2) / 8)), 8)
+    assert (as_sampled.value, as_sampled.n) == (pytest.approx(math.exp((6 + 4 + 2) / 6)), 6)
+    assert (share.value, share.n) == (0.5, 2)
+
+
+def test_the_end_of_a_text_that_was_cut_is_not_scored_as_sampled_either():
+    _, as_sampled, _ = measured_by(Ids(), [[3, 3], None, None], finished=(False, True, True))
+    assert as_sampled.value == pytest.approx(math.exp((6 + 4 + 1) / 5))
+
+
+def test_where_every_text_encodes_to_what_was_sampled_both_are_the_same_without_any_ids():
+    by_text, as_sampled, share = measured_by(Letters(), [None, None, None])
+    assert as_sampled.value == by_text.value
+    assert share.value == 0
+
+
+@pytest.mark.parametrize(
+    ("base", "sampled_ids", "note", "share"),
+    [
+        (Letters(), [[3], None, None], "the base does not score ids (nll_of_ids)", 0.5),
+        (Ids(), None, "the sampled ids are not known", math.nan),
+    ],
+)
+def test_what_cannot_be_scored_as_sampled_says_why(base, sampled_ids, note, share):
+    by_text, as_sampled, measured_share = measured_by(base, sampled_ids)
+    assert math.isfinite(by_text.value)
+    assert math.isnan(as_sampled.value)
+    assert as_sampled.note == note
+    assert measured_share.value == pytest.approx(share, nan_ok=True)

@@ -5,6 +5,7 @@ Unless a test says otherwise each document has 10 tokens, so budgets are counted
 
 from collections import Counter
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -102,12 +103,135 @@ def test_accumulate_keeps_all_earlier_documents_and_grows():
         assert set(model_ids(earlier)) < set(model_ids(later))
 
 
-def test_accumulate_subsample_draws_one_budget_from_all_earlier_generations():
+def test_a_pool_of_model_text_fills_one_budget_from_all_earlier_generations():
     mixtures = run(MixSettings(human_tokens=30, model_tokens=90, human="fixed", model="pool"), 4)
     assert [len(model_ids(m)) for m in mixtures] == [0, 9, 9, 9, 9]
     # 9 of 48 documents, 12 of each generation: with this seed each generation is met.
     assert set(sources(mixtures[4])) == {-1, 0, 1, 2, 3}
     assert set(model_ids(mixtures[3])) != set(model_ids(mixtures[4]))
+
+
+def subsample(num_human, num_model, **changes):
+    """Accumulate documents of 10 tokens, and learn from a sample of as many as there are first."""
+    given = {
+        "human_tokens": 10 * num_human,
+        "model_tokens": 10 * num_model,
+        "model": "all",
+        "subsample_tokens": 10 * (num_human + num_model),
+        **changes,
+    }
+    return MixSettings(**given)
+
+
+def test_accumulate_subsample_samples_human_and_model_text_together():
+    settings = subsample(10, 10)
+    mixtures = run(settings, 4)
+    assert [m.human_documents + m.model_documents for m in mixtures] == [20] * 5
+    # Generation 1 has no more than it learns; later ones choose among all that accumulates.
+    accumulated = run(settings.model_copy(update={"subsample_tokens": None}), 4)
+    assert mixtures[1].documents["id"][:] == accumulated[1].documents["id"][:]
+    for mixture, everything in zip(mixtures[1:], accumulated[1:], strict=True):
+        chosen, there = mixture.documents["id"][:], everything.documents["id"][:]
+        assert len(set(chosen)) == len(chosen)
+        assert [name for name in there if name in set(chosen)] == chosen  # in the same order
+        assert mixture.documents["tokens"][:] == [10] * 20
+        assert (
+            mixture.documents["origin"][:]
+            == [HUMAN] * mixture.human_documents + [MODEL] * mixture.model_documents
+        )
+    assert len({tuple(m.documents["id"][:]) for m in mixtures}) == 5  # each one samples anew
+    assert [m.counts() for m in run(settings, 4)] == [m.counts() for m in mixtures]
+    assert [m.counts() for m in run(settings, 4, seed=1)] != [m.counts() for m in mixtures]
+
+
+def test_a_subsample_of_crawled_and_of_fresh_text_is_a_subsample_too():
+    fresh = run(subsample(5, 10, human="fresh"), 3)
+    assert [len(m.documents) for m in fresh] == [15] * 4
+    crawled = human_pool(4).add_column("true_origin", [HUMAN, MODEL, MODEL, HUMAN])
+    mixture = mix(subsample(4, 2, subsample_tokens=30), 1, human_pool(), [kept_of(0)], 0, crawled)
+    learned = set(human_ids(mixture))
+    assert len(mixture.documents) == 3
+    assert mixture.unlabelled_model_tokens == 10 * len(learned & set(crawled["id"][1:3]))
+
+
+class Chain(NamedTuple):
+    """A Gaussian that is refitted on the mixture of each generation."""
+
+    human_documents: list[int]
+    errors: list[float]  # squared error of the mean, in units of 1 / documents of a generation
+
+
+def chain(settings, num_documents, generations, seed, num_positions=1000):
+    """Refit on `mix`: a document is one draw from each of many standard normal distributions."""
+    rng = np.random.default_rng(seed)
+    pool, kept, mixtures, errors = human_pool(2 * num_documents), [], [], []
+    values = {name: rng.standard_normal(num_positions) for name in pool["id"]}
+    for g in range(generations + 1):
+        mixtures.append(mix(settings, g, pool, kept, seed))
+        learned = np.stack([values[name] for name in mixtures[-1].documents["id"]])
+        mean, deviation = learned.mean(axis=0), learned.std(axis=0, ddof=1)
+        errors.append(num_documents * (mean**2).mean())
+        kept.append(kept_of(g, num_documents))
+        noise = rng.standard_normal((num_documents, num_positions))
+        values |= zip(kept[-1]["id"], mean + deviation * noise, strict=True)
+    return Chain([m.human_documents for m in mixtures], errors)
+
+
+@pytest.fixture(scope="module")
+def subsample_chains():
+    return [chain(subsample(10, 10), 10, 5, seed) for seed in range(16)]
+
+
+def expected_subsample_error(draws, generation):
+    """Return the same of accumulate-subsample (Kazdan et al. 2410.16713), exactly.
+
+    A pool of N documents with mean P and variance S^2 has a sample of n without replacement whose
+    mean has the second moment E[P^2] + E[S^2] (1/n - 1/N), and whose variance has the mean S^2. The
+    pool's own moments follow from those of what each generation adds.
+    """
+    n = 2 * draws
+    # Generation 0 learns from n human documents, and `draws` of them stay in the pool.
+    error, spread, mean_squared, with_pool = 1 / n, 1.0, 1 / draws, 1 / n
+    squares = draws * 1.0  # of all the pool's values
+    for g in range(1, generation + 1):
+        added = error + spread / draws  # second moment of the mean of what is added
+        mean_squared = (g**2 * mean_squared + 2 * g * with_pool + added) / (g + 1) ** 2
+        squares += draws * (spread + error)
+        size = draws * (g + 1)
+        spread = (squares - size * mean_squared) / (size - 1)
+        error = mean_squared + spread * (1 / n - 1 / size)
+        with_pool = mean_squared  # given the pool, its mean is expected of the sample's
+    return draws * error
+
+
+def test_a_mean_refitted_on_a_subsample_drifts_as_theory_says(subsample_chains):
+    # With many documents: 1.48 at generation 5, where accumulation has 7/8 + 1/9 + ... + 1/36.
+    assert expected_subsample_error(10**6, 5) == pytest.approx(1.478, abs=5e-4)
+    accumulated = 7 / 8 + sum(1 / (g + 1) ** 2 for g in range(2, 6))
+    assert accumulated == pytest.approx(1.116, abs=5e-4)
+    errors = np.array([each.errors for each in subsample_chains])
+    for g, values in enumerate(errors.T):
+        standard_error = values.std(ddof=1) / np.sqrt(len(values))
+        # t with 15 degrees of freedom is beyond 5 in less than 1 of 5,000.
+        assert abs(values.mean() - expected_subsample_error(10, g)) < 5 * standard_error < 0.2
+
+
+def test_the_human_share_of_a_subsample_shrinks_as_model_text_accumulates(subsample_chains):
+    # Of 10 human documents and 10 of each of g generations 20 are chosen: hypergeometric.
+    human = np.array([each.human_documents for each in subsample_chains])
+    for g in range(1, 6):
+        pool, share = 10 * (g + 1), 1 / (g + 1)
+        variance = 20 * share * (1 - share) * (pool - 20) / (pool - 1)
+        # Within 4 standard errors: by chance not so in less than 1 of 10,000.
+        assert abs(human[:, g].mean() - 20 * share) <= 4 * np.sqrt(variance / len(human))
+
+
+def test_a_fixed_human_half_beside_a_pool_of_model_text_does_not_drift_so_far(subsample_chains):
+    # What was called accumulate-subsample before: its mean is as good as accumulation's.
+    pool = subsample(10, 10, model="pool", subsample_tokens=None)
+    last = [chain(pool, 10, 5, seed).errors[-1] for seed in range(6)]
+    standard_error = np.std(last, ddof=1) / np.sqrt(len(last))
+    assert np.mean(last) + 5 * standard_error < expected_subsample_error(10, 5)
 
 
 def test_human_only_is_a_loop_without_model_text():
@@ -173,8 +297,17 @@ def test_too_little_human_text_for_generation_0_says_have_and_need():
         mix(MixSettings(human_tokens=300, model_tokens=150), 0, human_pool(), [], 0)
     assert str(refused.value) == (
         "mix.human_tokens + mix.model_tokens: generation 0 learns from human text only and needs "
-        "450 tokens, the pool holds 400: lower either, or give a larger corpus"
+        "450 tokens, the pool holds 400: lower it, or give a larger corpus"
     )
+
+
+def test_too_little_human_text_for_a_subsample_names_the_setting_that_needs_it():
+    few = human_pool(6)
+    with pytest.raises(CorpusError, match=r"^mix.subsample_tokens: generation 0 .* needs 80 tok"):
+        mix(subsample(3, 5), 0, few, [], 0)
+    short = subsample(8, 5, subsample_tokens=50)
+    with pytest.raises(CorpusError, match=r"^mix.human_tokens: generation 1 needs 80 tokens, the"):
+        mix(short, 1, few, [kept_of(0)], 0)
 
 
 def test_too_little_fresh_human_text_says_what_is_left_and_what_to_change():
@@ -231,6 +364,16 @@ def test_the_plan_counts_the_training_tokens_of_each_generation(model):
     realised = [m.human_tokens + m.model_tokens for m in run(settings, 3)]
     assert [training_tokens(settings, g) for g in range(4)] == realised
     assert realised == ([80, 80, 130, 180] if model == "all" else [80] * 4)
+
+
+def test_the_plan_counts_the_training_tokens_of_a_subsample():
+    settings = subsample(3, 5)
+    assert [training_tokens(settings, g) for g in range(4)] == [80] * 4
+    smaller = subsample(8, 5, subsample_tokens=50)  # generation 0 learns 50, too
+    assert [training_tokens(smaller, g) for g in range(4)] == [50] * 4
+    assert [len(m.documents) for m in run(smaller, 3)] == [5] * 4
+    assert human_tokens_needed(smaller, 3) == 80
+    assert human_tokens_needed(smaller, 0) == 50
 
 
 def test_a_generation_draws_what_the_mixture_needs_and_never_less_than_is_compared():

@@ -24,6 +24,7 @@ PLAN = Plan(
     drawn_tokens=2_000,
     kept_share=0.25,
     model_tokens=500,
+    base_tokens=1_000,
     scored_tokens=12_000,
     opening_seconds=7.0,
     speed=Speed(train=100.0, sample=50.0, score=400.0, model_bytes=1_000_000, spread=2.0),
@@ -63,7 +64,9 @@ def test_a_plan_knows_the_budgets_exactly(plan, corpus):
     assert plan.human_tokens_needed == 300 + 2 * 200
     assert plan.drawn_tokens == 4 * 100
     assert plan.kept_tokens == 200
-    assert plan.stages == 1 + 3 * 5
+    assert plan.stages == 2 + 3 * 5
+    # Two thirds of 100 tokens are compared, and twice as many of the base's sampled.
+    assert plan.base_tokens == 134
     assert plan.human_documents + plan.held_out_documents == 100
     # The tests' tokenizer gives a token a byte but " t", and an end token.
     texts = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
@@ -99,16 +102,31 @@ def test_a_gaussian_of_long_documents_is_probed_with_more_than_one(tmp_path):
         )
     )
     assert plan.trained_tokens[0] == 2 * 3_501
+    assert plan.base_tokens == 0  # it cannot write before it has learned
+    assert "base model" not in plan.to_text()
     assert all(value > 0 for value in plan.speed)
 
 
 def test_the_estimates_are_sums_over_the_generations():
-    # 3,000 tokens trained, three times 2,000 drawn, 12,000 scored, and the opening.
-    assert PLAN.seconds == 7 + 3_000 / 100 + 6_000 / 50 + 12_000 / 400
-    # Three models and their records; texts at 2.5 bytes a token: corpus, training sets, and
-    # candidates before and after the filters.
-    texts = 5_000 + 500 + 3_000 + 2 * 6_000
-    assert PLAN.disk_bytes == 3 * (1_000_000 + 60_000) + 2.5 * texts
+    # 3,000 tokens trained, 1,000 of the base and three times 2,000 drawn, 12,000 scored, and the
+    # opening.
+    assert PLAN.seconds == 7 + 3_000 / 100 + 7_000 / 50 + 12_000 / 400
+    # Three models and their records; texts at 2.5 bytes a token: corpus, training sets; at 3.4,
+    # with sampled ids, the base's text and candidates before and after the filters.
+    texts, sampled = 5_000 + 500 + 3_000, 1_000 + 2 * 6_000
+    assert PLAN.disk_bytes == 3 * (1_000_000 + 60_000) + 2.5 * texts + 3.4 * sampled
+
+
+def test_a_run_leaves_the_stages_and_samples_the_tokens_that_its_plan_says(plan, recipe, tmp_path):
+    run = tm.run(recipe, tmp_path / "run")
+    planned = make_plan(recipe)
+    assert len(list(run.path.rglob("manifest.json"))) == planned.stages
+    # The fewest whole documents are sampled that hold the tokens.
+    ends = np.cumsum(run.base_text["tokens"])
+    assert ends[-2] < planned.base_tokens <= ends[-1]
+    for generation in run.generations:
+        ends = np.cumsum(run.sampled(generation)["tokens"])
+        assert ends[-2] < planned.drawn_tokens <= ends[-1]
 
 
 def test_what_is_scored_is_counted_by_who_scores_it(recipe):
@@ -146,17 +164,18 @@ def test_what_is_scored_is_counted_by_who_scores_it(recipe):
 
 def test_a_plan_reads_as_a_line_a_fact():
     assert PLAN.to_text().splitlines() == [
-        "generations    0 to 2, 16 stages",
+        "generations    0 to 2, 17 stages",
         "training       1,000 tokens a generation, 3,000 in all",
         "sampling       2,000 tokens a generation",
         "keeping        at most about 500 of them, 500 needed: TOO FEW if the filters keep short "
         "documents, sample.oversample: 6 has room",
         "human text     100 documents, 5,000 tokens; 3,000 needed",
         "held-out       10 documents, 500 tokens",
+        "base model     1,000 tokens sampled once, as a reference",
         "disk           about 3 MB",
         "speed          training 100, sampling 50, scoring 400 tokens a second here and now",
-        # 187 s, at least a quarter less or more, and twice as slow once as the other time.
-        "time           75 seconds to 8 minutes on this machine, without your own filters and "
+        # 207 s, at least a quarter less or more, and twice as slow once as the other time.
+        "time           85 seconds to 9 minutes on this machine, without your own filters and "
         "evaluators",
     ]
 
@@ -166,7 +185,7 @@ def test_a_plan_knows_what_is_crawled(recipe):
     crawl = {"contamination": 0.2, "oversample": 1.5, "guard": [{"random": {"keep": 0.8}}]}
     plan = make_plan(recipe.replace(crawl=crawl))
     assert plan.crawl == CrawlPlan(300, 60, kept_share=0.8, needed_tokens=200)
-    assert plan.stages == 1 + 3 * 5 + 2
+    assert plan.stages == 2 + 3 * 5 + 2
     assert plan.human_tokens_needed == 300 + 2 * 240
     assert plan.drawn_tokens == 4 * (100 + 60)
     assert plan.model_tokens == 100 + 60
@@ -231,8 +250,8 @@ def test_what_is_known_is_told_before_the_probe(recipe, monkeypatch):
     monkeypatch.setattr(make, "probe", probe)
     plan = make_plan(recipe, told.append)
     kinds = [line.split(" ")[0] for line in told]
-    assert kinds[:7] == [
-        *("generations", "training", "sampling", "keeping", "human", "held-out", "probe")
+    assert kinds[:8] == [
+        *("generations", "training", "sampling", "keeping", "human", "held-out", "base", "probe")
     ]
     assert [line for line in told if line != "probe"] == plan.to_text().splitlines()
 
@@ -380,8 +399,10 @@ def test_a_study_is_planned_arm_by_arm_and_generation_0_learns_once_a_seed(study
     plans = study_plan.plans
     assert list(plans) == ["plain", "picky", "human only"]
     assert len({plan.speed for plan in plans.values()}) == 1  # one probe for all
-    # All three learn from 200 + 100 tokens in generation 0, and two take that over.
-    assert study_plan.shared_seconds == pytest.approx(2 * 300 / plans["plain"].speed.train)
+    # All three learn from 200 + 100 tokens in generation 0, and compare as much text with the
+    # base's 134 tokens; two take both over.
+    speed = plans["plain"].speed
+    assert study_plan.shared_seconds == pytest.approx(2 * (300 / speed.train + 134 / speed.sample))
     each_seed = sum(plan.seconds for plan in plans.values()) - study_plan.shared_seconds
     assert study_plan.seconds == pytest.approx(2 * each_seed)
 
@@ -391,15 +412,15 @@ def test_a_study_plan_reads_as_a_line_an_arm(study_plan):
     crawling = replace(ample, crawl=CrawlPlan(300, 60, 0.5, 200))
     plans = {"plain": ample, "picky": replace(PLAN, kept_share=0.1), "crawling": crawling}
     text = replace(study_plan, plans=plans, shared_seconds=30.0).to_text()
-    # PLAN takes 187 s, 75 to 468; a seed's three runs less 30 s, twice: 1,062 s, 425 to 2,655.
+    # PLAN takes 207 s, 83 to 518; a seed's three runs less 30 s, twice: 1,182 s, 473 to 2,955.
     assert text.splitlines()[:3] == [
-        "plain     75 seconds to 8 minutes a run",
-        "picky     75 seconds to 8 minutes a run: TOO FEW if the filters keep short documents, "
+        "plain     85 seconds to 9 minutes a run",
+        "picky     85 seconds to 9 minutes a run: TOO FEW if the filters keep short documents, "
         "sample.oversample: 15 has room",
-        "crawling  75 seconds to 8 minutes a run: TOO FEW if the filters keep short documents, "
+        "crawling  85 seconds to 9 minutes a run: TOO FEW if the filters keep short documents, "
         "crawl.oversample: 3 has room",
     ]
-    assert text.splitlines()[-1].startswith("time   7 to 44 minutes one after another")
+    assert text.splitlines()[-1].startswith("time   8 to 49 minutes one after another")
 
 
 def test_an_arm_whose_encoder_is_not_there_is_named_though_others_share_what_it_opens(recipe):

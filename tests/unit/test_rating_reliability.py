@@ -1,10 +1,14 @@
 """Raters' reliability and label posteriors, against published and simulated raters."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
 
 from textmad.errors import RunError
 from textmad.rating.ballot import Ballot
+from textmad.rating.exchange import write_labels
 from textmad.rating.records import Vote
 from textmad.rating.reliability import label_posteriors, left_out, reliabilities
 
@@ -86,6 +90,29 @@ def test_dawid_and_skenes_own_example_gives_what_they_published():
     assert labels.posterior[0, 0] == pytest.approx(1, abs=1e-3)
     assert labels.posterior[10, 3] == pytest.approx(1, abs=1e-3)
     assert labels.posterior[1, 2:].sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_labels_are_written_with_their_probabilities(tmp_path):
+    votes = [
+        vote(observer, item, int(digit))
+        for item, digits in enumerate(PATIENTS[:12])
+        for observer, digit in zip(OBSERVERS, digits, strict=True)
+    ]
+    equal = [vote("a", 0, 1)._replace(ballot="equal")]
+    assert write_labels(tmp_path / "labels.csv", [votes, equal, []]) == 12
+    assert write_labels(tmp_path / "labels.jsonl", [votes]) == 12
+    with (tmp_path / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text().splitlines()]
+    assert len(rows) == len(lines) == 12 * 4
+    assert {row["ballot"] for row in rows} == {"b"}
+    first = [row for row in rows if row["item"] == "0"]
+    assert {row["documents"] for row in first} == {"g0-0"}
+    assert [row["value"] for row in first] == ["1", "2", "3", "4"]
+    for each in range(12):
+        shares = [line["probability"] for line in lines if line["item"] == each]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+    assert float(first[0]["probability"]) == pytest.approx(1, abs=1e-3)  # all said 1
 
 
 def simulated(shares, num_items=300, raters_per_item=3, seed=0, values=(0, 1), opposed=()):

@@ -52,6 +52,7 @@ BAD = {
     "corpus.max_bad_lines": ("1.5", "1.5: expected at most 1"),
     "corpus.held_out": ("1", "1: expected less than 1"),
     "corpus.near_duplicate": ("0", "0: expected more than 0"),
+    "corpus.parts": ("0", "0: expected at least 1"),
     "corpus.invented_facts": ("1", "1: expected less than 1"),
     "model": ("tiny-gpt2", f"tiny-gpt2: expected {SETTINGS}"),
     "model.base": ("null", "null: expected text"),
@@ -80,6 +81,7 @@ BAD = {
     "mix.model_tokens": ("all", "all: expected a whole number"),
     "mix.human": ("new", "new: expected 'fixed' or 'fresh'"),
     "mix.model": ("last", "last: expected 'latest', 'pool' or 'all'"),
+    "mix.subsample_tokens": ("0", "0: expected at least 1"),
     "crawl": ("0.3", f"0.3: expected {SETTINGS}"),
     "crawl.contamination": ("1", "1: expected less than 1"),
     "crawl.oversample": ("0.5", "0.5: expected at least 1"),
@@ -128,6 +130,7 @@ BAD = {
     "curate.0.upvotes.noise": ("-1", "-1: expected a finite number of at least 0"),
     "curate.0.upvotes.keep": ("0", "0: expected a share above 0 and at most 1"),
     "curate.0.upvotes.units": ("sd", "sd: expected 'standard' or 'raw'"),
+    "curate.0.upvotes.decided_by": ("all", "all: expected 'votes' or 'voter'"),
     "curate.0.upvotes.crowd": ("0.5", f"0.5: expected {SETTINGS}"),
     "curate.0.upvotes.crowd.taste_spread": ("2", "2: expected a share from 0 to 1"),
     "curate.0.upvotes.crowd.noise_spread": ("-1", "-1: expected a finite number of at least 0"),
@@ -414,7 +417,7 @@ def test_a_list_of_other_things_than_text_is_refused_at_its_place():
 
 def test_the_targets_of_an_adapter_are_auto_or_a_list():
     default, named, listed = (
-        parse_recipe({"model": {"lora": lora}}).model.lora
+        parse_recipe({"model": {"lora": lora}}, "recipe").model.lora
         for lora in ({}, {"targets": "auto"}, {"targets": ["c_attn"]})
     )
     assert default == named
@@ -499,6 +502,16 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
             {"mix": {"human_tokens": 9, "model_tokens": 0, "model": "all"}},
             "mix.model: all: has no effect while model_tokens is 0; raise model_tokens, or "
             "delete it",
+        ),
+        (
+            {"mix": {"human_tokens": 9, "subsample_tokens": 9}},
+            "mix.subsample_tokens: 9: has no effect while model is latest; set model: all, or "
+            "delete it",
+        ),
+        (
+            {"mix": {"human_tokens": 9, "model_tokens": 9, "model": "all", "subsample_tokens": 19}},
+            "mix.subsample_tokens: 19: generation 1 has only human_tokens + model_tokens, 18, to "
+            "sample from: lower it, or raise either",
         ),
         (
             {"sample": {"prompt_tokens": 4}},

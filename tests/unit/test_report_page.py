@@ -18,6 +18,7 @@ from textmad.loop.run import Run
 from textmad.recipe import Recipe
 from textmad.report import plots, write_report
 from textmad.report.page import run_names
+from textmad.report.people import people_section
 from textmad.text.documents import documents, write_parquet
 
 HOSTILE = "</p></td><script>alert(1)</script></svg><img src=x onerror=alert(1)>\"'&amp;"
@@ -67,6 +68,9 @@ class FakeRun:
                 "reason": ["", self._text],
             }
         )
+
+    def records(self, generation, stage="curate"):
+        return {}
 
     def mixture(self, generation):
         names = ("human_tokens", "model_tokens", "human_documents", "model_documents")
@@ -269,3 +273,90 @@ def test_the_report_loads_no_torch():
     script = "import sys, textmad.report; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+# --- people's votes -------------------------------------------------------------------------
+
+
+class VotedRun(FakeRun):
+    """A run on whose texts people voted: two raters agree, and the texts are hostile."""
+
+    def __init__(self, path: Path, design="up_down"):
+        super().__init__(path, text=HOSTILE)
+        people = {"people": {"keep": 0.5, "ballot": {"design": design}}}
+        self.recipe = Recipe(
+            generations=2,
+            mix={"human": "fresh", "human_tokens": 1000},
+            crawl={"contamination": 0.5, "guard": [people]},
+            curate=[people],
+        )
+        self.high, self.low = (5, 2) if design == "stars" else (1, 0)
+
+    def candidates(self, generation):
+        return self._voted({"text": [self._text, "other", "third", "early"]})
+
+    def crawl(self, generation):
+        origins = ["model", "human", "human", "model"]
+        texts = ["posted", "real", "also real", "unseen"]
+        return self._voted({"text": texts, "origin": ["human"] * 4, "true_origin": origins})
+
+    def _voted(self, columns):
+        marks = [[("r1", 0, self.high), ("r2", 0, self.high)], [("r1", 1, self.low)]]
+        votes = [*map(json.dumps, [*marks, [("r2", 2, self.low)]]), None]
+        rest = {
+            "id": [f"g0-{i}" for i in range(4)],
+            "origin": ["model"] * 4,
+            "people_votes": votes,
+            "ups": [2, 0, 0, None],
+            "downs": [0, 1, 1, None],
+            "rank": [1, 2, 3, None],
+            "votes": [2.0, -1.0, -1.0, None],
+            "kept": [True, False, False, False],
+            "score": [1.0, -1.0, -1.0, None],
+            "filter": ["", "people", "people", "length"],
+            "reason": ["", "low", "low", "short"],
+        }
+        return documents(rest | columns)
+
+    def records(self, generation, stage="curate"):
+        if stage != "curate":
+            return {}
+        alpha = {"value": 0.25, "low": -0.5, "high": 0.75} if generation else None
+        facts = {"votes": 4, "raters": ["r1", HOSTILE], "left_out": {HOSTILE: "random"}}
+        return {"people 1": facts | {"alpha": alpha}, "other": {"warning": ""}}
+
+
+@pytest.mark.parametrize("design", ["up_down", "stars"])
+def test_peoples_votes_have_agreement_raters_origins_and_texts_side_by_side(tmp_path, design):
+    section = people_section(VotedRun(tmp_path / "run", design))
+    assert [(each.generation, each.alpha) for each in section.rounds] == [
+        (0, "no value"),
+        (1, "0.25 (-0.50 to 0.75)"),
+    ]
+    # Two upvotes on the model's text, two downvotes on the people's: the crawl knows whose it is.
+    crawled = [each for each in section.shares if each.stage == "crawled text"]
+    assert [(each.origin, each.texts, each.share) for each in crawled] == [
+        ("human", 2, "0 %"),
+        ("model", 1, "100 %"),
+    ]
+    # Three tables; in each r1 has an up and a down, r2 too.
+    assert [(each.rater, each.votes, each.share) for each in section.raters] == [
+        ("r1", 6, "50 %"),
+        ("r2", 6, "50 %"),
+    ]
+    (kept, rejected), (nothing, also) = section.chosen[0].pairs
+    assert (kept.text, kept.status, rejected.text, also.text) == (HOSTILE, "kept", "third", "other")
+    assert nothing is None
+    assert kept.votes == ("r1 5★, r2 5★" if design == "stars" else "r1 ▲, r2 ▲")
+
+
+def test_peoples_hostile_texts_and_names_stay_text(tmp_path):
+    page = write_report([VotedRun(tmp_path / "run"), FakeRun(tmp_path / "plain")])
+    found = parsed(page)
+    assert not {"script", "img"} & found.tags
+    assert page.read_text(encoding="utf-8").count("People's votes") == 1  # of the first run alone
+
+
+def test_a_run_without_people_has_no_section_about_them(tmp_path, page):
+    assert people_section(FakeRun(tmp_path / "run")) is None
+    assert "People's votes" not in page.read_text(encoding="utf-8")

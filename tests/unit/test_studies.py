@@ -231,6 +231,11 @@ def test_without_controls_there_are_none():
         ({"seeds": [-1]}, "seeds.0: -1: expected at least 0"),
         ({"seeds": [1, 2, 1]}, "seeds: 1: is given 2 times; give it once"),
         ({"seeds": 3}, "seeds: 3: expected a list"),
+        (
+            {"seeds": [0, 1, 4], "recipe": {"corpus": {"parts": 4}}},
+            "corpus.parts: 4: a run reads the part of its seed modulo 4, and of 3 seeds only 2 "
+            "would have a part of their own: raise it, or choose other seeds",
+        ),
         ({"recipe": 3}, "recipe: 3: expected the path of a recipe, or its settings"),
         ({"recipe": "none.yaml"}, "recipe: none.yaml: cannot be read: No such file or directory"),
         ({"recipe": {"sede": 1}}, "recipe.sede: unknown setting; did you mean seed?"),

@@ -196,7 +196,7 @@ def test_a_plan_says_how_many_arms_may_come():
         ),
         (
             {"arms": {"a": {"mix.model": "all"}}},
-            "threshold: mix.model: all in a: the training set grows, so that no share stays; "
+            "threshold: mix.model: all in a: model text accumulates, so that no share stays; "
             "take latest or pool",
         ),
         (

@@ -251,8 +251,12 @@ _LARGE_SHARE = 0.1  # of the pool: beyond it intervals over seeds are too narrow
 
 def _pool_notes(arms: Sequence[Arm]) -> list[str]:
     """A warning where seeds learn so much of the human pool that they are alike for it."""
-    shares = {arm.name: max(_pool_share(run) for run in arm.runs.values()) for arm in arms}
-    share, num_seeds = max(shares.values()), max(len(arm.runs) for arm in arms)
+    shares = {
+        arm.name: max(_pool_share(run) for run in arm.runs.values())
+        for arm in arms
+        if arm.recipe.corpus.parts == 1  # else each seed has human text of its own
+    }
+    share, num_seeds = max(shares.values(), default=0.0), max(len(arm.runs) for arm in arms)
     if share <= _LARGE_SHARE or num_seeds < 2:
         return []
     factor = pool_factor(num_seeds, share)

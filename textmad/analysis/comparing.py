@@ -144,6 +144,7 @@ def compare_values(
         warnings=tuple(early_warnings(paired, arms.last)),
         bins=tuple(bin_losses(bins, arms.last)),
         partial=arms.partial,
+        own_text=all(arm.recipe.corpus.parts > 1 for arm in arms.arms),
     )
 
 

@@ -92,8 +92,9 @@ class Comparison:
     comparison as a whole. `thresholds` exist where arms differ in their share of model text,
     `warnings` where there are two seeds, `bins` where rare_tokens was measured, `crossed` where
     runs hold the losses of single held-out documents, `hypotheses` where a study has registered
-    some, and `runs` (one an arm, whose texts are displayed) where the numbers came from run
-    folders. All but `hypotheses` is exploratory.
+    some, `own_text` says whether each seed has human text of its own (`corpus.parts`), and `runs`
+    (one an arm, whose texts are displayed) exist where the numbers came from run folders. All but
+    `hypotheses` is exploratory.
     """
 
     control: str
@@ -109,6 +110,7 @@ class Comparison:
     bins: tuple[BinLosses, ...]
     partial: bool  # runs are missing or not finished
     crossed: tuple[CrossedDifference, ...] = ()
+    own_text: bool = False
     hypotheses: tuple[HypothesisTest, ...] = ()
     runs: Mapping[str, Run] = field(default_factory=dict)
 

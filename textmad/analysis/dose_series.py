@@ -4,8 +4,8 @@ Arms are a family when their recipes agree in all but the token budgets, and one
 same: the sum, so that model text *replaces* human text, or the human tokens, so that it is *added*.
 The control learns from human text alone, as many tokens as the sum or as the human tokens. Its
 human text has to be fixed or fresh as theirs is, since fixed text is learned by heart and that harm
-is not the model text's. A training set that grows (`mix.model: all`) has no constant share and is
-in no family.
+is not the model text's. Where model text accumulates (`mix.model: all`) the share is not constant,
+and the arm is in no family.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def init(
         typer.Option(
             help="Training set of each generation: replace (the last generation's text alone), "
             "augment (beside the same human text), fresh (beside new human text), accumulate "
-            "(all text so far), subsample (a sample of all text so far)."
+            "(all text so far), subsample (a sample of all text so far, at constant size)."
         ),
     ] = Loop.REPLACE,
     question: Annotated[

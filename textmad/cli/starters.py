@@ -25,8 +25,8 @@ _LOOPS = {
         "{human_tokens: 4000, model_tokens: 4000, human: fixed, model: all}",
     ),
     "subsample": (
-        "Does a sample of all text so far, at constant size, stop the loss?",
-        "{human_tokens: 4000, model_tokens: 4000, human: fixed, model: pool}",
+        "Does a sample of all text, human and generated, at constant size, stop the loss?",
+        "{human_tokens: 4000, model_tokens: 4000, model: all, subsample_tokens: 8000}",
     ),
 }
 
@@ -101,6 +101,7 @@ train: {{epochs: 2, learning_rate: 2.0e-3}}
 # The training set of each generation, in tokens.
 #   human: fixed (the same text each time) or fresh (text that no generation has seen)
 #   model: latest (the last generation's text), all (every generation's) or pool (a sample of it)
+#   subsample_tokens: with model: all, learn a random sample of all this text, at constant size
 mix: {mix}
 
 sample:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,18 +19,45 @@ if TYPE_CHECKING:
     from textmad.rating.reliability import Reliability
 
 
+class ToolName(StrEnum):
+    """Annotation tools that can collect the votes."""
+
+    POTATO = "potato"
+    LABEL_STUDIO = "label-studio"
+    ARGILLA = "argilla"
+
+
 def votes(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", callback=at_home, help="Run folder, or --out of rate.")
     ],
     export: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", callback=at_home, help="Write all votes: .jsonl or .csv."),
+        typer.Option(
+            metavar="FILE",
+            callback=at_home,
+            help="Write all votes as .jsonl or .csv; with --tool a folder of texts to vote on.",
+        ),
     ] = None,
     import_: Annotated[
         Path | None,
         typer.Option(
-            "--import", metavar="FILE", callback=at_home, help="Add the votes of a .jsonl or .csv."
+            "--import",
+            metavar="FILE",
+            callback=at_home,
+            help="Add the votes of a .jsonl or .csv; with --tool of what the tool exported.",
+        ),
+    ] = None,
+    tool: Annotated[
+        ToolName | None,
+        typer.Option(help="With --export or --import: another tool collects the votes."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            callback=at_home,
+            help="Write what raters say together about each text: .jsonl or .csv.",
         ),
     ] = None,
     forget: Annotated[
@@ -39,19 +68,34 @@ def votes(
     """Print how far people's votes are and how they agree; export, import or delete votes."""
     from textmad.rating.ballots import Ballots
     from textmad.rating.database import VOTES
-    from textmad.rating.exchange import read_votes_file, write_votes
+    from textmad.rating.exchange import read_votes_file, write_labels, write_votes
+    from textmad.rating.tools import read_from_tool, write_for_tool
 
-    if sum(option is not None for option in (export, import_, forget)) > 1:
-        raise RecipeError("--export, --import, --forget: give one of them")
+    if sum(option is not None for option in (export, import_, labels, forget)) > 1:
+        raise RecipeError("--export, --import, --labels, --forget: give one of them")
+    if tool is not None and export is None and import_ is None:
+        raise RecipeError(f"--tool {tool.value}: has no effect without --export or --import")
     ballots = Ballots(folder / VOTES, must_exist=True)
     try:
-        if export is not None:
+        if export is not None and tool is not None:
+            items = [item for item in ballots.items() if item.is_open]
+            write_for_tool(tool.value, export, items)
+            print(f"votes: {len(items):,} items for {tool.value} written to {export}")
+        elif export is not None:
             all_votes = [vote for state in ballots.states() for vote in ballots.votes(state.ballot)]
             write_votes(export, all_votes)
             print(f"votes: {len(all_votes):,} written to {export}")
         elif import_ is not None:
-            added = ballots.add_votes(read_votes_file(import_))
+            collected = (
+                read_votes_file(import_)
+                if tool is None
+                else read_from_tool(tool.value, import_, ballots.items())
+            )
+            added = ballots.add_votes(collected)
             print(f"votes: {added:,} new ones added from {import_}")
+        elif labels is not None:
+            number = write_labels(labels, [ballots.votes(s.ballot) for s in ballots.states()])
+            print(f"labels: of {number:,} items written to {labels}")
         elif forget is not None:
             deleted, frozen = ballots.raters.forget(forget)
             rest = f"; {frozen:,} stay in generations that learned from them" if frozen else ""
@@ -73,6 +117,14 @@ def _show(ballots: Ballots, state: State) -> None:
     print(f"{name}, ballot {state.ballot}: {settings.question}")
     print(f"  design     {settings.design}, {state.num_texts:,} texts, {state.num_items:,} items")
     print(f"  votes      {state.num_votes:,} of {state.num_needed:,} needed; {closed}")
+    if cast:
+        seconds = median(vote.seconds for vote in cast)
+        spent = sum(vote.seconds for vote in cast) / 60
+        left = 0.0 if state.digest else max(0, state.num_needed - state.num_votes) * seconds / 60
+        print(
+            f"  time       {seconds:.1f} seconds a vote (median), {spent:.0f} minutes so far, "
+            f"about {left:.0f} to go"
+        )
     print(f"  skipped    {state.num_skipped:,}, reported as offensive {state.num_reported:,}")
     print(f"  alpha      {_estimate(agreement(settings, cast))} (1: full agreement, 0: chance)")
     first = first_position_share(settings, cast)

@@ -18,7 +18,7 @@ from textmad.corpus.identity import corpus_digest
 from textmad.corpus.readers import read_rows, source_format, source_path
 from textmad.corpus.records import Tally
 from textmad.corpus.rows import Row
-from textmad.corpus.split import held_out_mask
+from textmad.corpus.split import held_out_mask, part_mask
 from textmad.errors import CorpusError
 from textmad.recipe import CorpusSettings
 from textmad.text.documents import (
@@ -64,13 +64,14 @@ class Corpus(NamedTuple):
     report: dict[str, Any]  # what was read, dropped and kept, as plain data
 
 
-def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
-    """Read the recipe's human text and return its two parts and the report.
+def open_corpus(settings: CorpusSettings, count_tokens: CountTokens, part: int = 0) -> Corpus:
+    """Read the recipe's human text and return pool and held-out text, and the report.
 
     `count_tokens` gives the target tokens of each text, (n,) int, end token included. Of texts
     that are equal after cleaning the first is kept. Training documents that are near-copies of a
-    held-out one are removed; the held-out part stays whole. Both parts are on disk, in the folder
-    of temporary files: memory holds some bytes a document.
+    held-out one are removed; the held-out text stays whole. Both are on disk, in the folder of
+    temporary files: memory holds some bytes a document. Of `corpus.parts` parts number `part`
+    alone is read.
 
     Raises:
         CorpusError: the source is missing, unreadable, too bad, or leaves nothing on one side.
@@ -83,19 +84,22 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens) -> Corpus:
     rows = _clean(read_rows(settings, tally), settings, dropped)
     everything = on_disk(_as_tables(rows, author, settings.max_documents, dropped))
     tally.check(settings.source, settings.max_bad_lines)
-    is_held_out = np.concatenate(
-        [
-            np.empty(0, bool),
-            *(held_out_mask(_keys(part), settings.held_out) for part in _parts(everything)),
-        ]
+    is_held_out, is_ours = (
+        np.concatenate([np.empty(0, bool), *(mask(_keys(table)) for table in _tables(everything))])
+        for mask in (
+            partial(held_out_mask, share=settings.held_out),
+            partial(part_mask, num_parts=settings.parts, part=part),
+        )
     )
-    bounded = partial(_Part, count_tokens, settings.largest_in_tokens, dropped)
+    if settings.parts > 1:
+        dropped["other_part"] = int((~is_ours).sum())
+    bounded = partial(_Side, count_tokens, settings.largest_in_tokens, dropped)
     human, held_out = bounded(), bounded()
-    reference = held_out.on_disk(_filtered(everything, is_held_out))
+    reference = held_out.on_disk(_filtered(everything, is_held_out & is_ours))
     copies = NearCopies(reference["text"], settings.near_duplicate)
     pool = human.on_disk(
-        part.filter(_not_copied(copies, part, dropped))
-        for part in _filtered(everything, ~is_held_out)
+        table.filter(_not_copied(copies, table, dropped))
+        for table in _filtered(everything, ~is_held_out & is_ours)
     )
     if settings.invented_facts:
         pool = _with_invented_facts(pool, settings.invented_facts, count_tokens)
@@ -165,29 +169,29 @@ def _batch_size(max_documents: int | None, num_documents: int) -> int:
     return _BATCH if max_documents is None else min(_BATCH, max_documents - num_documents)
 
 
-def _parts(corpus: Dataset) -> Iterator[pa.Table]:
+def _tables(corpus: Dataset) -> Iterator[pa.Table]:
     table = as_table(corpus)
     return (table.slice(start, _BATCH) for start in range(0, table.num_rows, _BATCH))
 
 
-def _keys(part: pa.Table) -> list[str]:
+def _keys(table: pa.Table) -> list[str]:
     """Return what decides the side of each document: its conversation, else its text."""
-    columns = (part[name].to_pylist() for name in ("conversation", "text"))
+    columns = (table[name].to_pylist() for name in ("conversation", "text"))
     return [conversation or text for conversation, text in zip(*columns, strict=True)]
 
 
 def _filtered(corpus: Dataset, mask: np.ndarray) -> Iterator[pa.Table]:
-    for index, part in enumerate(_parts(corpus)):
-        yield part.filter(pa.array(mask[index * _BATCH : (index + 1) * _BATCH]))
+    for index, table in enumerate(_tables(corpus)):
+        yield table.filter(pa.array(mask[index * _BATCH : (index + 1) * _BATCH]))
 
 
-def _not_copied(copies: NearCopies, part: pa.Table, dropped: Counter[str]) -> pa.Array:
-    is_copy = copies.among(part["text"].to_pylist())
+def _not_copied(copies: NearCopies, table: pa.Table, dropped: Counter[str]) -> pa.Array:
+    is_copy = copies.among(table["text"].to_pylist())
     dropped["near_copy_of_held_out"] += int(is_copy.sum())
     return pa.array(~is_copy)
 
 
-class _Part:
+class _Side:
     """One side of the split: counts tokens, drops what is too long, and writes the rest to disk."""
 
     def __init__(self, count_tokens: CountTokens, max_tokens: int, dropped: Counter[str]) -> None:
@@ -235,6 +239,7 @@ def _check_not_empty(
 ) -> None:
     if human and held_out:
         return
+    parts = f"corpus.parts ({settings.parts}), " if settings.parts > 1 else ""
     counts = ", ".join(
         f"{count:,} {reason}" for reason, count in (tally.unwanted + dropped).items()
     )
@@ -242,8 +247,8 @@ def _check_not_empty(
         f"{settings.source}: {human:,} documents to train on and {held_out:,} held out; at least "
         f"one of each is needed. Of {tally.lines:,} lines read {tally.num_bad:,} are bad; dropped: "
         f"{counts or 'none'}. Give more text, or change corpus.held_out ({settings.held_out:g}), "
-        f"corpus.min_words ({settings.min_words}), corpus.max_words ({settings.max_words}) or "
-        f"corpus.max_tokens ({settings.largest_in_tokens})"
+        f"{parts}corpus.min_words ({settings.min_words}), corpus.max_words "
+        f"({settings.max_words}) or corpus.max_tokens ({settings.largest_in_tokens})"
     )
 
 

@@ -17,6 +17,7 @@ METRICS: dict[str, Metric] = {
         Metric("accuracy", "higher", "share", "Next-token accuracy"),
         # perplexity: text under the base model
         Metric("base_perplexity", "human", "", "Perplexity under the base model"),
+        Metric("base_perplexity_as_sampled", "human", "", "The same, of the sampled tokens"),
         Metric("reencoded_share", "human", "share", "Documents that encode to other tokens"),
         # diversity
         Metric("distinct_1", "human", "share", "Distinct-1"),
@@ -114,7 +115,7 @@ _TEXT = " ".join(COMPARED)
 MEASURED: dict[str, set[tuple[str, str]]] = {
     "perplexity": _of("held_out", "perplexity loss bits_per_byte accuracy")
     | _of(f"held_out {_TEXT}", "base_perplexity")
-    | _of("drawn kept base", "reencoded_share"),
+    | _of("drawn kept base", "base_perplexity_as_sampled reencoded_share"),
     "diversity": _of(
         _TEXT,
         "distinct_1 distinct_2 distinct_3 distinct_4 entropy_1 entropy_2 mattr mtld hdd "

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from typing import cast
 
 import numpy as np
 
 from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
 from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_least
 from textmad.evaluators.references import Rows, compared_passages, measure_compared
+from textmad.models.protocol import SupportsSampledIds
 from textmad.text.passages import Passages
 
 SAMPLED = ("drawn", "kept", "base")  # the splits that a model has written
@@ -93,8 +95,9 @@ class Perplexity:
     likelier (narrowing) or stranger (noise) than human text. A prompt is context and is not scored.
     The end token is scored where the text has reached its end, and not where it was cut.
 
-    Text is scored by the tokens that it encodes to. `reencoded_share` is the share of sampled
-    documents that were sampled as other tokens: their perplexity is higher than the sampler's.
+    Text is scored by the tokens that it encodes to, as human text is and as those who read it will
+    encode it. `reencoded_share` is the share of sampled documents that were sampled as other
+    tokens, and `base_perplexity_as_sampled` scores these by the tokens that were sampled.
     """
 
     held_out_tokens: int = NUM_TOKENS
@@ -117,7 +120,9 @@ class Perplexity:
         return [
             *(replace(m, split="held_out") for m in measured),
             *measure_compared(snapshot, measure, fixed="base_perplexity"),
-            *measure_compared(snapshot, partial(_reencoded, snapshot), splits=SAMPLED),
+            *measure_compared(
+                snapshot, partial(_as_sampled, snapshot), splits=SAMPLED, fixed="as sampled"
+            ),
         ]
 
 
@@ -184,21 +189,50 @@ def base_nll(snapshot: Snapshot, split: str, passages: Passages) -> list[np.ndar
     return once(("base_nll", passages), score) if passages else []
 
 
-def _base_perplexity(nll: Sequence[np.ndarray]) -> Measurement:
+def _nll_as_sampled(snapshot: Snapshot, split: str) -> list[np.ndarray]:
+    """Return the same nats, of the ids that were sampled where the text encodes to others.
+
+    Raises:
+        ValueError: the base does not score ids.
+    """
+    passages, sampled_ids = compared_passages(snapshot, split), snapshot.sampled_ids[split]
+    rows = [row for row in range(len(passages)) if sampled_ids[row] is not None]
+    if rows and not isinstance(snapshot.base, SupportsSampledIds):
+        raise ValueError("the base does not score ids (nll_of_ids)")
+
+    def score() -> list[np.ndarray]:
+        nll = list(base_nll(snapshot, split, passages))
+        if rows:
+            again, ids = passages.take(rows), [tuple(sampled_ids[row] or ()) for row in rows]
+            scored = cast(SupportsSampledIds, snapshot.base).nll_of_ids(
+                ids, *again.prompt_arguments()
+            )
+            for row, nats in zip(rows, again.without_unwritten_ends(scored), strict=True):
+                nll[row] = nats
+        return nll
+
+    return snapshot.once(("nll as sampled", split, passages), score)
+
+
+def _base_perplexity(nll: Sequence[np.ndarray], name: str = "base_perplexity") -> Measurement:
     if not nll:
-        return Measurement("base_perplexity", math.nan, note="no documents")
-    return Measurement("base_perplexity", corpus_perplexity(nll), n=_num_tokens(nll))
+        return Measurement(name, math.nan, note="no documents")
+    return Measurement(name, corpus_perplexity(nll), n=_num_tokens(nll))
 
 
-def _reencoded(snapshot: Snapshot, split: str, rows: Rows) -> list[Measurement]:
-    """Measure how many of the sampled documents encode to other tokens than were sampled."""
-    known = snapshot.reencoded.get(split)
-    compared = rows[: snapshot.num_documents]
-    if not known or not len(compared):
-        note = "the sampled tokens are not known"
-        return [Measurement("reencoded_share", math.nan, note=note)]
-    value = float(np.mean([known[row] for row in compared]))
-    return [Measurement("reencoded_share", value, n=len(compared))]
+def _as_sampled(snapshot: Snapshot, split: str, rows: Rows) -> list[Measurement]:
+    """Measure sampled documents by the ids that were sampled, and how many encode to others."""
+    names = ("base_perplexity_as_sampled", "reencoded_share")
+    sampled_ids, compared = snapshot.sampled_ids.get(split), rows[: snapshot.num_documents]
+    if sampled_ids is None or not len(compared):
+        return [Measurement(name, math.nan, note="the sampled ids are not known") for name in names]
+    share = float(np.mean([sampled_ids[row] is not None for row in compared]))
+    try:
+        nll = _nll_as_sampled(snapshot, split)
+        perplexity = _base_perplexity([nll[row] for row in compared], names[0])
+    except ValueError as error:
+        perplexity = Measurement(names[0], math.nan, note=str(error))
+    return [perplexity, Measurement(names[1], share, n=len(compared))]
 
 
 def _total(nll: Sequence[np.ndarray]) -> float:

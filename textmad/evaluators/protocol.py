@@ -120,8 +120,9 @@ class Snapshot:
     crawled: Dataset = field(default_factory=empty)  # all crawled: guards' verdicts, the truth
     prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # missing: there are none
     finished: Mapping[str, Sequence[bool]] = field(default_factory=dict)  # missing: all are
-    # Whether each sampled text encodes to other tokens than were sampled; missing: not known.
-    reencoded: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    # The ids that were sampled, of each sampled text that encodes to others, else None; missing:
+    # not known.
+    sampled_ids: Mapping[str, Sequence[Sequence[int] | None]] = field(default_factory=dict)
     as_sampled: AsSampled = Passages.whole
     curve: Sequence[Mapping[str, float]] = ()  # of training, as `FitResult.curve` has it
     open_encoder: Callable[[str], SupportsEmbedding] = (

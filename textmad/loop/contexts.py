@@ -137,8 +137,8 @@ class ContextBuilder:
             num_words=human.num_words,
             rng=stream(recipe.seed, "evaluate", generation),
             candidates=candidates,
-            reencoded={
-                name: corpus[documents.REENCODED][:]
+            sampled_ids={
+                name: corpus[documents.SAMPLED_IDS][:]
                 for name, corpus in {"drawn": drawn, "kept": kept, "base": run.base_text}.items()
             },
             as_sampled=self._as_sampled,

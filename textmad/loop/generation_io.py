@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from textmad.errors import CorpusError
 from textmad.models.protocol import Advance, Sample, no_advance
@@ -92,8 +93,12 @@ def sample_more(
 
 def as_samples(candidates: Dataset) -> list[Sample]:
     """Turn candidates back into what the model has sampled."""
-    rows = candidates.select_columns(["text", "finished", "tokens", documents.REENCODED]).to_list()
-    return [Sample(**row) for row in rows]
+    columns = ["text", "finished", "tokens", documents.SAMPLED_IDS]
+    rows = candidates.select_columns(columns).to_list()
+    return [
+        Sample(**row)._replace(sampled_ids=row["sampled_ids"] and tuple(row["sampled_ids"]))
+        for row in rows
+    ]
 
 
 def as_documents(
@@ -115,6 +120,8 @@ def as_documents(
             "author": [author] * num,
             "finished": [sample.finished for sample in samples],
             "tokens": [sample.tokens for sample in samples],
-            documents.REENCODED: [sample.reencoded for sample in samples],
+            documents.SAMPLED_IDS: pa.array(
+                [sample.sampled_ids for sample in samples], pa.list_(pa.int32())
+            ),
         }
     )

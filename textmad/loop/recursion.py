@@ -135,6 +135,7 @@ class Recursion:
         inputs = {
             "corpus": self.recipe.corpus.model_dump(),
             "source": corpus_digest(self.recipe.corpus),
+            "part": self.recipe.corpus_part,  # seeds of one part share the stage
         }
 
         def check(human: Dataset) -> None:
@@ -142,7 +143,7 @@ class Recursion:
             check_corpus(self.recipe, filters, human)
 
         def compute() -> Corpus:
-            corpus = open_corpus(self.recipe.corpus, self._count_tokens)
+            corpus = open_corpus(self.recipe.corpus, self._count_tokens, self.recipe.corpus_part)
             check(corpus.human)
             return corpus
 

@@ -297,9 +297,9 @@ class Run:
         """Everything it sampled, with score, kept, filter and reason of each document."""
         return self._documents("curate", generation, "candidates.parquet")
 
-    def records(self, generation: int) -> dict[str, Any]:
-        """What its filters and scorers reported beside their verdicts, by name."""
-        return self._records("curate", generation)
+    def records(self, generation: int, stage: str = "curate") -> dict[str, Any]:
+        """What filters (of `curate`, or of `crawl`) and scorers reported beside their verdicts."""
+        return self._records(stage, generation)
 
     def _records(self, stage: str, generation: int) -> dict[str, Any]:
         if RECORDS not in self._required(stage, generation).files:

@@ -98,7 +98,7 @@ class Stages:
         """The stage's own inputs, and those that every stage has."""
         return {
             **stage.inputs,
-            "seed": None if stage.name == store.CORPUS else self.seed,  # one split for all seeds
+            "seed": None if stage.name == store.CORPUS else self.seed,  # one split for many seeds
             "generation": stage.generation,
             "base": self.base_digests,
             "code": store.code_version(),

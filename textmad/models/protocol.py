@@ -33,7 +33,8 @@ class Sample(NamedTuple):
     text: str
     finished: bool  # False: cut at max_new_tokens
     tokens: int  # target tokens of the text as it will be read again, end token if finished
-    reencoded: bool = False  # the text encodes to other tokens than were sampled
+    # The ids that were sampled, without the end token, if the text encodes to others; else None.
+    sampled_ids: tuple[int, ...] | None = None
 
 
 class TokenScores(NamedTuple):
@@ -152,6 +153,17 @@ class SupportsTokenMoments(Protocol):
 
         -sum_v p_observer(v) log p(v), float64; `observer` is a model of the same tokenizer.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsSampledIds(Protocol):
+    """An optional capability: scores of the very ids that were sampled."""
+
+    def nll_of_ids(
+        self, ids: Sequence[Sequence[int]], prompts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
+        """Return nats of each id and of an end token behind them, as `token_nll` does of a text."""
         ...
 
 

@@ -69,7 +69,9 @@ def open_for(recipe: Recipe) -> Opened:
     begun = time.perf_counter()
     model = open_model(recipe.model, recipe.sample)
     corpus = open_corpus(
-        recipe.corpus, lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32)
+        recipe.corpus,
+        lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32),
+        recipe.corpus_part,
     )
     return Opened(recipe, model, corpus, time.perf_counter() - begun)
 
@@ -114,6 +116,11 @@ def _plan_at(recipe: Recipe, opened: Opened, speed: Speed) -> Plan:
         human_tokens=human["tokens"],
         held_out_documents=held_out["documents"],
         held_out_tokens=held_out["tokens"],
+        base_tokens=(
+            mixture.base_tokens_drawn(recipe.mix, recipe.sample)
+            if getattr(opened.model, "can_write", True)
+            else 0
+        ),
         scored_tokens=scored_tokens(
             recipe, held_out["tokens"], human["tokens"] / human["documents"]
         ),

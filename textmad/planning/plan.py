@@ -12,6 +12,7 @@ from textmad.progress import about
 
 # Measured on runs of the quickstart; columns and manifests included.
 _BYTES_A_TOKEN = 2.5  # of documents in Parquet
+_BYTES_A_SAMPLED_TOKEN = 3.4  # of candidates, with the sampled ids of three in ten
 _BYTES_A_GENERATION = 60_000  # metrics, manifests, training curve
 
 
@@ -60,7 +61,7 @@ class Budget:
     @property
     def stages(self) -> int:
         """Folders that will be committed."""
-        return 1 + 5 * (self.generations + 1) + (self.generations if self.crawl else 0)
+        return 2 + 5 * (self.generations + 1) + (self.generations if self.crawl else 0)
 
     @property
     def kept_tokens(self) -> int:
@@ -91,6 +92,7 @@ class Plan(Budget):
     human_tokens: int
     held_out_documents: int
     held_out_tokens: int
+    base_tokens: int  # sampled once from the base; 0 if it cannot write
     scored_tokens: int  # in all, by evaluators and filters
     opening_seconds: float  # that model and corpus took just now, as they will in the run
     speed: Speed
@@ -100,10 +102,11 @@ class Plan(Budget):
     def disk_bytes(self) -> int:
         """Estimated size of the run folder."""
         texts = self.human_tokens + self.held_out_tokens + sum(self.trained_tokens)
-        sampled = 2 * self.drawn_tokens * (self.generations + 1)
+        sampled = self.base_tokens + 2 * self.drawn_tokens * (self.generations + 1)
         crawled = self.crawl.tokens * self.generations if self.crawl else 0
         others = (self.speed.model_bytes + _BYTES_A_GENERATION) * (self.generations + 1)
-        return others + round((texts + sampled + crawled) * _BYTES_A_TOKEN)
+        corpora = (texts + crawled) * _BYTES_A_TOKEN + sampled * _BYTES_A_SAMPLED_TOKEN
+        return others + round(corpora)
 
     @property
     def seconds(self) -> float:
@@ -111,7 +114,7 @@ class Plan(Budget):
         return (
             self.opening_seconds
             + sum(self.trained_tokens) / self.speed.train
-            + self.drawn_tokens * (self.generations + 1) / self.speed.sample
+            + (self.base_tokens + self.drawn_tokens * (self.generations + 1)) / self.speed.sample
             + self.scored_tokens / self.speed.score
         )
 
@@ -137,6 +140,11 @@ class Plan(Budget):
             f"{self.human_tokens_needed:,} needed",
             f"held-out       {self.held_out_documents:,} documents, "
             f"{self.held_out_tokens:,} tokens",
+            *(
+                [f"base model     {self.base_tokens:,} tokens sampled once, as a reference"]
+                if self.base_tokens
+                else []
+            ),
             *(f"note           {note}" for note in self.notes),
         ]
 

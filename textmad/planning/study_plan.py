@@ -19,7 +19,7 @@ class StudyPlan:
 
     study: Study
     plans: dict[str, Plan]  # by the arm's name
-    shared_seconds: float  # of a seed's runs together
+    shared_seconds: float  # of a seed's runs: generation 0's training, the base's samples
 
     @property
     def seconds(self) -> float:
@@ -45,6 +45,7 @@ class StudyPlan:
         """Tokens that all runs train on, sample and score, if nothing is shared."""
         each_seed = sum(
             sum(plan.trained_tokens)
+            + plan.base_tokens
             + plan.drawn_tokens * (plan.generations + 1)
             + plan.scored_tokens
             for plan in self.plans.values()
@@ -61,7 +62,7 @@ class StudyPlan:
         stages = sum(plan.stages for plan in self.plans.values()) * num_seeds
         width = max(map(len, self.plans))
         shared = self.shared_seconds * num_seeds
-        saved = f"; sharing generation 0 saves {about(shared)} or more of that" if shared else ""
+        saved = f"; shared stages save {about(shared)} or more of that" if shared else ""
         return "\n".join(
             [
                 *(
@@ -113,6 +114,9 @@ def make_study_plan(study: Study) -> StudyPlan:
             plan = plans[arm.name] = plan_of(recipe, opened[key])
         except TextmadError as error:
             raise type(error)(f"{arm.name}: {error}") from error
-        seconds = plan.trained_tokens[0] / plan.speed.train
-        shared.setdefault(f"{key} {plan.trained_tokens[0]}", []).append(seconds)
+        for what, num_tokens, speed in (
+            ("trained", plan.trained_tokens[0], plan.speed.train),
+            ("base", plan.base_tokens, plan.speed.sample),
+        ):
+            shared.setdefault(f"{what} {num_tokens} {key}", []).append(num_tokens / speed)
     return StudyPlan(study, plans, sum(sum(seconds[1:]) for seconds in shared.values()))

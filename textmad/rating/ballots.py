@@ -16,10 +16,12 @@ from textmad.rating.ballot import Ballot
 from textmad.rating.database import Database, insert, next_turn, set_state
 from textmad.rating.raters import Raters
 from textmad.rating.records import (
+    Item,
     State,
     Vote,
     digest,
     read_documents,
+    read_items,
     read_state,
     read_votes,
     settings_of,
@@ -134,6 +136,11 @@ class Ballots:
         """Return a ballot's votes, by item, rater and showing."""
         with self._database.read() as db:
             return read_votes(db, ballot)
+
+    def items(self) -> list[Item]:
+        """Return the items of all ballots, with their texts."""
+        with self._database.read() as db:
+            return read_items(db)
 
     # --- import -----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Votes as files: JSONL and CSV, written and read back."""
+"""Votes as files: JSONL and CSV, written and read back; and the labels that they give together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from textmad.errors import RunError
 from textmad.rating.records import Vote
+from textmad.rating.reliability import label_posteriors
 
 _COLUMNS = Vote._fields
 
@@ -20,19 +21,34 @@ def write_votes(path: Path, votes: Sequence[Vote]) -> None:
     Raises:
         RunError: another ending, or the file cannot be written.
     """
-    is_csv = _is_csv(path)
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            if is_csv:
-                writer = csv.writer(file)
-                writer.writerow(_COLUMNS)
-                for vote in votes:
-                    fields = vote._asdict() | {"documents": " ".join(vote.documents)}
-                    writer.writerow(fields.values())
-            else:
-                file.writelines(json.dumps(vote._asdict()) + "\n" for vote in votes)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+    _write_rows(path, _COLUMNS, votes)
+
+
+def write_labels(path: Path, votes: Sequence[Sequence[Vote]]) -> int:
+    """Write what the raters of each ballot say together about its items; return how many items.
+
+    A row for each item and value: ballot, item, documents, value, and the probability of the value
+    by Dawid and Skene's model (`textmad.rating.reliability.label_posteriors`). Ballots whose votes
+    are all equal have none.
+
+    Raises:
+        RunError: the name ends in neither .jsonl nor .csv, or it cannot be written.
+    """
+    columns = ("ballot", "item", "documents", "value", "probability")
+    rows, num_items = [], 0
+    for of_ballot in votes:
+        labels = label_posteriors(of_ballot)
+        if labels is None:
+            continue
+        documents = {vote.item: vote.documents for vote in of_ballot}
+        num_items += len(labels.items)
+        for item, probabilities in zip(labels.items, labels.posterior.tolist(), strict=True):
+            rows += [
+                (of_ballot[0].ballot, item, documents[item], value, round(probability, 6))
+                for value, probability in zip(labels.values, probabilities, strict=True)
+            ]
+    _write_rows(path, columns, rows)
+    return num_items
 
 
 def read_votes_file(path: Path) -> list[Vote]:
@@ -52,6 +68,22 @@ def read_votes_file(path: Path) -> list[Vote]:
         raise RunError(f"{path}: cannot be read: {error}") from error
     first = 2 if is_csv else 1
     return [_vote(path, number, row) for number, row in enumerate(rows, first)]
+
+
+def _write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    is_csv = _is_csv(path)
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            if is_csv:
+                writer = csv.writer(file)
+                writer.writerow(columns)
+                for row in rows:
+                    writer.writerow([" ".join(x) if isinstance(x, tuple) else x for x in row])
+            else:
+                fields = (dict(zip(columns, row, strict=True)) for row in rows)
+                file.writelines(json.dumps(each) + "\n" for each in fields)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _vote(path: Path, number: int, row: str | Mapping[str, Any]) -> Vote:

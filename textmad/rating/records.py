@@ -28,6 +28,18 @@ class Vote(NamedTuple):
     cast_at: float
 
 
+class Item(NamedTuple):
+    """What one vote is about: a text, a pair or a group, and what is asked about it."""
+
+    ballot: str
+    number: int  # in the ballot
+    settings: Ballot
+    documents: tuple[str, ...]
+    texts: tuple[str, ...]
+    gold: int | None  # answer of a gold text
+    is_open: bool
+
+
 class State(NamedTuple):
     """How far a ballot is."""
 
@@ -108,6 +120,31 @@ def read_votes(db: sqlite3.Connection, ballot: str) -> list[Vote]:
         Vote(ballot, number, tuple(documents[item]), answers[item], *rest)
         for item, number, *rest in rows
     ]
+
+
+def read_items(db: sqlite3.Connection) -> list[Item]:
+    """Return the items of all ballots, in the order in which they were laid out."""
+    ballots = {row["id"]: row for row in db.execute("SELECT * FROM ballots")}
+    settings = {name: settings_of(row["settings"]) for name, row in ballots.items()}
+    rows = db.execute(
+        "SELECT items.ballot, number, document, texts.text, answer FROM items JOIN ballots ON"
+        " ballots.id = items.ballot JOIN item_texts ON item_texts.item = items.id JOIN texts ON"
+        " texts.id = item_texts.text ORDER BY created, items.ballot, number, position"
+    )
+    items: dict[tuple[str, int], Item] = {}
+    for ballot, number, document, text, answer in rows:
+        so_far = items.get((ballot, number))
+        before = (so_far.documents, so_far.texts) if so_far else ((), ())
+        items[ballot, number] = Item(
+            ballot,
+            number,
+            settings[ballot],
+            (*before[0], document),
+            (*before[1], text),
+            answer,
+            ballots[ballot]["digest"] is None,
+        )
+    return list(items.values())
 
 
 def read_documents(db: sqlite3.Connection, item: int) -> tuple[str, ...]:

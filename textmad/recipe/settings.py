@@ -125,6 +125,7 @@ class CorpusSettings(Settings):
     max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is rejected
     held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
     near_duplicate: Annotated[Number, Field(gt=0, le=1)] = 0.8  # Jaccard; across the split
+    parts: AtLeastOne = 1  # disjoint parts of the documents; a run reads the one of its seed
     # Share of the training pool's tokens that state invented facts, for the evaluator `facts`.
     invented_facts: Annotated[Number, Field(ge=0, lt=1)] = 0.0
 
@@ -197,14 +198,24 @@ class MixSettings(Settings):
     model_tokens: Tokens = 25_000
     human: Literal["fixed", "fresh"] = "fixed"
     model: Literal["latest", "pool", "all"] = "latest"
+    # A random sample of this size is learned of all that accumulates; null: all of it.
+    subsample_tokens: Annotated[AtLeastOne, Field(le=_MOST_TOKENS)] | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.human_tokens + self.model_tokens == 0:
+        total = self.human_tokens + self.model_tokens
+        if total == 0:
             raise ValueError("human_tokens and model_tokens are both 0: nothing to train on")
         for side in ("human", "model"):
             if getattr(self, f"{side}_tokens") == 0:
                 self._reject_change(side, f"while {side}_tokens is 0; raise {side}_tokens")
+        if self.model != "all":
+            self._reject_change("subsample_tokens", f"while model is {self.model}; set model: all")
+        elif self.subsample_tokens is not None and self.subsample_tokens > total:
+            raise ValueError(
+                f"subsample_tokens: {self.subsample_tokens}: generation 1 has only human_tokens + "
+                f"model_tokens, {total}, to sample from: lower it, or raise either"
+            )
         return self
 
     @property
@@ -391,6 +402,11 @@ class Recipe(Settings):
     def is_human_only(self) -> bool:
         """Whether it learns from human text alone, as the corpus has it."""
         return self.mix.model_tokens == 0 and self.crawl is None
+
+    @property
+    def corpus_part(self) -> int:
+        """Which of `corpus.parts` parts of the corpus it reads, from 0."""
+        return self.seed % self.corpus.parts
 
     def crawls(self, generation: int) -> bool:
         """Whether this generation's human text is crawled."""

@@ -15,6 +15,7 @@ import yaml
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS
 from textmad.report import plots, spread_plots
+from textmad.report.people import PeopleSection, people_section
 from textmad.report.tables import Table, chosen_generations, full_table, main_table
 from textmad.report.texts import (
     Grid,
@@ -44,6 +45,7 @@ class Section:
     full: Table
     grid: Grid
     votes: Sequence[VoteExtremes]
+    people: PeopleSection | None
     rejections: Sequence[Rejection]
     mixtures: Mapping[int, Mapping[str, int]]
     corpus: str
@@ -105,6 +107,7 @@ def _section(name: str, run: Run) -> Section:
         full=full_table(run),
         grid=slot_grid([run], done),
         votes=[each for each in votes if each is not None],
+        people=people_section(run),
         rejections=[rejection for each in rejected for rejection in each],
         mixtures={generation: run.mixture(generation) for generation in done},
         corpus=_plain(run.corpus_report),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from textmad.analysis.series import REFERENCES, Series, series
+from textmad.analysis.series import REFERENCES, Reference, Series, series
 from textmad.report.numbers import show_number
 from textmad.report.tables import chosen_generations
 
@@ -219,13 +219,23 @@ def lines_of_text(table: pd.DataFrame, metric: str, bin: str = "") -> list[Line]
     span = [x for line in lines for x in line.x]
     if not span:
         return []
-    ends = [min(span), max(span)]
-    if drawn.human is not None:
-        value, low, high = drawn.human
+    return lines + reference_lines(span, drawn.human, drawn.base)
+
+
+def reference_lines(
+    generations: Sequence[float], human: Reference | None, base: Reference | None
+) -> list[Line]:
+    """Return a level line of human text with its interval, and one of the base's own samples."""
+    lines: list[Line] = []
+    if not generations:
+        return lines
+    ends = [min(generations), max(generations)]
+    if human is not None:
+        value, low, high = human
         band = None if math.isnan(low) else ([low] * 2, [high] * 2)
         lines.append(Line("human", ends, [value] * 2, GREY, "", dashed=True, band=band))
-    if drawn.base is not None:
-        lines.append(Line("base", ends, [drawn.base.value] * 2, PURPLE, "", dashed=True))
+    if base is not None:
+        lines.append(Line("base", ends, [base.value] * 2, _INK, "", dashed=True))
     return lines
 
 

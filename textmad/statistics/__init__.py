@@ -1,1 +1,1 @@
-"""Statistics over seeds. Nothing here knows of runs, recipes or pages; arrays in, numbers out."""
+"""Statistics: arrays in, numbers out. Nothing here knows of runs, recipes or pages."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from textmad.errors import RecipeError
-from textmad.mixture import compared_tokens
+from textmad.mixture import compared_tokens, training_tokens
 from textmad.recipe import Recipe, parse_recipe
 from textmad.recipe.components import TWIN, Component
 from textmad.studies.arms import Arm, recipe_key
@@ -77,7 +77,7 @@ def _human_only(arm: Arm, asked: ControlSettings) -> Recipe | None:
     """As many tokens of human text, as many generations, compared on as much text."""
     recipe = arm.recipe
     mix, sample = recipe.mix, recipe.sample
-    tokens = mix.human_tokens + (mix.model_tokens if asked.tokens == "all" else 0)
+    tokens = training_tokens(mix, 0) if asked.tokens == "all" else mix.human_tokens
     if recipe.is_human_only or not tokens:
         return None
     data = recipe.dump()

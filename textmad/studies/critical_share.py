@@ -292,7 +292,7 @@ def _faults(arm: Arm, controls: ControlSettings, settings: ThresholdSettings) ->
         )
     if recipe.mix.model == "all":
         faults.append(
-            f"threshold: mix.model: all{where}: the training set grows, so that no share stays; "
+            f"threshold: mix.model: all{where}: model text accumulates, so that no share stays; "
             "take latest or pool"
         )
     if recipe.crawl is not None:

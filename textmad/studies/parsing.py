@@ -96,7 +96,7 @@ def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
             arms = list(laid_out(search, settings.seeds).arms)
         except RecipeError as error:
             faults += str(error).splitlines()
-    faults += [*_same_recipe(arms), *_same_folder(arms)]
+    faults += [*_same_recipe(arms), *_same_folder(arms), *_same_part(arms, settings.seeds)]
     # What else is at fault may be what would have made the arms alike in this.
     if all(line.startswith("seeds:") for line in faults):
         faults += _compared_unequally(arms)
@@ -205,6 +205,20 @@ def _same_folder(arms: Sequence[Arm]) -> list[str]:
             faults.append(
                 f"arms: {shown(arm.name)}: expected a name of 1 to {_LONGEST_NAME} letters, "
                 "digits, and _ . = + -"
+            )
+    return faults
+
+
+def _same_part(arms: Sequence[Arm], seeds: Sequence[int]) -> list[str]:
+    """Seeds that would read the same part of a corpus that is divided among them."""
+    faults = []
+    for parts in sorted({arm.recipe.corpus.parts for arm in arms} - {1}):
+        num_read = len({seed % parts for seed in set(seeds)})
+        if num_read < len(set(seeds)):
+            faults.append(
+                f"corpus.parts: {parts}: a run reads the part of its seed modulo {parts}, and of "
+                f"{len(set(seeds))} seeds only {num_read} would have a part of their own: raise "
+                "it, or choose other seeds"
             )
     return faults
 

@@ -41,7 +41,8 @@ SCHEMA = pa.schema(
     ]
 )
 HUMAN, MODEL = "human", "model"
-REENCODED = "reencoded"  # of candidates: whether the text encodes to other tokens than were sampled
+# Of candidates: the ids that were sampled, where the text encodes to others; else null.
+SAMPLED_IDS = "sampled_ids"
 SCORE_OF = "score of "  # before a filter's name: its own scores, where every filter's are wanted
 ROWS_AT_ONCE = 2**16  # what is larger is streamed in pieces of so many documents
 _DEFAULTS: dict[str, Any] = {"prompt": "", "generation": -1, "finished": True, "tokens": 0}

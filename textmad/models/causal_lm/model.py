@@ -277,11 +277,17 @@ class CausalLM:
         Prompt and text are encoded apart, so that the border between them is kept.
         """
         given = list(prompts) if prompts is not None else [""] * len(texts)
-        before = self._base.text.encode(given)
         pieces = self._base.text.encode(texts, continues=[bool(prompt) for prompt in given])
+        return self._rows_of_ids(pieces, given)
+
+    def _rows_of_ids(
+        self, pieces: Sequence[Sequence[int] | np.ndarray], prompts: Sequence[str] | None
+    ) -> list[Row]:
+        """Return the same of the ids of each text."""
+        before = self._base.text.encode(prompts if prompts is not None else [""] * len(pieces))
         start, end = (np.array([i], np.int32) for i in (self._base.start, self._base.end))
         return [
-            Row(np.concatenate([start, prompt, text, end]), first=1 + len(prompt))
+            Row(np.concatenate([start, prompt, np.asarray(text, np.int32), end]), 1 + len(prompt))
             for prompt, text in zip(before, pieces, strict=True)
         ]
 
@@ -305,6 +311,12 @@ class CausalLM:
     ) -> TokenScores:
         """The same, with whether each token was the most likely one."""
         return score(self._network, self._rows(texts, prompts), self.context)
+
+    def nll_of_ids(
+        self, ids: Sequence[Sequence[int]], prompts: Sequence[str] | None = None
+    ) -> list[np.ndarray]:
+        """Nats of each id as it was sampled, and of an end token behind them."""
+        return score(self._network, self._rows_of_ids(ids, prompts), self.context).nll
 
     def token_moments(
         self, texts: Sequence[str], prompts: Sequence[str] | None = None
@@ -383,7 +395,7 @@ class CausalLM:
                 text,
                 draft.finished,
                 tokens=len(ids) + draft.finished,
-                reencoded=not np.array_equal(ids, draft.ids),
+                sampled_ids=None if np.array_equal(ids, draft.ids) else tuple(draft.ids.tolist()),
             )
             for text, draft, ids in zip(texts, drafts, pieces, strict=True)
         ]

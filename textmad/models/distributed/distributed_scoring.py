@@ -20,12 +20,12 @@ from textmad.errors import ModelError, RunError, TextmadError
 from textmad.models.distributed import processes
 from textmad.models.protocol import LanguageModel
 
-SHARED = ("token_nll", "token_scores", "token_moments", "cross_entropy", "embed")
+SHARED = ("token_nll", "nll_of_ids", "token_scores", "token_moments", "cross_entropy", "embed")
 """The methods that are distributed, where a model has them.
 
-Their first argument is texts, and they return a list with an entry a text, or a NamedTuple of such
-lists. A further argument is None, a number, a text, a sequence with an entry a text, or a model
-that `DistributedScorer.shared` returned.
+Their first argument is texts (or the ids of each), and they return a list with an entry a text, or
+a NamedTuple of such lists. A further argument is None, a number, a text, a sequence with an entry a
+text, or a model that `DistributedScorer.shared` returned.
 """
 
 ALONE = ("fit", "sample")
@@ -238,7 +238,7 @@ def _request(
     sent_named = {key: sendable(value) for key, value in named.items()}
     by_text = [value for value in (*sent, *sent_named.values()) if isinstance(value, list)]
     lengths = [
-        sum(len(entry) for entry in entries if isinstance(entry, str))
+        sum(len(entry) for entry in entries if isinstance(entry, str | tuple | list))
         for entries in zip(*by_text, strict=True)
     ]
     return _Request(name, method, sent, sent_named, deal(lengths, processes.world_size()))

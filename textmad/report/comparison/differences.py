@@ -218,12 +218,17 @@ def _rests_on(comparison: Comparison) -> str:
         return "No seed has a finite number of both an arm and its control: nothing is tested."
     if comparison.pairs < 2:
         return "These figures carry no interval: run more seeds before believing a difference."
+    holds = (
+        "new seeds and new human text of this kind, given this base model: each seed has its own "
+        "part of the corpus."
+        if comparison.own_text
+        else "new seeds, given this human pool, held-out text and base model."
+    )
     return (
         f"Significant means p < {LEVEL:g}, paired by seed ({_seeds(comparison.rows)}), adjusted "
         f"for {_questions(comparison)}. A difference of {comparison.detectable:.2g} standard "
         "deviations between seeds is then found in 4 of 5 studies. "
-        f"{_sign_flips(comparison)} Intervals and p hold for new seeds, given this human pool, "
-        "held-out text and base model."
+        f"{_sign_flips(comparison)} Intervals and p hold for {holds}"
     )
 
 

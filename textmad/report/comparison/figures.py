@@ -27,20 +27,27 @@ _COLORS = (plots.ORANGE, plots.BLUE, plots.GREEN, plots.PURPLE, plots.YELLOW)
 
 
 def curves(comparison: Comparison) -> list[plots.Figure]:
-    """A figure a metric: each arm's mean over seeds, with its 95 % interval as a band."""
+    """Draw a figure a metric: each arm's mean over seeds with its interval, and the references."""
     colors = _colors(comparison)
     figures = []
     for number, key in enumerate(_keys(comparison)):
         own = [curve for curve in comparison.curves if curve.key == key and curve.values]
         lines = [_line(curve, colors[curve.arm]) for curve in own]
+        references = _references(comparison, key)
+        lines += references
         svg = plots.draw(
             f"curve-{number}",
             [plots.Panel("", lines)],
             x_title="generation",
             y_title=key.unit or key.metric.replace("_", " "),
         )
-        band = "Mean over seeds; the band is its 95 % interval." if comparison.pairs > 1 else ""
-        figures.append(plots.Figure(key.label, band, svg))
+        reading = ["Mean over seeds; the band is its 95 % interval."] * (comparison.pairs > 1)
+        if references:
+            reading.append(
+                "Dashed: held-out human text, with the 95 % interval of such texts, and the base "
+                "model's own samples."
+            )
+        figures.append(plots.Figure(key.label, " ".join(reading), svg))
     return figures
 
 
@@ -111,6 +118,13 @@ def _tolerated(row: ComparisonRow) -> tuple[float, float]:
         return -reach - control, reach - control
     low, high = bounds(row.key.metric, row.tolerance)
     return (low if math.isfinite(low) else 0.0), (high if math.isfinite(high) else 0.0)
+
+
+def _references(comparison: Comparison, key: Key) -> list[plots.Line]:
+    """The references of a metric, as the table has them for its first arm."""
+    row = next(row for row in comparison.rows if row.key == key)
+    generations = {g for curve in comparison.curves if curve.key == key for g in curve.values}
+    return plots.reference_lines(sorted(generations), row.human, row.base)
 
 
 def _line(curve: Curve, color: str) -> plots.Line:

@@ -1,0 +1,44 @@
+"""Scripts whose numbers stand on a page run on a run of today's format."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import textmad as tm
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("prompt", ["none", "human"])
+def test_the_script_about_detectors_tells_every_method_on_whole_and_on_cut_texts(
+    prompt: str,
+    tmp_path: Path,
+    tiny_gpt2_folder: Path,
+    human_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    recipe = tm.Recipe(
+        generations=0,
+        corpus={"source": str(human_corpus)},
+        model={"base": str(tiny_gpt2_folder)},
+        train={"epochs": 1},
+        mix={"human_tokens": 0, "model_tokens": 600},
+        sample={"min_tokens": 2400, "max_new_tokens": 48, "prompt": prompt},
+        evaluate=["perplexity"],
+    )
+    run = tm.run(recipe, out=tmp_path / "run")
+    assert not all(run.candidates(0)["finished"])
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["detection_auc.py", str(run.path)])
+    runpy.run_path(str(ROOT / "scripts/detection_auc.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.findall(r">= (\d+) tokens", line) for line in lines] == [["0"], ["40"]]
+    for line in lines:
+        assert int(re.findall(r", (\d+) documents", line)[0]) > 10
+        values = dict(re.findall(r"(curvature|cross_perplexity|trained) (\d\.\d{3})", line))
+        assert values.keys() == {"curvature", "cross_perplexity", "trained"}
+        assert all(0 <= float(value) <= 1 for value in values.values())
