@@ -32,7 +32,9 @@ def recipe_file(tmp_path: Path) -> Path:
         "model": {"base": "categorical"},
         "mix": {"model_tokens": 60},
         "sample": {"min_tokens": 60, "oversample": 4.0},
-        "curate": [{"people": {"keep": 0.5, "ballot": {"raters_per_text": 2}}}],
+        "curate": [
+            {"people": {"keep": 0.5, "ballot": {"raters_per_text": 2, "leave_out_random": True}}}
+        ],
         "evaluate": ["diversity"],
     }
     path = tmp_path / "recipe.yaml"

@@ -86,6 +86,28 @@ def test_export_without_merging_writes_an_adapter_for_peft(run: tm.Run, textmad,
     assert AutoPeftModelForCausalLM.from_pretrained(out).peft_config["default"].r == 8
 
 
+def test_share_copies_all_but_the_paths_of_this_machine(run: tm.Run, textmad, tmp_path: Path):
+    out = tmp_path / "shared"
+    textmad("share", run.path, "--out", out)
+    # The recipe names its corpus and its base by absolute paths.
+    named = [Path(run.recipe.corpus.source), Path(run.recipe.model.base)]
+    assert all(path.is_absolute() for path in named)
+    written = {path for path in out.rglob("*") if path.is_file()}
+    for path in written:
+        data = path.read_bytes()
+        assert not any(str(above.parent).encode() in data for above in [*named, run.path])
+        if path.suffix == ".parquet" and "author" in (table := pq.read_table(path)).column_names:
+            assert not any("/" in author for author in table["author"].to_pylist())
+    assert {path.name for path in written} >= {"recipe.yaml", "provenance.json", "metrics.parquet"}
+    copy = tm.Run(out)
+    assert copy.complete == run.complete
+    assert copy.metrics.equals(run.metrics)
+    assert copy.candidates(0).to_list() == run.candidates(0).to_list()
+    assert copy.recipe.corpus.source == named[0].name
+    assert "| Perplexity |" in textmad("report", out)
+    assert "holds something" in textmad("share", run.path, "--out", out)
+
+
 def test_evaluate_adds_a_table_row_and_an_unknown_name_is_refused(
     run: tm.Run, textmad, tmp_path: Path
 ):

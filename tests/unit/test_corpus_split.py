@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 
@@ -175,6 +176,7 @@ def test_the_report_accounts_for_every_line(tmp_path):
         },
         "dropped": {"too_short": 1, "too_long": 0, "duplicate": 1, "near_copy_of_held_out": 0},
         "with_html_entities": 0,
+        "changed_by_tokenizer_share": 0,
         "human": {
             "documents": num_train,
             "conversations": 0,
@@ -302,3 +304,34 @@ def test_the_digest_of_a_saved_dataset_follows_the_order_of_its_files(tmp_path):
 def test_importing_the_corpus_loads_neither_torch_nor_datasets():
     code = "import sys, textmad.corpus; sys.exit(bool({'torch', 'datasets'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_human_text_is_kept_as_the_tokenizer_gives_it_back_and_the_share_is_told(tmp_path):
+    rows = posts(400)
+    for row in rows[:100]:
+        row["text"] = row["text"].upper()
+    rows[100]["text"] = "漢字 " * 12
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    settings = CorpusSettings(source=str(path), held_out=0.5)
+
+    def read_back(texts):  # a tokenizer of lower-case letters alone
+        return ["".join(re.findall("[a-z0-9 ]", text.lower())) for text in texts]
+
+    as_given = open_corpus(settings, count_words)
+    corpus = open_corpus(settings, count_words, read_back=read_back)
+    for name in ("human", "held_out"):
+        texts = getattr(corpus, name)["text"]
+        assert all(text == text.lower() for text in texts)
+        assert any(text != text.lower() for text in getattr(as_given, name)["text"])
+    assert corpus.report["changed_by_tokenizer_share"] == 101 / 400
+    assert len(corpus.human) + len(corpus.held_out) == 399  # nothing is left of the Chinese one
+    (note,) = corpus_notes(corpus.report)
+    assert re.match(r"25\.[23]% of the documents do not come back", note)
+    assert corpus_notes(as_given.report) == []
+    # What reads alike now is a copy.
+    few = [row["text"].lower() for row in rows[:40]]
+    path.write_text("\n".join(json.dumps({"text": text}) for text in [*few, *map(str.upper, few)]))
+    assert (
+        open_corpus(settings, count_words, read_back=read_back).report["dropped"]["duplicate"] == 40
+    )

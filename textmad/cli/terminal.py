@@ -64,7 +64,7 @@ class Session:
         """Add to the log what the terminal is told."""
         if self._folder is None:
             return
-        self._unwritten += text
+        self._unwritten += harmless(text)
         # A run that ends before its first stage leaves nothing: so a mended recipe begins anew.
         if not any((self._folder / record).exists() for record in ("corpus", "study.yaml")):
             return

@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 CountTokens = Callable[[Sequence[str]], np.ndarray]
+ReadBack = Callable[[Sequence[str]], Sequence[str]]
 INVENTED = "invented facts"  # the author of what `corpus.invented_facts` adds
 _BATCH = 4096  # documents held in memory at once
 _LARGE_SHARE = 0.2  # of the tokens, held by a hundredth of the documents
@@ -64,14 +65,22 @@ class Corpus(NamedTuple):
     report: dict[str, Any]  # what was read, dropped and kept, as plain data
 
 
-def open_corpus(settings: CorpusSettings, count_tokens: CountTokens, part: int = 0) -> Corpus:
+def open_corpus(
+    settings: CorpusSettings,
+    count_tokens: CountTokens,
+    part: int = 0,
+    *,
+    read_back: ReadBack | None = None,
+) -> Corpus:
     """Read the recipe's human text and return pool and held-out text, and the report.
 
-    `count_tokens` gives the target tokens of each text, (n,) int, end token included. Of texts
-    that are equal after cleaning the first is kept. Training documents that are near-copies of a
-    held-out one are removed; the held-out text stays whole. Both are on disk, in the folder of
-    temporary files: memory holds some bytes a document. Of `corpus.parts` parts number `part`
-    alone is read.
+    `count_tokens` gives the target tokens of each text, (n,) int, end token included. `read_back`
+    gives each text as it reads after encoding and decoding. A sampled text can hold nothing that
+    the tokenizer does not know, so human text is kept as it reads then; else the two would differ
+    by the tokenizer alone. Of texts that are equal after that the first is kept. Training documents
+    that are near-copies of a held-out one are removed; the held-out text stays whole. Both are on
+    disk, in the folder of temporary files: memory holds some bytes a document. Of `corpus.parts`
+    parts number `part` alone is read.
 
     Raises:
         CorpusError: the source is missing, unreadable, too bad, or leaves nothing on one side.
@@ -82,6 +91,9 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens, part: int =
     is_builtin_or_hub = source_format(settings) == "chitchat" or not path.exists()
     author = settings.source if is_builtin_or_hub else path.name
     rows = _clean(read_rows(settings, tally), settings, dropped)
+    returned = Counter(all=0, changed=0)
+    if read_back is not None:
+        rows = _returned(rows, read_back, dropped, returned)
     everything = on_disk(_as_tables(rows, author, settings.max_documents, dropped))
     tally.check(settings.source, settings.max_bad_lines)
     is_held_out, is_ours = (
@@ -110,6 +122,8 @@ def open_corpus(settings: CorpusSettings, count_tokens: CountTokens, part: int =
         "read": _read_report(tally),
         "dropped": dict(dropped),
         "with_html_entities": human.num_with_entities + held_out.num_with_entities,
+        # Of the documents that are within the bounds, the share that read otherwise before.
+        "changed_by_tokenizer_share": returned["changed"] / max(returned["all"], 1),
         "human": human.report(),
         "held_out": held_out.report(),
     }
@@ -141,6 +155,20 @@ def _clean(rows: Iterable[Row], settings: CorpusSettings, dropped: Counter[str])
             dropped[fault] += 1
         else:
             yield row._replace(text=text)
+
+
+def _returned(
+    rows: Iterator[Row], read_back: ReadBack, dropped: Counter[str], returned: Counter[str]
+) -> Iterator[Row]:
+    """Yield the rows as they read after encoding and decoding, and count how many differ."""
+    while batch := list(islice(rows, _BATCH)):
+        for row, text in zip(batch, read_back([row.text for row in batch]), strict=True):
+            returned["all"] += 1
+            returned["changed"] += text != row.text
+            if text.strip():
+                yield row._replace(text=text)
+            else:
+                dropped["too_short"] += 1
 
 
 def length_fault(text: str, settings: CorpusSettings) -> str:
@@ -255,13 +283,20 @@ def _check_not_empty(
 def corpus_notes(report: Mapping[str, Any]) -> list[str]:
     """Return what a user should know of a corpus before spending on it, a sentence each."""
     notes = []
-    documents = report["human"]["documents"] + report["held_out"]["documents"]
-    if entities := report["with_html_entities"]:
+    held_out = report.get("held_out", {})
+    documents = report["human"]["documents"] + held_out.get("documents", 0)
+    if share := report.get("changed_by_tokenizer_share", 0):
+        notes.append(
+            f"{share:.1%} of the documents do not come back from the tokens of the "
+            "base: its tokenizer does not know some of their characters; they are learned and "
+            "compared as they come back"
+        )
+    if entities := report.get("with_html_entities", 0):
         notes.append(
             f"{entities:,} of {documents:,} documents hold HTML entities such as &amp;, whose "
             "names count as words: unescape the source (format: reddit does so)"
         )
-    if (share := report["held_out"]["longest_token_share"]) > _LARGE_SHARE:
+    if (share := held_out.get("longest_token_share", 0)) > _LARGE_SHARE:
         notes.append(
             f"the longest 1 % of the held-out documents hold {share:.0%} of its tokens: what is "
             "measured on it is mostly theirs; lower corpus.max_tokens"

@@ -143,7 +143,12 @@ class Recursion:
             check_corpus(self.recipe, filters, human)
 
         def compute() -> Corpus:
-            corpus = open_corpus(self.recipe.corpus, self._count_tokens, self.recipe.corpus_part)
+            corpus = open_corpus(
+                self.recipe.corpus,
+                self._count_tokens,
+                self.recipe.corpus_part,
+                read_back=getattr(self.base, "read_back", None),  # a toy's words come back
+            )
             check(corpus.human)
             return corpus
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from textmad.corpus import corpus_notes
 from textmad.errors import ModelError, RunError
 from textmad.loop.generation_io import as_documents, human_prompts, sample_more
 from textmad.models.protocol import Sample, SupportsExport
@@ -309,7 +310,7 @@ class Run:
 
     @property
     def warnings(self) -> list[str]:
-        """The different warnings of filters and crawl filters, in the complete generations."""
+        """What to know of the human text; the different warnings of filters and crawl filters."""
         records = [
             facts
             for generation in self.generations
@@ -317,7 +318,8 @@ class Run:
             if self._manifest(stage, generation)
             for facts in self._records(stage, generation).values()
         ]
-        return list(dict.fromkeys(w for facts in records if (w := facts.get("warning"))))
+        warnings = (facts.get("warning") for facts in records)
+        return list(dict.fromkeys([*corpus_notes(self.corpus_report), *filter(None, warnings)]))
 
     def kept(self, generation: int) -> Dataset:
         """The candidates that every filter kept."""

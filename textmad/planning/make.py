@@ -72,6 +72,7 @@ def open_for(recipe: Recipe) -> Opened:
         recipe.corpus,
         lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32),
         recipe.corpus_part,
+        read_back=getattr(model, "read_back", None),
     )
     return Opened(recipe, model, corpus, time.perf_counter() - begun)
 

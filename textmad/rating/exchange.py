@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from textmad.errors import RunError
 from textmad.rating.records import Vote
 from textmad.rating.reliability import label_posteriors
 
 _COLUMNS = Vote._fields
+# What a spreadsheet takes for the beginning of a formula, behind our own apostrophes.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def write_votes(path: Path, votes: Sequence[Vote]) -> None:
@@ -63,7 +66,7 @@ def read_votes_file(path: Path) -> list[Vote]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows: Sequence[str | Mapping[str, Any]]
-            rows = list(csv.DictReader(file)) if is_csv else file.read().splitlines()
+            rows = _csv_rows(file) if is_csv else file.read().splitlines()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     first = 2 if is_csv else 1
@@ -78,7 +81,8 @@ def _write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ..
                 writer = csv.writer(file)
                 writer.writerow(columns)
                 for row in rows:
-                    writer.writerow([" ".join(x) if isinstance(x, tuple) else x for x in row])
+                    cells = (" ".join(x) if isinstance(x, tuple) else x for x in row)
+                    writer.writerow([formula_free(x) if isinstance(x, str) else x for x in cells])
             else:
                 fields = (dict(zip(columns, row, strict=True)) for row in rows)
                 file.writelines(json.dumps(each) + "\n" for each in fields)
@@ -111,6 +115,26 @@ def _vote(path: Path, number: int, row: str | Mapping[str, Any]) -> Vote:
             f"{path}, line {number}: is no vote ({error}): expected ballot, item, documents, rater "
             "and value, as `textmad votes --export` writes them"
         ) from None
+
+
+def formula_free(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula: an apostrophe stands before it.
+
+    >>> formula_free("=1+1"), formula_free("a=1")
+    ("'=1+1", 'a=1')
+    """
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def _csv_rows(file: TextIO) -> list[dict[str, str]]:
+    """Read the rows, each without the apostrophes of `formula_free`."""
+    return [
+        {
+            name: cell[1:] if cell and cell[0] == "'" and _FORMULA.match(cell) else cell
+            for name, cell in row.items()
+        }
+        for row in csv.DictReader(file)
+    ]
 
 
 def _is_csv(path: Path) -> bool:

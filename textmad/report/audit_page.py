@@ -9,6 +9,7 @@ from pathlib import Path
 from textmad.auditing.comparing import MEASURED, Audit, AuditRow
 from textmad.evaluators.metrics import value_range
 from textmad.report.comparison.page import parquet_bytes
+from textmad.report.escaping import csv_bytes, markdown
 from textmad.report.numbers import MISSING, show_number
 from textmad.report.page import template
 from textmad.report.tables import Table, print_words, show, to_markdown
@@ -49,15 +50,15 @@ def verdict(audit: Audit) -> list[str]:
 def to_page(audit: Audit) -> str:
     """Return the audit as Markdown."""
     parts = [
-        f"# {_title(audit)}",
-        *verdict(audit),
+        f"# {markdown(_title(audit))}",
+        *map(markdown, verdict(audit)),
         "## What was read",
         to_markdown(_sources_table(audit)),
     ]
     for heading, tables in _tables_by_heading(audit).items():
         for table in tables:
             parts += [f"## {heading}", to_markdown(table)]
-    return "\n\n".join([*parts, _LEGEND, *audit.notes]) + "\n"
+    return "\n\n".join([*parts, _LEGEND, *map(markdown, audit.notes)]) + "\n"
 
 
 def to_html(audit: Audit) -> str:
@@ -97,7 +98,7 @@ def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
     contents = {
         "md": to_page(audit).encode(),
         "html": to_html(audit).encode(),
-        "csv": audit.table.to_csv(index=False, lineterminator="\n").encode(),
+        "csv": csv_bytes(audit.table),
         "parquet": parquet_bytes(audit.table),
     }
     for ending, data in contents.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from textmad.analysis.series import REFERENCES, Series, document_counts, series
 from textmad.evaluators.metrics import METRICS
+from textmad.report.escaping import markdown
 from textmad.report.numbers import ARROWS, MISSING, show_number, show_percent, show_reference
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ def to_markdown(table: Table) -> str:
     """Return the table as Markdown, with numbers to the right."""
     rule = [":---", ":---", ":---:"] + ["---:"] * (len(table.header) - 3)
     lines = [table.header, tuple(rule), *table.lines]
-    text = "\n".join("| " + " | ".join(_pipe_free(cell) for cell in line) + " |" for line in lines)
-    return "\n\n".join([text, *table.notes])
+    rows = ([markdown(cell).replace("|", "\\|") for cell in line] for line in lines)
+    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join([text, *map(markdown, table.notes)])
 
 
 def to_rich(table: Table) -> Group:
@@ -203,7 +205,3 @@ def _measured(metrics: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(metric, split, bin) in order of first appearance, without the references."""
     rows = zip(metrics["metric"], metrics["split"], metrics["bin"], strict=True)
     return [key for key in dict.fromkeys(rows) if key[1] not in REFERENCES]
-
-
-def _pipe_free(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")

@@ -56,7 +56,7 @@ def replace(folder: Path, stage: str, inputs: Mapping[str, Any], write: Write) -
             _make_parent(folder)
             temporary.mkdir()
             write(temporary)
-            manifest = _describe(temporary, stage, inputs)
+            manifest = describe(temporary, stage, inputs)
             create(temporary / MANIFEST, manifest.to_bytes())
             _share(temporary, manifest)
             for name in manifest.files:
@@ -149,7 +149,7 @@ def confirm(folder: Path, stage: str, inputs: Mapping[str, Any], write: Write) -
         try:
             temporary.mkdir()
             write(temporary)
-            now = _describe(temporary, stage, inputs)
+            now = describe(temporary, stage, inputs)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     if now.files != before.files:
@@ -179,7 +179,8 @@ def _read_manifest(file: BufferedReader) -> Manifest:
 # --- a stage's files ------------------------------------------------------------------------
 
 
-def _describe(folder: Path, stage: str, inputs: Mapping[str, Any]) -> Manifest:
+def describe(folder: Path, stage: str, inputs: Mapping[str, Any]) -> Manifest:
+    """Return the manifest of a stage whose files are all in `folder`."""
     files: dict[str, FileRecord] = {}
     for name in _file_names(folder):
         path = folder / name

@@ -32,6 +32,7 @@ from textmad.report.comparison.hypotheses import (
     hypothesis_sentences,
     hypothesis_table,
 )
+from textmad.report.escaping import csv_bytes, markdown
 from textmad.report.page import template
 from textmad.report.tables import Table, print_words, show, to_markdown
 from textmad.report.texts import side_by_side
@@ -122,11 +123,14 @@ def print_comparison(comparison: Comparison, is_brief: bool = False) -> None:
 
 def to_page_markdown(comparison: Comparison) -> str:
     """Verdict, tables, and what the arms are."""
-    arms = "\n".join(f"- **{name}**: {what}" for name, what in describe_arms(comparison).items())
+    arms = "\n".join(
+        f"- **{markdown(name)}**: {markdown(what)}"
+        for name, what in describe_arms(comparison).items()
+    )
     parts = [
-        f"# {title(comparison)}",
+        f"# {markdown(title(comparison))}",
         *_in_markdown(_hypotheses(comparison)),
-        *verdict_sentences(comparison),
+        *map(markdown, verdict_sentences(comparison)),
         to_markdown(difference_table(comparison)),
         to_markdown(generation_table(comparison)),
         *_in_markdown(_sections(comparison)),
@@ -139,7 +143,11 @@ def _in_markdown(sections: Sequence[OptionalSection]) -> list[str]:
     return [
         part
         for section in sections
-        for part in (f"## {section.heading}", *section.sentences, to_markdown(section.table))
+        for part in (
+            f"## {section.heading}",
+            *map(markdown, section.sentences),
+            to_markdown(section.table),
+        )
     ]
 
 
@@ -232,7 +240,7 @@ def _sections(comparison: Comparison) -> list[OptionalSection]:
 def _forms(name: str, numbers: pd.DataFrame, table: Table) -> dict[str, bytes]:
     """A table as files: all of its numbers, and its cells as they are printed."""
     forms = {
-        "csv": numbers.to_csv(index=False, lineterminator="\n").encode(),
+        "csv": csv_bytes(numbers),
         "parquet": parquet_bytes(numbers),
         "tex": _tex(table),
     }
