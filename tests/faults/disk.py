@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.intercepted import Operation
+from textmad.store.files import TEMPORARY
 
 # What a folder holds: each path below it with the file's content, or None for a folder.
 Tree = dict[str, bytes | None]
@@ -49,6 +50,14 @@ def shape(found: Tree, ignored: Collection[str] = ()) -> int:
             (stable(name), b"" if name in ignored else content) for name, content in found.items()
         )
     )
+
+
+def without_unfinished(found: Tree) -> Tree:
+    """The tree with no bytes in unfinished files, which the next start deletes unread."""
+    return {
+        name: b"" if TEMPORARY in name and content is not None else content
+        for name, content in found.items()
+    }
 
 
 def stable(name: str) -> str:

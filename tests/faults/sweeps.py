@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import textmad as tm
-from tests.faults.disk import Disk, Tree, plant, shape, stable, tree
+from tests.faults.disk import Disk, Tree, plant, shape, stable, tree, without_unfinished
 from tests.faults.intercepted import KILL, READING, Operation, run_intercepted
 from textmad.analysis.comparing import compare
 from textmad.errors import TextmadError
@@ -157,7 +157,7 @@ class Sweeps:
     def _resume(self, out: Path, where: str, outcome: Outcome, *, may_reject: bool) -> None:
         """Count how a run that was left unfinished ends; the same files are resumed once."""
         outcome.cases += 1
-        left = shape(tree(out), SESSIONS)
+        left = shape(without_unfinished(tree(out)), SESSIONS)
         if left in self._resumed:
             outcome.same += 1
             shutil.rmtree(out.parent)
