@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test test-slow test-faults check docs bench base-model clean
+.PHONY: help demo test test-browser test-slow test-faults check docs bench base-model clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -21,7 +21,11 @@ demo: $(VENV)/.installed  ## Run the quickstart's first three generations: unsel
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
 
 test: $(VENV)/.installed  ## Run the test suite
-	$(BIN)/pytest -n auto --dist loadfile -m 'not slow and not faults'
+	$(BIN)/pytest -n auto --dist loadfile -m 'not browser and not slow and not faults'
+
+test-browser: $(VENV)/.installed  ## Run the tests of the page in a real browser (needs a Chromium)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	$(BIN)/pytest -m browser -rs
 
 test-slow: $(VENV)/.installed  ## Run the tests that take minutes each, and those on a real Ray
 	$(BIN)/pytest -m slow

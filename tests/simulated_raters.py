@@ -1,12 +1,15 @@
 """Raters who vote through the page as a browser without JavaScript does: links, forms, cookies."""
 
 import http.client
+import threading
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urlsplit
 
 import textmad as tm
 from textmad.rating.ballots import Ballots
 from textmad.rating.database import VOTES
+from textmad.rating.page.server import serve
 
 
 class Page(HTMLParser):
@@ -117,3 +120,27 @@ def run_with_votes(recipe, out):
             while (task := ballots.voting.next_task(rater)) is not None:
                 ballots.voting.cast(rater, task.key, len(task.texts[0]) % 2)
             ballots.close()
+
+
+@contextmanager
+def served(ballots, **options):
+    """The address of a real server in a thread of its own."""
+    address, stop = [], threading.Event()
+    ready = threading.Event()
+
+    def tell(url):
+        address.append(url)
+        ready.set()
+
+    thread = threading.Thread(
+        target=serve,
+        args=(ballots,),
+        kwargs={"port": 0, "is_done": stop.is_set, "tell": tell, **options},
+    )
+    thread.start()
+    assert ready.wait(60)
+    try:
+        yield address[0]
+    finally:
+        stop.set()
+        thread.join(60)

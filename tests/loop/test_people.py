@@ -152,7 +152,7 @@ def test_run_serve_goes_on_by_itself_when_there_are_enough_votes(recipe_file: Pa
     url, _, token = process.stdout.readline().strip().partition("/join/")
     assert url.startswith("http://127.0.0.1:")
     assert vote_through_page(url, token, likes_long) > 0
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     table = pq.read_table(out / "gen-00/curate/candidates.parquet")
     assert set(table["exposure"].to_pylist()) == {1}

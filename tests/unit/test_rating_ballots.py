@@ -18,7 +18,7 @@ import pytest
 from textmad.errors import RunError
 from textmad.rating.ballot import Ballot
 from textmad.rating.ballots import Ballots
-from textmad.rating.database import VOTES
+from textmad.rating.database import VOTES, Database
 from textmad.rating.records import votes_digest
 from textmad.rating.voting import VoteRejectedError
 
@@ -337,7 +337,7 @@ def test_a_file_of_a_later_schema_and_a_file_that_is_none_are_errors(tmp_path):
     ballots.close()
     with sqlite3.connect(tmp_path / VOTES) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(RunError, match="has schema version 99, this textmad knows up to 1"):
+    with pytest.raises(RunError, match="has schema version 99, this textmad knows up to 2"):
         Ballots(tmp_path / VOTES)
     (tmp_path / "other").write_text("no database " * 100)
     with pytest.raises(RunError, match="cannot be read or written"):
@@ -405,6 +405,118 @@ def test_many_threads_lose_and_double_nothing(tmp_path):
     assert errors == []
     votes = ballots.votes(name)
     assert Counter(vote.item for vote in votes) == dict.fromkeys(range(40), 4)
+
+
+def written_together(database, *jobs):
+    """Have threads write at the same time; return what each one raised, and the COMMITs."""
+    statements, raised = [], {}
+    database._connection.set_trace_callback(statements.append)
+
+    def work(number, job):
+        try:
+            with database.write() as db:
+                job(db)
+        except Exception as error:
+            raised[number] = error
+
+    threads = [threading.Thread(target=work, args=pair) for pair in enumerate(jobs)]
+    with database._lock:
+        for thread in threads:
+            thread.start()
+        while database._num_waiting < len(jobs):
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    database._connection.set_trace_callback(None)
+    return raised, statements.count("COMMIT")
+
+
+def add(name):
+    return lambda db: db.execute("INSERT INTO facts VALUES (?, '')", (name,))
+
+
+def names(database):
+    with database.read() as db:
+        return {row[0] for row in db.execute("SELECT name FROM facts WHERE value = ''")}
+
+
+def test_threads_that_write_at_the_same_time_wait_for_the_disk_once(tmp_path):
+    database = Database(tmp_path / VOTES)
+    raised, num_commits = written_together(database, *(add(f"n{i}") for i in range(8)))
+    assert (raised, num_commits) == ({}, 1)
+    assert names(database) == {f"n{i}" for i in range(8)}
+
+
+def test_a_thread_that_fails_undoes_its_own_part_alone(tmp_path):
+    database = Database(tmp_path / VOTES)
+
+    def fail(db):
+        add("undone")(db)
+        raise ValueError("no")
+
+    for jobs in ([add("a"), fail, add("b")], [fail], [fail, fail]):
+        raised, _ = written_together(database, *jobs)
+        assert [type(error) for error in raised.values()] == [ValueError] * jobs.count(fail)
+        assert names(database) == {"a", "b"}
+        with database.write() as db:  # nothing is left open
+            assert db.in_transaction
+
+
+def test_if_the_common_end_fails_no_thread_is_told_that_its_part_is_there(tmp_path):
+    database = Database(tmp_path / VOTES)
+
+    def orphan(db):  # which COMMIT finds
+        db.execute("PRAGMA defer_foreign_keys = ON")
+        db.execute("INSERT INTO reports VALUES ('nobody', 99)")
+
+    raised, _ = written_together(database, add("a"), orphan, add("b"))
+    assert {type(error) for error in raised.values()} == {RunError}
+    assert set(raised) == {0, 1, 2}
+    assert names(database) == set()
+    assert written_together(database, add("c"))[0] == {}
+
+
+def test_a_reader_does_not_wait_for_who_writes(tmp_path):
+    database = Database(tmp_path / VOTES)
+    with database.write() as db:
+        add("a")(db)
+        assert names(database) == set()
+    assert names(database) == {"a"}
+
+
+# --- several ballots, as of a study's arms ----------------------------------------------------
+
+
+def test_arms_are_asked_about_side_by_side_and_progress_counts_them_together(tmp_path):
+    ballots = Ballots(tmp_path / VOTES)
+    settings = Ballot(raters_per_text=1, texts_per_rater=4)
+    for arm in "ab":
+        ids = [f"{arm}{i}" for i in range(6)]
+        ballots.lay_out(settings, 0, ids, [f"{arm} {i}" for i in ids], np.random.default_rng(0))
+    ballots.raters.invite(1)
+    seen, left = "", []
+    while (task := ballots.voting.next_task("r001")) is not None:
+        seen += task.texts[0][0]
+        left.append((task.num_voted, task.num_left))
+        ballots.voting.cast("r001", task.key, 1)
+    assert {seen[i : i + 2] for i in range(0, 8, 2)} <= {"ab", "ba"}  # one of each, in turn
+    assert left == [(i, 8 - i) for i in range(8)]  # four of each arm is the rater's share
+
+
+def test_another_question_comes_when_the_first_one_is_through(tmp_path):
+    ballots = Ballots(tmp_path / VOTES)
+    for question in ("Good?", "Human?"):
+        ballots.lay_out(
+            Ballot(question=question, raters_per_text=1),
+            *(0, ["x", "y"], ["text x", "text y"], np.random.default_rng(0)),
+        )
+    ballots.raters.invite(1)
+    asked = []
+    while (task := ballots.voting.next_task("r001")) is not None:
+        asked.append(task.ballot.question)
+        ballots.voting.cast("r001", task.key, 1)
+    assert asked == ["Good?", "Good?", "Human?", "Human?"]
 
 
 # --- kill -9 --------------------------------------------------------------------------------

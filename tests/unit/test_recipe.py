@@ -173,6 +173,7 @@ BAD = {
     "curate.0.author.drafts": ("1", "1: expected at least 2"),
     "curate.0.author.scorer": ("3", f"3: expected text or {SETTINGS} or a function"),
     "curate.0.author.noise": ("-1", "-1: expected a finite number of at least 0"),
+    "curate.0.author.chosen_by": ("robot", "robot: expected 'scorer' or 'people'"),
     "curate.0.author.units": ("sd", "sd: expected 'standard' or 'raw'"),
     "curate.0.discriminator": ("lora", f"lora: expected {SETTINGS}"),
     "curate.0.discriminator.keep": ("0", "0: expected a share above 0 and at most 1"),
@@ -248,7 +249,7 @@ BAD |= {
 }
 BAD |= {
     f"curate.0.{name}.ballot{setting}": bad
-    for name in ("people", "upvotes")
+    for name in ("people", "upvotes", "author")
     for setting, bad in {
         "": ("3", f"3: expected {SETTINGS}"),
         ".design": ("vote", "vote: expected 'up_down', 'pairs', 'best_of' or 'stars'"),

@@ -385,7 +385,7 @@ def test_another_recipe_is_refused_naming_every_key_that_differs(tmp_path):
     assert first == (
         f"{tmp_path}: was begun with another recipe: use another --out, or delete the run"
     )
-    lora = '{"rank": 16, "alpha": 32, "dropout": 0, "targets": ["c_attn", "c_fc", "c_proj"]}'
+    lora = '{"rank": 16, "alpha": 32, "dropout": 0, "targets": ["auto"]}'
     assert [line.strip() for line in lines] == [
         f"model.lora: {lora} there, null now",
         "train.learning_rate: 0.001 there, 0.5 now",

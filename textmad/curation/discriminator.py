@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from textmad.curation.controls import check_kept_share
 from textmad.curation.document_rng import document_uniforms
+from textmad.curation.people import FROZEN
 from textmad.curation.protocol import Classify, Context, Verdicts
 from textmad.curation.score_mixture import ScorerSetting
 from textmad.curation.text_features import fit_text_classifier
@@ -107,7 +108,7 @@ class Discriminator:
 
     def _judge_sorted(self, candidates: Dataset, context: Context) -> Verdicts:
         """Return the verdicts on candidates that are sorted by id."""
-        accepted, checked = self._ask_crowd(candidates, context)
+        accepted, checked, frozen = self._ask_crowd(candidates, context)
         examples = self._training_examples(candidates, accepted, context)
         judge = self._train(examples, context, all_seen=bool((accepted != 0).all()))
         probability = judge(candidates["text"][:])
@@ -127,15 +128,22 @@ class Discriminator:
                 PROBABILITY: probability,
                 ACCEPTS: probability > examples.accepted_share,
                 LESSONS: np.full(len(accepted), len(examples.texts)),
+                **frozen,
             },
         )
 
-    def _ask_crowd(self, candidates: Dataset, context: Context) -> tuple[Accepted, Accepted]:
-        """Return the crowd's votes on the documents of the budget, and on those of the check."""
+    def _ask_crowd(
+        self, candidates: Dataset, context: Context
+    ) -> tuple[Accepted, Accepted, dict[str, npt.NDArray[Any]]]:
+        """Return the crowd's votes on the documents of the budget, and on those of the check.
+
+        And columns with each single vote, if people vote.
+        """
         (draws,) = document_uniforms(candidates["id"][:], context.rng, 1)
         random_order = np.argsort(draws, kind="stable")
         crowd_seed = int(context.rng.integers(2**63))
         votes, waiting = [], None
+        frozen = {name: np.full(len(candidates), None, dtype=object) for name in FROZEN}
         for rows in np.split(random_order, [self.budget, self.budget + self.check])[:2]:
             # The same seed both times: the same voters, with the same noise for each document.
             crowd_rng = np.random.Generator(np.random.PCG64(crowd_seed))
@@ -147,9 +155,12 @@ class Discriminator:
             accepted = np.zeros(len(candidates), dtype=np.int8)
             accepted[rows] = np.where(verdicts.keep, 1, -1)
             votes.append(accepted)
+            for name in FROZEN:
+                if name in verdicts.columns:
+                    frozen[name][rows] = verdicts.columns[name]
         if waiting is not None:
             raise waiting
-        return votes[0], votes[1]
+        return votes[0], votes[1], frozen if self.votes.voters == "people" else {}
 
     def _training_examples(
         self, candidates: Dataset, accepted: Accepted, context: Context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Rule = Literal["net", "share", "wilson", "likes", "strength", "stars"]
 
+FROZEN = ("people_votes", "votes_digest")  # columns of the candidates: each vote; of all of them
 _KEEP = 0.25
 
 
@@ -159,8 +161,19 @@ class PeoplesVotes(NamedTuple):
     frozen: dict[str, npt.NDArray[Any]]  # columns for the candidates' table
 
 
-def collect_votes(ballot: Ballot, candidates: Dataset, context: Context) -> PeoplesVotes:
-    """Lay out candidates that are sorted by id, or read the votes on them if there are enough.
+def collect_votes(
+    ballot: Ballot,
+    candidates: Dataset,
+    context: Context,
+    groups: Sequence[Sequence[int]] | None = None,
+) -> PeoplesVotes:
+    """Lay out candidates, or read the votes on them if there are enough.
+
+    Args:
+        ballot: what is asked.
+        candidates: in an order that does not depend on how they were given, as by their ids.
+        context: of the filter.
+        groups: the rows of the candidates that are shown together; None: random ones.
 
     Raises:
         WaitingForVotesError: there are not enough votes yet.
@@ -178,7 +191,7 @@ def collect_votes(ballot: Ballot, candidates: Dataset, context: Context) -> Peop
     ballots = Ballots(context.votes_file)
     try:
         try:
-            name = ballots.lay_out(ballot, context.generation, ids, texts, context.rng)
+            name = ballots.lay_out(ballot, context.generation, ids, texts, context.rng, groups)
         except ValueError as error:
             raise CurationError(str(error)) from error
         state = ballots.state(name)
@@ -232,10 +245,9 @@ def _count(ballot: Ballot, ids: list[str], votes: list[Vote], digest: str) -> Pe
             exposure[row] += 1
             values[row] += mark
             frozen[row].append((vote.rater, vote.item, mark))
-    columns: dict[str, npt.NDArray[Any]] = {
-        "people_votes": np.array([json.dumps(sorted(marks)) for marks in frozen], dtype=object),
-        "votes_digest": np.array([digest] * len(ids), dtype=object),
-    }
+    each = np.array([json.dumps(sorted(marks)) for marks in frozen], dtype=object)
+    digests = np.array([digest] * len(ids), dtype=object)
+    columns = dict(zip(FROZEN, (each, digests), strict=True))
     return PeoplesVotes(ups, downs, exposure, values, choices, columns)
 
 

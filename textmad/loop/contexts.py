@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence, Sized
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -58,11 +59,25 @@ _MAX_OF_RESAMPLED = 2 / 3
 
 
 class ContextBuilder:
-    """Builds contexts and snapshots of one run from what it has committed."""
+    """Builds contexts and snapshots of one run from what it has committed.
+
+    Args:
+        recipe: of the run.
+        run: what is committed.
+        base: the base model.
+        scorer: scores text under the models of the run.
+        votes_folder: has the file of people's votes.
+    """
 
     def __init__(
-        self, recipe: Recipe, run: Run, base: LanguageModel, scorer: DistributedScorer
+        self,
+        recipe: Recipe,
+        run: Run,
+        base: LanguageModel,
+        scorer: DistributedScorer,
+        votes_folder: Path,
     ) -> None:
+        self._votes_file = votes_folder / VOTES
         self._recipe, self._run, self._base, self._scorer = recipe, run, base, scorer
         self._shared_base = scorer.shared(None)
         self._encoders: dict[str, Encoder] = {}
@@ -78,7 +93,7 @@ class ContextBuilder:
             human=self._run.human,
             earlier=self._run.candidates,
             record=partial(self._record, records),
-            votes_file=self._run.path / VOTES,
+            votes_file=self._votes_file,
             **self._model_methods(generation),
         )
 
@@ -99,7 +114,7 @@ class ContextBuilder:
             earlier=labelled,
             as_posted=crawl.as_posted,
             record=partial(self._record, records),
-            votes_file=self._run.path / VOTES,
+            votes_file=self._votes_file,
             # What is crawled are whole documents: finished, and with their prompts in the text.
             **{**self._model_methods(generation - 1), "as_sampled": Passages.whole},
         )

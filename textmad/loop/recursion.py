@@ -121,7 +121,9 @@ class Recursion:
         self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
         self._fitted: tuple[int, LanguageModel] | None = None
         scorer = DistributedScorer(lambda name: self.base if name is None else self.model(name))
-        self._contexts = ContextBuilder(recipe, self.run, self.base, scorer)
+        # The runs of a study ask the same people, on one page, who cannot tell the arms apart.
+        votes_folder = folder.path if shared is None else shared.study
+        self._contexts = ContextBuilder(recipe, self.run, self.base, scorer, votes_folder)
         self._stages = Stages(folder, recipe.seed, self.base_digests, scorer, progress, shared)
 
     @property

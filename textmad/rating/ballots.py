@@ -63,6 +63,7 @@ class Ballots:
         ids: Sequence[str],
         texts: Sequence[str],
         rng: np.random.Generator,
+        groups: Sequence[Sequence[int]] | None = None,
     ) -> str:
         """Lay out a ballot on documents, unless it is there, and return its id.
 
@@ -72,6 +73,7 @@ class Ballots:
             ids: of the documents.
             texts: of the documents.
             rng: decides which texts meet in a pair or group, and the order of the items.
+            groups: the texts of each item, by their numbers, where they are not random.
 
         Raises:
             ValueError: too few texts, or the gold texts cannot be read.
@@ -79,9 +81,9 @@ class Ballots:
         gold = settings.read_gold()
         options = dataclasses.asdict(settings)
         content = [generation, options, list(zip(ids, texts, strict=True)), gold]
-        name = digest(content)[:16]
-        members = settings.items(len(texts), rng)
-        members = members[rng.permutation(len(members))]
+        name = digest(content if groups is None else [*content, groups])[:16]
+        members = settings.items(len(texts), rng).tolist() if groups is None else groups
+        members = [members[i] for i in rng.permutation(len(members))]
         with self._database.write() as db:
             if db.execute("SELECT 1 FROM ballots WHERE id = ?", (name,)).fetchone():
                 return name
@@ -102,7 +104,7 @@ class Ballots:
                     ),
                 ]
             ]
-            rows = [*members.tolist(), *([len(texts) + i] for i in range(len(gold)))]
+            rows = [*members, *([len(texts) + i] for i in range(len(gold)))]
             for number, row in enumerate(rows):
                 is_gold = number >= len(members)
                 item = insert(db, "items (ballot, number, gold)", (name, number, is_gold))
@@ -111,6 +113,12 @@ class Ballots:
                     [(item, position, text_ids[text]) for position, text in enumerate(row)],
                 )
         return name
+
+    def questions(self) -> list[str]:
+        """Return the questions of the open ballots, each once."""
+        with self._database.read() as db:
+            rows = db.execute("SELECT settings FROM ballots WHERE digest IS NULL ORDER BY created")
+            return list(dict.fromkeys(settings_of(row[0]).question for row in rows))
 
     def states(self) -> list[State]:
         """Return how far every ballot is, in the order in which they were laid out."""
@@ -168,7 +176,9 @@ class Ballots:
                     raise RunError(f"{self.path}: {where}: the ballot is closed")
                 settings = settings_of(row["settings"])
                 documents = read_documents(db, row["id"])
-                if vote.value not in settings.values or vote.showing not in (0, 1):
+                num = len(documents)  # of a group fewer than others have, perhaps
+                values = settings.values if num == 1 else range(num)
+                if vote.value not in values or vote.showing not in (0, 1):
                     raise RunError(f"{self.path}: {where}: value or showing is out of range")
                 if vote.documents != documents:
                     raise RunError(

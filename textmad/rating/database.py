@@ -65,11 +65,18 @@ _MIGRATIONS = (
         key TEXT PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters ON DELETE CASCADE
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE INDEX open_tasks ON tasks (rater) WHERE state = 'open';
+    CREATE INDEX tasks_by_turn ON tasks (rater, turn)
+    """,
 )
 
 
 class Database:
-    """One SQLite file; threads share the connection, one transaction at a time.
+    """One SQLite file; threads share two connections, one that writes and one that reads.
+
+    Threads that write at the same time are one transaction, with a savepoint each: waiting for the
+    disk takes longest, and so all of them wait for it once. None goes on before it is done.
 
     Raises:
         RunError: it is no such file, was written by a later textmad, or cannot be written.
@@ -77,56 +84,108 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.RLock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._num_waiting = 0  # threads that want to write and are not in the transaction yet
+        self._counting = threading.Lock()  # of `_num_waiting`
+        self._group = _Group()
         with self._errors():
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._connection.row_factory = sqlite3.Row
-            for setting in (
-                "foreign_keys=ON",
-                "journal_mode=WAL",
-                "synchronous=FULL",  # a vote is on the disk before it is acknowledged
-                "secure_delete=ON",  # what a rater has deleted is overwritten
-            ):
-                self._connection.execute(f"PRAGMA {setting}")
+            self._connection = self._connect()
             self._migrate()
+            self._reader = self._connect()
+            self._reader.execute("PRAGMA query_only=ON")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        for setting in (
+            "foreign_keys=ON",
+            "journal_mode=WAL",
+            "synchronous=FULL",  # a vote is on the disk before it is acknowledged
+            "secure_delete=ON",  # what a rater has deleted is overwritten
+        ):
+            connection.execute(f"PRAGMA {setting}")
+        return connection
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self._lock, self._reading:
+            self._reader.close()
             self._connection.close()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Begin a transaction that is the only one to write; commit it, or undo all of it.
+        """Change the file: what this block does is on the disk when it ends, or undone as a whole.
 
         Raises:
             RunError: the disk is full, or the file cannot be written.
         """
-        with self._lock, self._errors():
+        with self._errors():
+            self._add_waiting(1)
+            with self._lock:
+                self._add_waiting(-1)
+                group = self._begin()
+                with self._savepoint(group):
+                    yield self._connection
+                if self._num_waiting == 0:  # whoever waits for the lock commits for this one too
+                    self._commit(group)
+            group.wait()
+
+    def _add_waiting(self, change: int) -> None:
+        with self._counting:
+            self._num_waiting += change
+
+    def _begin(self) -> _Group:
+        if not self._connection.in_transaction:
+            self._group = _Group()
             self._connection.execute("BEGIN IMMEDIATE")
+        return self._group
+
+    @contextmanager
+    def _savepoint(self, group: _Group) -> Iterator[None]:
+        """Undo what a thread has done if it fails; the rest of the transaction stays."""
+        db = self._connection
+        try:
+            db.execute("SAVEPOINT one")
+            yield
+            db.execute("RELEASE one")
+        except BaseException as error:
             try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk has undone it already
-                    self._connection.execute("ROLLBACK")
-                raise
+                if db.in_transaction:
+                    db.execute("ROLLBACK TO one")
+                    db.execute("RELEASE one")
+            except sqlite3.Error:
+                db.execute("ROLLBACK")
+            if not db.in_transaction:  # a full disk has undone the others' work too
+                group.end(error)
+            elif self._num_waiting == 0:
+                self._commit(group)
+            raise
+
+    def _commit(self, group: _Group) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            group.end(error)
+        else:
+            group.end(None)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Begin a transaction that reads one state of the file.
+        """Begin a transaction that reads one state of the file, without waiting for who writes.
 
         Raises:
             RunError: it cannot be read.
         """
-        with self._lock, self._errors():
-            self._connection.execute("BEGIN")
+        with self._reading, self._errors():
+            self._reader.execute("BEGIN")
             try:
-                yield self._connection
+                yield self._reader
             finally:
-                self._connection.execute("ROLLBACK")
+                self._reader.execute("ROLLBACK")
 
     def checkpoint(self) -> None:
         """Move everything from the log into the file, and empty the log."""
@@ -163,6 +222,28 @@ class Database:
                 f"{self.path}: people's votes cannot be read or written: {error}: free some space, "
                 "allow writing there, or restore the file; what was acknowledged before is in it"
             ) from error
+
+
+class _Group:
+    """The threads of one transaction, which end together."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+
+    def end(self, error: BaseException | None) -> None:
+        self._error = error
+        self._ended.set()
+
+    def wait(self) -> None:
+        """Wait until the transaction has ended.
+
+        Raises:
+            sqlite3.Error: it was undone, and this thread's part with it.
+        """
+        self._ended.wait()
+        if self._error is not None:
+            raise sqlite3.OperationalError(str(self._error))
 
 
 def insert(db: sqlite3.Connection, into: str, values: Sequence[Any]) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,6 +168,7 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
+@lru_cache
 def settings_of(text: str) -> Ballot:
     """Return the settings that were stored as JSON."""
     options = json.loads(text)

@@ -22,6 +22,12 @@ from textmad.rating.records import settings_of
 
 _HELD_SECONDS = 1800.0  # an item that was given and not voted on is given to others after this
 _REPEAT_AFTER = 5  # votes between an item and its repeat
+MOST_LEFT = 1000  # more are not counted
+# Items that others are wanted for, and the rater has not had: of ballot, raters_per_text, rater.
+_TO_GIVE = (
+    "FROM items WHERE ballot = ? AND gold = 0 AND taken < ? AND NOT EXISTS"
+    " (SELECT 1 FROM tasks WHERE rater = ? AND item = items.id AND showing = 0)"
+)
 SKIP_REASONS = ("I cannot decide", "I do not understand the text", "It is not in my language")
 
 
@@ -41,7 +47,7 @@ class Task(NamedTuple):
     texts: list[str]
     key: str  # of this rendering of the form
     num_voted: int
-    num_wanted: int | None  # of this rater; None: no limit
+    num_left: int  # for this rater with this one, as it is now; counted up to MOST_LEFT
 
 
 class Voting:
@@ -59,20 +65,47 @@ class Voting:
         that is due; the item that the fewest raters have. After half an hour an item that was
         given and not voted on is given to others too.
         """
-        with self._database.write() as db:
-            names = db.execute("SELECT id FROM ballots WHERE digest IS NULL ORDER BY created, id")
-            for (ballot,) in names.fetchall():
-                settings = settings_of(
-                    db.execute("SELECT settings FROM ballots WHERE id = ?", (ballot,)).fetchone()[0]
-                )
-                num_voted = self._num_done(db, rater, ballot)
-                wanted = settings.texts_per_rater
-                task = self._open_task(db, rater, ballot)
-                if task is None and (wanted is None or num_voted < wanted):
-                    task = self._new_task(db, rater, ballot, settings, num_voted)
-                if task is not None:
-                    return self._shown(db, rater, task, settings, num_voted)
-        return None
+        task = self.open_task(rater)
+        if task is None:
+            with self._database.write() as db:
+                self._give_next(db, rater)
+            task = self.open_task(rater)
+        return task
+
+    def open_task(self, rater: str) -> Task | None:
+        """Return what the rater was given last and has not voted on; None if there is nothing.
+
+        It only reads, and so waits for nobody who writes.
+        """
+        with self._database.read() as db:
+            row = db.execute(
+                "SELECT tasks.id, ballot, seed, settings FROM tasks JOIN items ON items.id = item"
+                " JOIN ballots ON ballots.id = ballot WHERE rater = ? AND state = 'open'"
+                " AND digest IS NULL ORDER BY turn DESC LIMIT 1",
+                (rater,),
+            ).fetchone()
+            if row is None:
+                return None
+            settings = settings_of(row["settings"])
+            texts = db.execute(
+                "SELECT texts.text FROM tasks JOIN item_texts USING (item)"
+                " JOIN texts ON texts.id = item_texts.text WHERE tasks.id = ? ORDER BY position",
+                (row["id"],),
+            ).fetchall()
+            order = _screen_order(row["seed"], len(texts))
+            num_voted, num_left = 0, 1
+            for ballot in _alike(db)[row["settings"]]:
+                num = _num_voted(db, rater, ballot)
+                num_voted += num
+                num_left += _num_left(db, rater, ballot, settings, num + (ballot == row["ballot"]))
+            return Task(
+                row["id"],
+                settings,
+                [texts[position]["text"] for position in order],
+                self._new_key(rater, row["id"]),
+                num_voted,
+                min(num_left, MOST_LEFT),
+            )
 
     def cast(self, rater: str, key: str, choice: int) -> None:
         """Count a vote.
@@ -91,14 +124,14 @@ class Voting:
         """
         with self._database.write() as db:
             task, settings = self._checked_task(db, rater, key)
-            if choice not in settings.values:
+            num_texts = task["num_texts"]  # of a group fewer than others have, perhaps
+            if choice not in (settings.values if num_texts == 1 else range(num_texts)):
                 raise VoteRejectedError(
                     400, f"{choice} is not one of the answers. Reload the page and vote again."
                 )
             if not _is_new(db, key, rater):
                 return
-            order = _screen_order(task["seed"], settings.texts_per_item)
-            value = order[choice] if settings.texts_per_item > 1 else choice
+            value = choice if num_texts == 1 else _screen_order(task["seed"], num_texts)[choice]
             now = self._clock()
             db.execute(
                 "INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rater, item, showing)"
@@ -106,12 +139,13 @@ class Voting:
                 " cast_at = excluded.cast_at",
                 (
                     *(rater, task["item"], task["showing"], value),
-                    choice if settings.texts_per_item > 1 else 0,
+                    choice if num_texts > 1 else 0,
                     max(0.0, now - task["opened"]),  # a clock may go back
                     now,
                 ),
             )
             set_state(db, task, "voted")
+            self._give_next(db, rater)
 
     def skip(self, rater: str, key: str, reason: str, *, report: bool = False) -> None:
         """Put a task aside, so that others get its item; `report`: because its text is offensive.
@@ -133,6 +167,7 @@ class Voting:
                 (rater, task["item"], task["showing"]),
             )
             set_state(db, task, "skipped", reason)
+            self._give_next(db, rater)
 
     def undo(self, rater: str, key: str) -> None:
         """Take back the rater's last vote, and show its item again.
@@ -168,40 +203,53 @@ class Voting:
 
     # --- giving tasks -----------------------------------------------------------------------
 
-    def _num_done(self, db: sqlite3.Connection, rater: str, ballot: str) -> int:
-        (number,) = db.execute(
-            "SELECT COUNT(*) FROM tasks JOIN items ON items.id = item"
-            " WHERE rater = ? AND ballot = ? AND state = 'voted'",
-            (rater, ballot),
-        ).fetchone()
-        return int(number)
+    def _give_next(self, db: sqlite3.Connection, rater: str) -> None:
+        """Give a rater a new task, unless they have one or nothing is left for them.
 
-    def _open_task(self, db: sqlite3.Connection, rater: str, ballot: str) -> int | None:
-        row = db.execute(
-            "SELECT tasks.id FROM tasks JOIN items ON items.id = item WHERE rater = ?"
-            " AND ballot = ? AND state = 'open' ORDER BY turn DESC LIMIT 1",
-            (rater, ballot),
+        In the transaction of their vote, so that a vote waits for the disk once.
+        """
+        has_task = db.execute(
+            "SELECT 1 FROM tasks JOIN items ON items.id = item JOIN ballots ON ballots.id = ballot"
+            " WHERE rater = ? AND state = 'open' AND digest IS NULL",
+            (rater,),
         ).fetchone()
-        return None if row is None else int(row[0])
+        if has_task:
+            return
+        for text, ballots in _alike(db).items():
+            settings = settings_of(text)
+            num_voted = {ballot: _num_voted(db, rater, ballot) for ballot in ballots}
+            # One of each in turn, in random order, so that the arms of a study are side by side.
+            for ballot in sorted(ballots, key=lambda name: (num_voted[name], secrets.randbits(31))):
+                limit = settings.texts_per_rater
+                if (limit is None or num_voted[ballot] < limit) and self._give_new(
+                    db, rater, ballot, settings, num_voted[ballot]
+                ):
+                    return
 
-    def _new_task(
+    def _give_new(
         self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot, num_voted: int
-    ) -> int | None:
+    ) -> bool:
+        """Give a rater a task of this ballot; return whether there is one."""
         repeat = self._repeat_due(db, rater, ballot, settings, num_voted)
         if repeat is not None:
-            return self._give(db, rater, repeat, showing=1)
+            self._give(db, rater, repeat, showing=1)
+            return True
         item = self._gold_due(db, rater, ballot, settings, num_voted)
         if item is None:
             item = self._rarest_item(db, rater, ballot, settings)
         if item is None:
             self._release(db, ballot)
             item = self._rarest_item(db, rater, ballot, settings)
-        return None if item is None else self._give(db, rater, item, showing=0)
+        if item is not None:
+            self._give(db, rater, item, showing=0)
+        return item is not None
 
     def _repeat_due(
         self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot, num_voted: int
     ) -> int | None:
         """Return an item that the rater has voted on and is asked about again."""
+        if settings.repeats == 0:
+            return None
         repeated, first = (
             db.execute(
                 "SELECT item, turn FROM tasks JOIN items ON items.id = item WHERE rater = ? AND"
@@ -226,6 +274,8 @@ class Voting:
     def _gold_due(
         self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot, num_voted: int
     ) -> int | None:
+        if not settings.gold:
+            return None
         left = db.execute(
             "SELECT id FROM items WHERE ballot = ? AND gold AND id NOT IN"
             " (SELECT item FROM tasks WHERE rater = ?) ORDER BY number",
@@ -244,9 +294,7 @@ class Voting:
         self, db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot
     ) -> int | None:
         row = db.execute(
-            "SELECT id FROM items WHERE ballot = ? AND gold = 0 AND taken < ? AND NOT EXISTS"
-            " (SELECT 1 FROM tasks WHERE rater = ? AND item = items.id AND showing = 0)"
-            " ORDER BY taken, number LIMIT 1",
+            f"SELECT id {_TO_GIVE} ORDER BY taken, number LIMIT 1",
             (ballot, settings.raters_per_text, rater),
         ).fetchone()
         return None if row is None else int(row[0])
@@ -261,10 +309,10 @@ class Voting:
         for task in rows.fetchall():
             set_state(db, task, "released")
 
-    def _give(self, db: sqlite3.Connection, rater: str, item: int, *, showing: int) -> int:
+    def _give(self, db: sqlite3.Connection, rater: str, item: int, *, showing: int) -> None:
         if showing == 0:
             db.execute("UPDATE items SET taken = taken + 1 WHERE id = ?", (item,))
-        return insert(
+        insert(
             db,
             "tasks (rater, item, showing, seed, state, turn, opened)",
             (
@@ -272,19 +320,6 @@ class Voting:
                 *(next_turn(db, rater), self._clock()),
             ),
         )
-
-    def _shown(
-        self, db: sqlite3.Connection, rater: str, task: int, settings: Ballot, num_voted: int
-    ) -> Task:
-        rows = db.execute(
-            "SELECT texts.text, seed FROM tasks JOIN item_texts USING (item)"
-            " JOIN texts ON texts.id = item_texts.text WHERE tasks.id = ? ORDER BY position",
-            (task,),
-        ).fetchall()
-        order = _screen_order(rows[0]["seed"], len(rows))
-        texts = [rows[position]["text"] for position in order]
-        key = self._new_key(rater, task)
-        return Task(task, settings, texts, key, num_voted, settings.texts_per_rater)
 
     # --- keys -------------------------------------------------------------------------------
 
@@ -307,7 +342,11 @@ class Voting:
             raise VoteRejectedError(
                 403, "This form was not made for you. Reload the page and vote again."
             )
-        task = db.execute("SELECT * FROM tasks WHERE id = ?", (int(task_id),)).fetchone()
+        task = db.execute(
+            "SELECT *, (SELECT COUNT(*) FROM item_texts WHERE item = tasks.item) AS num_texts"
+            " FROM tasks WHERE id = ?",
+            (int(task_id),),
+        ).fetchone()
         if task is None:
             if not must_have_task:
                 return None, Ballot()
@@ -324,6 +363,37 @@ class Voting:
         return task, settings_of(row["settings"])
 
 
+def _alike(db: sqlite3.Connection) -> dict[str, list[str]]:
+    """Return the open ballots by their settings, in the order in which they were laid out."""
+    alike: dict[str, list[str]] = {}
+    rows = db.execute("SELECT id, settings FROM ballots WHERE digest IS NULL ORDER BY created, id")
+    for ballot, settings in rows:
+        alike.setdefault(settings, []).append(ballot)
+    return alike
+
+
+def _num_voted(db: sqlite3.Connection, rater: str, ballot: str) -> int:
+    (number,) = db.execute(
+        "SELECT COUNT(*) FROM tasks JOIN items ON items.id = item"
+        " WHERE rater = ? AND ballot = ? AND state = 'voted'",
+        (rater, ballot),
+    ).fetchone()
+    return int(number)
+
+
+def _num_left(
+    db: sqlite3.Connection, rater: str, ballot: str, settings: Ballot, num_taken: int
+) -> int:
+    """Return how many items a rater who has taken so many can still be given."""
+    limit = settings.texts_per_rater
+    most = MOST_LEFT if limit is None else max(0, min(limit - num_taken, MOST_LEFT))
+    (number,) = db.execute(
+        f"SELECT COUNT(*) FROM (SELECT 1 {_TO_GIVE} LIMIT ?)",
+        (ballot, settings.raters_per_text, rater, most),
+    ).fetchone()
+    return int(number)
+
+
 def _is_new(db: sqlite3.Connection, key: str, rater: str) -> bool:
     """Use up a form's key; return whether it was not used before."""
     return db.execute("INSERT OR IGNORE INTO used_keys VALUES (?, ?)", (key, rater)).rowcount > 0
@@ -331,4 +401,6 @@ def _is_new(db: sqlite3.Connection, key: str, rater: str) -> bool:
 
 def _screen_order(seed: int, num_texts: int) -> list[int]:
     """Return which text of the item stands at each position on the screen."""
+    if num_texts == 1:
+        return [0]
     return [int(i) for i in np.random.default_rng(seed).permutation(num_texts)]

@@ -39,7 +39,7 @@ class SharedStages:
     """The stages of the other runs under `study`/runs that a run may reuse."""
 
     def __init__(self, study: Path, run: str) -> None:
-        self._study, self._run = study, run
+        self.study, self._run = study, run
 
     @contextmanager
     def claim(
@@ -71,7 +71,7 @@ class SharedStages:
             begun = time.perf_counter()
             source = self._find(stage, key, of_any_seed=inputs["seed"] is None)
             if source is not None:
-                accept(self._study / "runs" / source / stage)
+                accept(self.study / "runs" / source / stage)
                 self._reuse(source, folder, stage, inputs)
             yield source is not None
             seconds = round(time.perf_counter() - begun, 3)
@@ -80,12 +80,12 @@ class SharedStages:
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
         """Hold the key's byte of one file: a lock that goes with the process and leaves nothing."""
-        with opened_to_write(self._study / _LOCK) as descriptor:
+        with opened_to_write(self.study / _LOCK) as descriptor:
             fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, int(key[:15], 16))
             yield
 
     def _find(self, stage: str, key: str, of_any_seed: bool) -> str | None:
-        runs = self._study / "runs"
+        runs = self.study / "runs"
         # What depends on a seed is searched in runs of that seed alone: else n runs look n^2 times.
         seed = "seed-*" if of_any_seed else Path(self._run).name
         for path in sorted(runs.glob(f"*/{seed}/{stage}/{MANIFEST}")):
@@ -100,7 +100,7 @@ class SharedStages:
         return None
 
     def _reuse(self, run: str, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
-        source = self._study / "runs" / run / stage
+        source = self.study / "runs" / run / stage
         manifest = committed(source, stage)
         assert manifest is not None, f"{source} was there a moment ago"
 
@@ -115,7 +115,7 @@ class SharedStages:
         commit(folder, stage, inputs, link)
 
     def _note(self, record: StageRecord) -> None:
-        append(self._study / _LOG, json.dumps(record._asdict()) + "\n")
+        append(self.study / _LOG, json.dumps(record._asdict()) + "\n")
 
 
 def stage_records(study: Path) -> list[StageRecord]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from textmad import store
-from textmad.errors import RecipeError, RunError, TextmadError
+from textmad.errors import RecipeError, RunError, TextmadError, WaitingForVotesError
 from textmad.loop.run import Run
 from textmad.progress import Progress
 from textmad.recipe import Recipe
@@ -30,7 +30,7 @@ from textmad.studies.registration import register
 STUDY = "study.yaml"
 RUNS, LOGS = "runs", "logs"
 
-State = Literal["finished", "failed", "begun", "not begun"]
+State = Literal["finished", "waiting for votes", "failed", "begun", "not begun"]
 
 
 class RunState(NamedTuple):
@@ -172,7 +172,8 @@ def states(study: Study, path: Path, errors: Mapping[str, TextmadError]) -> list
     for run in study.runs():
         state, generations = _state(path / RUNS / run.name, run.recipe)
         if run.name in errors:
-            state = "failed"
+            is_waiting = isinstance(errors[run.name], WaitingForVotesError)
+            state = "waiting for votes" if is_waiting else "failed"
         error = str(errors.get(run.name, ""))
         found.append(RunState(run, state, generations, seconds.get(run.name, 0.0), error))
     return found

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from textmad.errors import RecipeError, RunError, TextmadError
+from textmad.errors import RecipeError, RunError, TextmadError, WaitingForVotesError
 from textmad.loop.run import Run
 from textmad.progress import Progress, SilentProgress
 from textmad.studies.arms import Study
@@ -56,6 +56,8 @@ def study(
     Raises:
         TextmadError: the study is refused; or runs failed. Then all others have been run, the
             error is of the first one's kind, and the message names them all.
+        WaitingForVotesError: no run failed, and some wait for people's votes. All others have been
+            run.
     """
     if not isinstance(plan, Study):
         plan = _read(plan)
@@ -81,13 +83,14 @@ def study(
                         seen.add(run.name)
                         if error is not None:
                             errors[run.name] = error
-                            tell(f"failed: {run.title}: {error}")
+                            waits = isinstance(error, WaitingForVotesError)
+                            tell(f"{'waiting' if waits else 'failed'}: {run.title}: {error}")
                 plan = grown(plan, out, tell)
                 write_record(plan, out, threads)
         finally:
             at_end(states(plan, out, errors))
     if errors:
-        raise _together(errors, len(plan.runs()))
+        raise _together(errors, len(plan.runs()), out)
     return {
         arm.name: [Run(out / RUNS / run.name) for run in plan.runs() if run.arm == arm.name]
         for arm in plan.arms
@@ -117,8 +120,19 @@ def _refuse_engine(engine: str, address: str | None, jobs: int) -> None:
     refuse_without_ray()
 
 
-def _together(errors: Mapping[str, TextmadError], num_runs: int) -> TextmadError:
-    first = next(iter(errors.values()))
-    lines = [f"{name}: {error}".replace("\n", "\n    ") for name, error in errors.items()]
-    message = f"{len(errors)} of {num_runs} runs failed; the same command tries them again"
+def _together(errors: Mapping[str, TextmadError], num_runs: int, out: Path) -> TextmadError:
+    """Return one error for all runs that failed, or else for all that wait for votes."""
+    failed = {
+        name: error for name, error in errors.items() if not isinstance(error, WaitingForVotesError)
+    }
+    if failed:
+        message = f"{len(failed)} of {num_runs} runs failed; the same command tries them again"
+    else:
+        message = (
+            f"{len(errors)} of {num_runs} runs wait for people's votes: vote with `textmad rate "
+            f"{out}`, then run the same command again"
+        )
+    named = failed or errors
+    first = next(iter(named.values()))
+    lines = [f"{name}: {error}".replace("\n", "\n    ") for name, error in named.items()]
     return type(first)("\n  ".join([message, *lines]))

@@ -1,7 +1,9 @@
 """The web application: invitation, one task at a time, and what becomes of a form.
 
 Every page is one HTML document without a further request. Forms work without JavaScript; each ends
-in a redirect to the next task, so that the back button and a reload send nothing twice.
+in a redirect to the next task, so that the back button and a reload send nothing twice. What only
+reads the file does so here, in less time than handing it to a thread takes; what writes waits for
+the disk, in a thread.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from textmad.errors import RunError
 from textmad.rating.ballots import Ballots
 from textmad.rating.page.display import displayed
 from textmad.rating.page.limits import RateLimit
-from textmad.rating.voting import SKIP_REASONS, VoteRejectedError
+from textmad.rating.voting import MOST_LEFT, SKIP_REASONS, VoteRejectedError
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 COOKIE = "textmad_rater"
 _COOKIE_SECONDS = 60 * 24 * 3600
 _MOST_BYTES = 10_000  # of a form
-_JOINS_PER_MINUTE = 60  # of one address: more is guessing
+_GUESSES_PER_MINUTE = 60  # wrong invitations from one address
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 _SAVE_FAILED = "Your vote could not be saved, so it is not counted. Please tell the organiser."
 
@@ -83,14 +85,16 @@ class _Pages:
         self._ballots = ballots
         self._is_secure = bool(public_url and public_url.startswith("https://"))
         self._votes = RateLimit(votes_per_minute)
-        self._joins = RateLimit(_JOINS_PER_MINUTE)
+        self._guesses = RateLimit(_GUESSES_PER_MINUTE)
 
     async def task(self, request: Request) -> Response:
         """Show what the rater votes on next."""
-        rater = await self._rater(request)
+        rater = self._rater(request)
         if rater is None:
             return _page("outside", status=401)
-        task = await run_in_threadpool(self._voting.next_task, rater)
+        task = self._voting.open_task(rater)
+        if task is None:
+            task = await run_in_threadpool(self._voting.next_task, rater)
         if task is None:
             key = self._voting.key_without_task(rater)
             return _page("done", key=key)
@@ -99,28 +103,26 @@ class _Pages:
             task=task,
             texts=[displayed(text) for text in task.texts],
             skip_reasons=SKIP_REASONS,
+            most_left=MOST_LEFT,
         )
 
     async def pause(self, request: Request) -> Response:
         """Say how to come back."""
-        if await self._rater(request) is None:
+        if self._rater(request) is None:
             return _page("outside", status=401)
         return _page("pause")
 
     async def welcome(self, request: Request) -> Response:
         """Show what an invitation is for; only the button uses it, not a preview of the link."""
-        self._limit(self._joins, _address(request))
-        if await self._invited(request) is None:
+        if self._invited(request) is None:
             return _page("outside", status=404)
-        states = await run_in_threadpool(self._ballots.states)
-        questions = list(dict.fromkeys(s.settings.question for s in states if s.digest is None))
+        questions = await run_in_threadpool(self._ballots.questions)
         return _page("welcome", questions=questions)
 
     async def join(self, request: Request) -> Response:
         """Sign a rater in by their invitation."""
-        self._limit(self._joins, _address(request))
         _check_same_site(request)
-        rater = await self._invited(request)
+        rater = self._invited(request)
         if rater is None:
             return _page("outside", status=404)
         response = RedirectResponse("/", status_code=303)
@@ -139,7 +141,7 @@ class _Pages:
         act: Callable[[str, Form], None] = getattr(self, f"_{name}")
 
         async def endpoint(request: Request) -> Response:
-            rater = await self._rater(request)
+            rater = self._rater(request)
             if rater is None:
                 return _page("outside", status=401)
             _check_same_site(request)
@@ -167,12 +169,15 @@ class _Pages:
 
     # --- who asks ---------------------------------------------------------------------------
 
-    async def _rater(self, request: Request) -> str | None:
+    def _rater(self, request: Request) -> str | None:
         cookie = request.cookies.get(COOKIE, "")
-        return await run_in_threadpool(self._raters.signed_in, cookie) if cookie else None
+        return self._raters.signed_in(cookie) if cookie else None
 
-    async def _invited(self, request: Request) -> str | None:
-        return await run_in_threadpool(self._raters.rater_of, request.path_params["token"])
+    def _invited(self, request: Request) -> str | None:
+        rater = self._raters.rater_of(request.path_params["token"])
+        if rater is None:  # all raters of a lab may come from one address: only guesses count
+            self._limit(self._guesses, _address(request))
+        return rater
 
     def _limit(self, limit: RateLimit, name: str) -> None:
         seconds = limit.seconds_to_wait(name)
@@ -234,7 +239,8 @@ def _page(kind: str, *, status: int = 200, **facts: Any) -> HTMLResponse:
     response = HTMLResponse(html, status)
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
-        "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     )
     _private(response)
     return response
@@ -263,6 +269,7 @@ def _template() -> Template:
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -14,7 +14,9 @@ from textmad.errors import RunError, RunInUseError
 from textmad.rating.ballots import Ballots
 
 HOST, PORT = "127.0.0.1", 8765
+VOTES_PER_MINUTE = 120.0  # of one rater: more is no reading
 _POLL_SECONDS = 1.0
+_KEEP_ALIVE_SECONDS = 75  # longer than reading a text takes
 _BACKLOG = 2048
 
 
@@ -24,6 +26,7 @@ def serve(
     host: str = HOST,
     port: int = PORT,
     public_url: str | None = None,
+    votes_per_minute: float = VOTES_PER_MINUTE,
     is_done: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = print,
 ) -> None:
@@ -34,6 +37,7 @@ def serve(
         host: address to listen on; another than this machine's own needs `public_url`.
         port: to listen on; 0: any.
         public_url: under which raters reach the page.
+        votes_per_minute: of one rater.
         is_done: asked once a second.
         tell: told the page's address, once it listens.
 
@@ -50,9 +54,14 @@ def serve(
             f"the page for votes needs {error.name}: install it with pip install 'textmad[rate]'"
         ) from error
     with _only_server(ballots.path), _listening(host, port) as listener:
-        app = make_app(ballots, public_url=public_url)
+        app = make_app(ballots, public_url=public_url, votes_per_minute=votes_per_minute)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, proxy_headers=False
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         server = uvicorn.Server(config)
         stop = threading.Event()
