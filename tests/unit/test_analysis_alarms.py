@@ -102,6 +102,16 @@ def test_bins_that_rise_one_after_the_other_are_named_in_that_order():
     assert "supported first in 50-75% (generation 1); then in rarest (generation 2); not by" in said
 
 
+def test_bins_that_rise_together_are_not_put_in_an_order():
+    sharp = FLAT | dict.fromkeys(("rarest", "10-25%", "25-50%"), (3.0, 3.4, 3.8))
+    (said, _) = bin_sentences(found(losses("control", FLAT, wobble=0), losses("voted", sharp)))
+    assert "supported first in rarest, 10-25%, 25-50% (generation 1); not by" in said
+    assert said.endswith(
+        "3 bins are supported in the same generation, the earliest that is watched, so which of "
+        "them rises first is not known."
+    )
+
+
 def test_no_rise_and_too_few_seeds_are_said():
     calm = found(losses("control", FLAT, wobble=0), losses("voted", FLAT))
     assert bin_sentences(calm)[0] == (

@@ -374,3 +374,41 @@ def test_what_a_study_seeks_the_critical_share_of_is_compared_with_its_tolerance
     assert gather_arms([tmp_path]).tolerances == {"mattr/drawn": 0.1}
     found = {row.key.metric: row.tolerance for row in tm.compare([tmp_path]).rows[1::2]}
     assert found == {"perplexity": pytest.approx(2.0), "mattr": pytest.approx(0.05)}
+
+
+def nearer(share):
+    """A metric 0.10 above human text without model text, which model text brings down to it."""
+    return [[0.9, 0.60 - 0.1 * share + 0.001 * seed * (1 + share)] for seed in SEEDS]
+
+
+@pytest.mark.parametrize("with_human", [True, False])
+def test_a_move_towards_human_text_is_outside_only_where_human_text_was_not_measured(with_human):
+    names = {f"share={share:g}": share for share in (0.2, 0.5, 1.0)}
+    metric = ("distinct_2", "drawn")
+    values = {"control": nearer(0.0)} | {name: nearer(share) for name, share in names.items()}
+    parts = [table(values, metric)]
+    if with_human:
+        parts.append(table({name: [[0.5, 0.5]] * 3 for name in values}, ("distinct_2", "human")))
+    both = arms({name: replaced(share) for name, share in names.items()})
+    found = compare_values(pd.concat(parts), both, ["distinct_2/drawn"])
+    (threshold,) = found.thresholds
+    assert threshold.from_human == with_human
+    if with_human:
+        assert (threshold.result.estimate, threshold.result.harmless) == (math.inf, 1.0)
+        assert "further from human text" in to_html(found)
+    else:  # 2 % of 0.6 are left at a share of 0.12
+        assert threshold.result.estimate == pytest.approx(0.12, abs=0.02)
+
+
+def test_a_move_beyond_human_text_counts_from_the_other_side():
+    names = {"share=0.5": 0.5, "share=1": 1.0}
+    metric = ("distinct_2", "drawn")
+    values = {"control": nearer(0.0)} | {n: nearer(4 * share) for n, share in names.items()}
+    human = table({name: [[0.5, 0.5]] * 3 for name in values}, ("distinct_2", "human"))
+    both = arms({name: replaced(share) for name, share in names.items()})
+    found = compare_values(pd.concat([table(values, metric), human]), both, ["distinct_2/drawn"])
+    (threshold,) = found.thresholds
+    # At 0.5 it is 0.1 below human text instead of above, no further; at 1 it is 0.3 below.
+    means = [each.interval.estimate for each in threshold.differences]
+    assert means == pytest.approx([0.0, 0.2], abs=0.01)
+    assert 0.5 < threshold.result.estimate < 1

@@ -374,3 +374,8 @@ def test_a_lead_counts_seeds_that_never_leave_as_leaving_after_the_last_generati
     same = inference.lead([1, 1, 1], [2, 2, 2], last=5)
     assert (same.low, same.high) == pytest.approx((1 - 1.0142, 1 + 1.0142), abs=1e-3)
     assert math.isnan(inference.lead([1], [2], last=5).low)
+
+
+def test_differences_that_are_equal_but_for_rounding_are_no_endless_evidence():
+    found = inference.paired_difference([1 / 12, 1 / 6], [1 / 2, 7 / 12])  # -5/12 in both
+    assert found.p == 0.5  # that of two signs, 2 / 2^2

@@ -375,5 +375,22 @@ def test_a_search_without_numbers_of_two_seeds_says_so(pretended, tmp_path, monk
 def test_a_metric_that_was_not_measured_is_an_error_with_those_that_were(pretended, tmp_path):
     with pytest.raises(tm.RunError) as caught:
         tm.study(settings(threshold={**REPLACED, "metric": "mattr/drawn"}), tmp_path)
-    assert "threshold.metric: mattr/drawn: is not measured in" in str(caught.value)
-    assert str(caught.value).endswith("there are: perplexity/held_out")
+    assert "threshold.metric: mattr/drawn: is not measured in" in str(refused.value)
+    assert str(refused.value).endswith("there are: perplexity/held_out")
+
+
+@pytest.mark.parametrize("with_human", [True, False])
+def test_a_search_takes_a_move_towards_human_text_for_no_harm(with_human, tmp_path, measured_runs):
+    search = {**REPLACED, "metric": "distinct_2/drawn"}
+    study = read(recipe={**BASE, "evaluate": ["diversity"]}, threshold=search)
+    for run in study.runs():
+        end = 0.6 - 0.1 * run.recipe.mix.model_share + 0.001 * run.seed * (1 + len(run.arm))
+        human = {("distinct_2", "human"): [0.5, 0.5]} if with_human else {}
+        values = {("distinct_2", "drawn"): [0.7, end], **human}
+        measured_runs.write(tmp_path / RUNS / run.name, run.recipe, values)
+    told: list[str] = []
+    critical_share.grown(study, tmp_path, told.append)
+    if with_human:
+        assert told == ["no further share: no share that was run leaves the tolerance"]
+    else:
+        assert "comes next" in told[0]

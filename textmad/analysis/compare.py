@@ -30,7 +30,7 @@ from textmad.analysis.comparison_result import (
 from textmad.analysis.critical_shares import critical_shares, families, families_left_out
 from textmad.analysis.hypotheses import judge_hypotheses
 from textmad.analysis.pairs import Key, Paired, finite, over_seeds
-from textmad.analysis.series import REFERENCES, reference
+from textmad.analysis.series import REFERENCES, document_counts, reference
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS, noticeable
 from textmad.statistics import inference
@@ -136,6 +136,7 @@ def compare_values(
         notes=(
             *arms.notes,
             *families_left_out(arms),
+            *_sizes(values, keys),
             *_absent(values[values["generation"] == arms.last], keys),
         ),
         settings=arms.differing(),
@@ -292,6 +293,21 @@ def _adjusted(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
         no_harm = against.no_harm._replace(p=float(p_no_harm))
         changed[id(row)] = replace(row, against=replace(against, p=float(p), no_harm=no_harm))
     return [changed.get(id(row), row) for row in rows]
+
+
+def _sizes(values: pd.DataFrame, keys: Sequence[Key]) -> list[str]:
+    """On how many documents the metrics rest that depend on it."""
+    counts = document_counts(values)
+    return [
+        f"{key.label}: each value compares {_count_words(*counts[key[1:]])} with as many human "
+        "ones, and depends on that number."
+        for key in keys
+        if key[1:] in counts
+    ]
+
+
+def _count_words(low: int, high: int) -> str:
+    return f"{low:,} documents" if low == high else f"{low:,} to {high:,} documents"
 
 
 def _absent(values: pd.DataFrame, keys: Sequence[Key]) -> list[str]:

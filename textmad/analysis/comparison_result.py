@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from textmad.analysis.pairs import LEVEL, Infinite, Key
 from textmad.statistics import inference
+from textmad.statistics.power import difference_needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +125,11 @@ class Comparison:
     def questions(self) -> int:
         """Return how many differences were tested, for which p is adjusted."""
         return sum(row.against is not None and row.against.difference.n > 1 for row in self.rows)
+
+    @property
+    def detectable(self) -> float:
+        """Return the smallest difference found in 4 of 5 such tables, in deviations of seeds."""
+        return difference_needed(self.pairs, self.questions)
 
     @property
     def pairs(self) -> int:

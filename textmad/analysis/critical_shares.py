@@ -10,6 +10,7 @@ and the arm is in no family.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -42,8 +43,12 @@ class Family:
 
 
 @dataclass(frozen=True)
-class CriticalShareRow:
-    """The critical share of one metric in one family."""
+class Threshold:
+    """The critical share of one metric in one family.
+
+    `from_human`: the metric is best at the value of human text, and that is known. Then a
+    difference is how much further from human text an arm is than its control.
+    """
 
     key: Key
     family: str
@@ -54,6 +59,8 @@ class CriticalShareRow:
         inference.Difference, ...
     ]  # of each share; p adjusted (Holm) over the shares
     tolerance: float  # in the metric's unit
+    bounds: tuple[float, float]  # the differences at which harm begins
+    from_human: bool
     result: CriticalShare
 
     @property
@@ -122,7 +129,13 @@ def critical_shares(
 
 def _critical_share(paired: Paired, family: Family, last: int) -> CriticalShareRow | None:
     """None where fewer than two shares have numbers of a common seed."""
-    columns = {arm: finite(paired.differences[arm], last) for arm in family.shares}
+    # A move towards human text is no harm, so both sides count only where it was not measured.
+    harms = {arm: paired.harm(arm) for arm in family.shares}
+    from_human = paired.key.direction == "human" and not any(h.two_sided for h in harms.values())
+    columns = {
+        arm: finite(harms[arm].values if from_human else paired.differences[arm], last)
+        for arm in family.shares
+    }
     measured = [arm for arm, column in columns.items() if len(column)]
     common = [set(columns[arm].index) for arm in measured]
     seeds = sorted(set.intersection(*common)) if common else []
@@ -133,7 +146,8 @@ def _critical_share(paired: Paired, family: Family, last: int) -> CriticalShareR
     tolerance = paired.tolerance(measured[0], seeds, last)  # the control is the same in a family
     plain = [inference.paired_difference(column, np.zeros(len(seeds))) for column in values.T]
     adjusted = inference.adjust([each.p for each in plain])
-    return CriticalShareRow(
+    harmless = (-math.inf, tolerance) if from_human else bounds(paired.key.metric, tolerance)
+    return Threshold(
         key=paired.key,
         family=family.name,
         meaning=family.meaning,
@@ -143,7 +157,9 @@ def _critical_share(paired: Paired, family: Family, last: int) -> CriticalShareR
             each._replace(p=float(p)) for each, p in zip(plain, adjusted, strict=True)
         ),
         tolerance=tolerance,
-        result=critical_share(shares, values, bounds(paired.key.metric, tolerance)),
+        bounds=harmless,
+        from_human=from_human,
+        result=critical_share(shares, values, harmless),
     )
 
 

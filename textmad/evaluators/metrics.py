@@ -146,6 +146,16 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "judge": _of(_TEXT, "judge_perplexity"),
 }
 
+
+def depends_on_documents(metric: str) -> bool:
+    """Return whether a value means little without the number of documents it compares.
+
+    >>> depends_on_documents("mauve"), depends_on_documents("perplexity")
+    (True, False)
+    """
+    return (metric, "drawn") in MEASURED["embedding"]
+
+
 NOTICEABLE = 0.02  # share; a smaller change of perplexity is not called one
 # Of drawn text. The rate of rare tokens rests on few counts, perplexity under the base model on
 # some very unlikely tokens.

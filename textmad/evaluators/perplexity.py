@@ -142,7 +142,13 @@ class TextPerplexity:
             nats = _mean_nats(snapshot, split)[rows[: snapshot.num_documents]]
             return _quantiles(nats)
 
-        return measure_compared(snapshot, measure, fixed="text_perplexity")
+        return measure_compared(snapshot, measure, fixed="text_perplexity", num_behind=_num_beyond)
+
+
+def _num_beyond(quantile: Measurement) -> float:
+    """Return how many documents lie beyond a quantile, on its shorter side."""
+    share = QUANTILES[quantile.bin]
+    return min(share, 1 - share) * quantile.n
 
 
 def _mean_nats(snapshot: Snapshot, split: str) -> np.ndarray:

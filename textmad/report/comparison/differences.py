@@ -226,7 +226,9 @@ def _rests_on(comparison: Comparison) -> str:
     )
     return (
         f"Significant means p < {LEVEL:g}, paired by seed ({_seeds(comparison.rows)}), adjusted "
-        f"for {_questions(comparison)}. {_sign_flips(comparison)} Intervals and p hold for {holds}"
+        f"for {_questions(comparison)}. A difference of {comparison.detectable:.2g} standard "
+        "deviations between seeds is then found in 4 of 5 studies. "
+        f"{_sign_flips(comparison)} Intervals and p hold for {holds}"
     )
 
 

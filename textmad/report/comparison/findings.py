@@ -159,7 +159,16 @@ def _bins_of_arm(each: BinLosses, warning: EarlyWarning) -> str:
     ]
     never = ", ".join(name for name, g in fired.items() if g is None)
     first = f"{each.arm}: a rise of the loss is supported first in {'; then in '.join(steps)}"
-    return f"{first}; not by generation {last} in {never}." if never else f"{first}."
+    first += f"; not by generation {last} in {never}." if never else "."
+    begun = rising[0][0]
+    num_first = sum(generation == begun for generation, *_ in rising)
+    if num_first == 1:
+        return first
+    where = " the earliest that is watched," if begun == alarm.generations[0] else ""
+    return (
+        f"{first} {num_first} bins are supported in the same generation,{where} so which of them "
+        "rises first is not known."
+    )
 
 
 # --- critical shares ------------------------------------------------------------------------
@@ -209,7 +218,8 @@ def share_table(comparison: Comparison) -> Table:
         "share up to which all shares run are inside the tolerance and the smallest from which all "
         "are outside (t tests at each share); it does not rest on the curve. no harm up to: the "
         "same as its lower end, at 5 %. helping: shares better than none (p < 0.05, adjusted for "
-        "the shares). >: beyond the largest share run. Of ≈ metrics both sides count as outside.",
+        "the shares). >: beyond the largest share run. Of ≈ metrics "
+        "with a human reference outside means further from human text, of others on either side.",
     )
     return Table(header, tuple(lines), notes)
 
