@@ -391,7 +391,7 @@ def test_a_move_towards_human_text_is_outside_only_where_human_text_was_not_meas
         parts.append(table({name: [[0.5, 0.5]] * 3 for name in values}, ("distinct_2", "human")))
     both = arms({name: replaced(share) for name, share in names.items()})
     found = compare_values(pd.concat(parts), both, ["distinct_2/drawn"])
-    (threshold,) = found.thresholds
+    (threshold,) = found.critical_shares
     assert threshold.from_human == with_human
     if with_human:
         assert (threshold.result.estimate, threshold.result.harmless) == (math.inf, 1.0)
@@ -407,7 +407,7 @@ def test_a_move_beyond_human_text_counts_from_the_other_side():
     human = table({name: [[0.5, 0.5]] * 3 for name in values}, ("distinct_2", "human"))
     both = arms({name: replaced(share) for name, share in names.items()})
     found = compare_values(pd.concat([table(values, metric), human]), both, ["distinct_2/drawn"])
-    (threshold,) = found.thresholds
+    (threshold,) = found.critical_shares
     # At 0.5 it is 0.1 below human text instead of above, no further; at 1 it is 0.3 below.
     means = [each.interval.estimate for each in threshold.differences]
     assert means == pytest.approx([0.0, 0.2], abs=0.01)

@@ -375,8 +375,8 @@ def test_a_search_without_numbers_of_two_seeds_says_so(pretended, tmp_path, monk
 def test_a_metric_that_was_not_measured_is_an_error_with_those_that_were(pretended, tmp_path):
     with pytest.raises(tm.RunError) as caught:
         tm.study(settings(threshold={**REPLACED, "metric": "mattr/drawn"}), tmp_path)
-    assert "threshold.metric: mattr/drawn: is not measured in" in str(refused.value)
-    assert str(refused.value).endswith("there are: perplexity/held_out")
+    assert "threshold.metric: mattr/drawn: is not measured in" in str(caught.value)
+    assert str(caught.value).endswith("there are: perplexity/held_out")
 
 
 @pytest.mark.parametrize("with_human", [True, False])

@@ -43,7 +43,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Threshold:
+class CriticalShareRow:
     """The critical share of one metric in one family.
 
     `from_human`: the metric is best at the value of human text, and that is known. Then a
@@ -147,7 +147,7 @@ def _critical_share(paired: Paired, family: Family, last: int) -> CriticalShareR
     plain = [inference.paired_difference(column, np.zeros(len(seeds))) for column in values.T]
     adjusted = inference.adjust([each.p for each in plain])
     harmless = (-math.inf, tolerance) if from_human else bounds(paired.key.metric, tolerance)
-    return Threshold(
+    return CriticalShareRow(
         key=paired.key,
         family=family.name,
         meaning=family.meaning,
