@@ -1,8 +1,8 @@
 """One whole generation: plain_generation.py against `textmad run`, each a process of its own.
 
 Both learn from human text, draw as many tokens, and measure: held-out text under the model and the
-base, drawn and human text under the base, distinct-n. `textmad run` also cleans and splits the
-corpus, commits every stage with its checksums, measures more, and writes its report.
+base model, drawn and human text under the base model, distinct-n. `textmad run` also cleans and
+splits the corpus, commits every stage with its checksums, measures more, and writes its report.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def scoring_seconds(model: Model, documents: Documents, flops: float) -> float:
 def training_seconds(model: Model, documents: Documents, flops: float) -> float:
     """The least time for one pass of LoRA training.
 
-    Forward, and backward the gradients of the activations: the base's weights need none. The
+    Forward, and backward the gradients of the activations: the base model's weights need none. The
     adapter's own products are some per cent of that and not counted.
     """
     return 2 * forward_flops(model, documents) / flops

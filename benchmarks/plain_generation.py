@@ -133,7 +133,7 @@ def write(
         eos_token_id=end if end < network.config.vocab_size else None,
         pad_token_id=tokenizer.pad_token_id,
     )
-    network.generation_config = config  # or the base's own settings would fill in what is not set
+    network.generation_config = config  # else the base model's own settings fill the gaps
     torch.manual_seed(seed)
     starts = torch.full((batch_size, 1), start_of(tokenizer), device=network.device)
     texts: list[str] = []
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     held_out, rest = filling(texts, given.held_out_tokens, count)
     training, _ = filling(rest, given.tokens, count)
     human, _ = filling(training, given.compared_tokens, count)
-    # The base measures the texts before the adapter changes it.
+    # The base model measures the texts before the adapter changes it.
     metrics: dict[str, Any] = {"base_held_out": perplexity(network, tokenizer, held_out)}
     metrics["base_human"] = perplexity(network, tokenizer, human)
     adapted = train(

@@ -53,7 +53,7 @@ def plain(
 
         def facts() -> dict[str, float]:
             nats, num_tokens = plain_generation.nats(adapted.eval(), tokenizer, unseen)
-            adapted.unload()  # the base as it was, for the next turn
+            adapted.unload()  # the base model as it was, for the next turn
             return {"held_out_loss": nats / num_tokens}
 
         return Done(num_targets, facts)

@@ -55,7 +55,7 @@ def lengths(base: str, dtype: str, texts: str) -> tuple[float, float]:
 
 
 def base_folder(base: str) -> Path:
-    """Where the files of a base lie, for the plain side."""
+    """Where the files of a base model lie, for the plain side."""
     return check_base(ModelSettings(base=base)).folder
 
 
@@ -66,13 +66,13 @@ def targets_of(base: str) -> tuple[str, ...]:
 
 
 def our_settings(base: str, dtype: str) -> ModelSettings:
-    """The base and its adapter as a recipe has them."""
+    """The base model and its adapter as a recipe has them."""
     lora = LoraSettings(rank=RANK, alpha=ALPHA, targets=targets_of(base))
     return ModelSettings.model_validate({"base": base, "dtype": dtype, "lora": lora})
 
 
 def our_model(base: str, dtype: str) -> CausalLM:
-    """The base, opened by textmad."""
+    """The base model, opened by textmad."""
     return CausalLM.open(our_settings(base, dtype))
 
 

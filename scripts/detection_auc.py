@@ -1,8 +1,8 @@
 """How well a run's drawn text is told, by method and length: `python scripts/detection_auc.py RUN`.
 
-1,000 drawn documents of each generation against as much human training text that its model has not
-learned, prompted and cut in the same way; `trained` learns from the long ones alone where only
-these are told.
+1,000 drawn documents of each generation against as much text of the human training pool that its
+model has not learned, prompted and cut in the same way; `trained` learns from the long ones alone
+where only these are told.
 """
 
 import sys

@@ -11,13 +11,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
 
+from textmad.detection import auc
+from textmad.evaluators import Measurement, Snapshot
 from textmad.evaluators.reference_range import reference_range
+from textmad.evaluators.references import measure_compared
 from textmad.report.verdict import verdict
 from textmad.statistics import inference
 from textmad.statistics.critical_share import critical_share
 from textmad.statistics.early_warning import early_warning
+from textmad.statistics.power import difference_needed, seeds_needed, upper_sd
+from textmad.text.documents import empty
 
 PAGE = Path(__file__).parents[1] / "docs" / "guarantees.md"
 SEEDS, GENERATIONS, SIGNALS = 5, 5, 5
@@ -129,6 +133,42 @@ def directed_verdict(rng, of_base):
     return verdict(pd.DataFrame(rows, columns=columns)).outcome != "nothing"
 
 
+def detector_auc(rng):
+    """Detector scores of human text alone: is the AUC of more of it in the human interval?"""
+    scores = {"human": rng.normal(size=200), "drawn": rng.normal(size=100)}
+    judged = rng.normal(size=100)  # human text that the model has not learned
+    nothing = empty()
+    texts = {split: list(map(str, values)) for split, values in scores.items()}
+    snapshot = Snapshot(0, None, None, nothing, nothing, nothing, texts, 100, 1, rng)
+
+    def measure(split, rows):
+        value = auc(judged, scores[split][rows[:100]]) if len(rows) else math.nan
+        return [Measurement("detection_auc", value, n=200, note="" if len(rows) else "none")]
+
+    found = {m.split: m for m in measure_compared(snapshot, measure, splits=tuple(scores))}
+    return found["human"].low <= found["drawn"].value <= found["human"].high
+
+
+def false_hypotheses(rng):
+    """Three hypotheses of a direction, whose true difference is 0: is any supported?"""
+    p = [inference.equivalence(rng.normal(size=3), (0, math.inf)).p for _ in range(3)]
+    return bool((inference.adjust(p) < 0.05).any())
+
+
+def planned_study(rng):
+    """One of three hypotheses is true by a deviation; the study has the planned seeds."""
+    seeds = seeds_needed(1.0, 1.0, (0, math.inf), 0.05 / 3)
+    p = [
+        inference.equivalence(true + rng.normal(size=seeds), (0, math.inf)).p for true in (1, 0, 0)
+    ]
+    return bool(inference.adjust(p)[0] < 0.05)
+
+
+def safe_size(rng):
+    """A pilot of three seeds: is the standard deviation that `to be safe` takes large enough?"""
+    return bool(upper_sd(rng.normal(size=3).std(ddof=1), 2) >= 1)
+
+
 # What is promised, of what, the share promised, whether at least or at most, and how it is tested.
 PROMISES = [
     ("95 % interval over seeds", "3 seeds", 0.95, "≥", lambda r: t_interval(r, 3)),
@@ -233,12 +273,22 @@ PROMISES = [
         lambda r: directed_verdict(r, False),
     ),
     (
-        "a run's verdict with a direction, samples are the base's",
+        "a run's verdict with a direction, samples are the base model's",
         "3 metrics",
         0.05,
         "≤",
         lambda r: directed_verdict(r, True),
     ),
+    ("95 % interval of a detector's AUC of human text", "100 documents", 0.95, "≥", detector_auc),
+    (
+        "studies with a false hypothesis supported",
+        "3 hypotheses, 3 seeds",
+        0.05,
+        "≤",
+        false_hypotheses,
+    ),
+    ("a true hypothesis supported, planned for 80 %", "3 hypotheses", 0.80, "≥", planned_study),
+    ("pilots whose size to be safe is large enough", "3 seeds", 0.80, "≥", safe_size),
 ]
 
 
@@ -254,28 +304,19 @@ def delivered(test, replicates, seed):
 def promises(replicates):
     """The table of promises, a line each."""
     lines = [
-        "| what | of what | promised | delivered | Monte Carlo error |",
-        "| :--- | :--- | ---: | ---: | ---: |",
+        "| what | of what | promised | delivered | Monte Carlo error | replicates |",
+        "| :--- | :--- | ---: | ---: | ---: | ---: |",
     ]
     for seed, (what, of, share, sign, test) in enumerate(PROMISES):
         result = delivered(test, replicates, seed)
         promised = f"{sign} {share:.0%}" if share is not None else "nothing"
         cells = [what, of, promised, f"{result.share:.1%}", f"{result.error:.1%}"]
+        cells.append(f"{replicates:,}")
         lines.append(f"| {' | '.join(cells).replace(' %', '%').replace('%', ' %')} |")
     return lines
 
 
-def difference_needed(seeds, questions):
-    """In standard deviations between seeds: found in 4 of 5 studies, at the first step of Holm."""
-    critical = special.stdtrit(seeds - 1, 1 - 0.025 / questions)
-
-    def missed(size):
-        return stats.nct.sf(critical, seeds - 1, size * math.sqrt(seeds)) - 0.8
-
-    return optimize.brentq(missed, 0.01, 200)
-
-
-def seeds_needed():
+def table_of_seeds():
     lines = ["| seeds | 1 question | 5 questions | 10 questions |", "| ---: | ---: | ---: | ---: |"]
     for seeds in (3, 4, 5, 6, 8, 12):
         cells = [f"{difference_needed(seeds, questions):.1f}" for questions in (1, 5, 10)]
@@ -295,6 +336,5 @@ def replaced(page, name, lines):
 if __name__ == "__main__":
     replicates = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     page = replaced(PAGE.read_text(encoding="utf-8"), "promises", promises(replicates))
-    page = replaced(page, "seeds", seeds_needed())
-    page = re.sub(r"[\d,]+ replicates each", f"{replicates:,} replicates each", page)
+    page = replaced(page, "seeds", table_of_seeds())
     PAGE.write_text(page, encoding="utf-8")

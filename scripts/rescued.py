@@ -22,7 +22,7 @@ CORPUS = open_corpus(CorpusSettings(), lambda texts: [len(ids) for ids in BASE.e
 
 
 def drawn():
-    """The base's own documents: about 34 tokens each."""
+    """The base model's own documents: about 34 tokens each."""
     found = BASE.sample(
         SAMPLE, num_tokens=40 * NUM_DRAWN, stream=lambda index: stream(0, "rescued", index)
     )[:NUM_DRAWN]
@@ -76,7 +76,7 @@ def table(title, candidates, human):
     for judge in (Random(0.5), Rescue("coverage"), Rescue("weight")):
         row(repr(judge), *judged(judge, candidates, human))
         if isinstance(judge, Rescue):
-            row("  its twin", *judged(MatchedRandom(judge), candidates, human))
+            row("  its matched random control", *judged(MatchedRandom(judge), candidates, human))
 
 
 table("tiny-gpt2", drawn(), CORPUS.human)

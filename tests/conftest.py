@@ -123,7 +123,7 @@ def human_corpus(tmp_path_factory: pytest.TempPathFactory, tiny_language: Module
 
 @pytest.fixture(scope="session")
 def tiny_recipe(trained_gpt2_folder: Path, human_corpus: Path) -> tm.Recipe:
-    """Pure replacement for four generations: the base is adapted anew in each, to 3,000 tokens."""
+    """Pure replacement for four generations: each adapts the base model anew, to 3,000 tokens."""
     return tm.Recipe(
         generations=4,
         corpus={

@@ -146,7 +146,7 @@ def table() -> str:
     """The rows of docs/models.md."""
     lines = ["| models | `model_type` | |", "| --- | --- | --- |"]
     for family in FAMILIES:
-        verdict = f"rejected: {family.rejected}" if family.rejected else "opens"
+        verdict = f"not supported: {family.rejected}" if family.rejected else "opens"
         lines.append(f"| {family.names} | `{family.model_type}` | {verdict} |")
     return "\n".join(lines) + "\n"
 

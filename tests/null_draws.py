@@ -215,7 +215,7 @@ class Laboratory:
         return self.snapshot(draw, splits, texts[12 * num :])
 
     def model_draw(self, draw: int) -> Snapshot:
-        """Two draws of the same model: the base's, and one in the place of drawn text."""
+        """Two draws of the same model: the base model's, and one in the place of drawn text."""
         num, rng = self.setting.compared, stream(0, "null", "model", draw)
         order = stream(0, "null", "draw", draw).permutation(len(self.held_out))
         splits = {

@@ -82,7 +82,7 @@ def _sentence(rng: np.random.Generator, words: dict[str, np.ndarray], subject: s
 
 
 def write_corpus(path: Path, num_conversations: int = 300) -> Path:
-    """A JSONL file of human text in another dialect than the base's, so there is much to learn."""
+    """A JSONL file of human text in a dialect that the base model does not know: much to learn."""
     lines = (json.dumps(row) for row in rows(num_conversations, dialect=1))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -17,8 +17,8 @@ from textmad.version import __version__ as __version__
 if TYPE_CHECKING:
     from textmad import curation as filters
     from textmad import evaluators, plots, testing
-    from textmad.analysis.comparing import compare
-    from textmad.analysis.comparison import Comparison
+    from textmad.analysis.compare import compare
+    from textmad.analysis.comparison_result import Comparison
     from textmad.auditing import audit
     from textmad.curation import learned_votes
     from textmad.curation.protocol import Context, Verdicts
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from textmad.recipe import Recipe, load_recipe
     from textmad.report import write_report
     from textmad.report.comparison.page import write_comparison
-    from textmad.statistics import critical_share as thresholds
+    from textmad.statistics import critical_share as critical_shares
     from textmad.statistics import inference as stats
     from textmad.statistics.early_warning import early_warning
     from textmad.studies import Study, load_study, study
@@ -69,6 +69,7 @@ __all__ = [
     "WaitingForVotesError",
     "audit",
     "compare",
+    "critical_shares",
     "early_warning",
     "evaluate",
     "evaluators",
@@ -84,7 +85,6 @@ __all__ = [
     "stats",
     "study",
     "testing",
-    "thresholds",
     "write_comparison",
     "write_report",
 ]
@@ -106,8 +106,8 @@ _HOMES = {
     "open_encoder": "textmad.models.causal_lm.encoder",
     "evaluate": "textmad.loop.measuring",
     "run": "textmad.loop.recursion",
-    "Comparison": "textmad.analysis.comparison",
-    "compare": "textmad.analysis.comparing",
+    "Comparison": "textmad.analysis.comparison_result",
+    "compare": "textmad.analysis.compare",
     "write_comparison": "textmad.report.comparison.page",
     "study": "textmad.studies",
     "write_report": "textmad.report",
@@ -119,7 +119,7 @@ _MODULES = {
     "plots": "textmad.plots",
     "stats": "textmad.statistics.inference",
     "testing": "textmad.testing",
-    "thresholds": "textmad.statistics.critical_share",
+    "critical_shares": "textmad.statistics.critical_share",
 }
 
 

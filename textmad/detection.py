@@ -53,7 +53,7 @@ def human_likeness(
 
     Args:
         method: `curvature`: Fast-DetectGPT's, negated, under the run's base. `cross_perplexity`:
-            Binoculars', with the base as observer and the latest fitted model as performer.
+            Binoculars', with the base model as observer and the latest fitted model as performer.
             `trained`: log odds by a classifier that has learned from `known` only.
         passages: the same passage gets the same value, whatever the others and their order. The
             zero-shot methods read its prompt first, and leave out the end token of a text that

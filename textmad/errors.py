@@ -1,9 +1,9 @@
 """The errors textmad raises on purpose, and the exit codes of the command line.
 
     TextmadError             1
-    ├── RecipeError          2    the recipe, or a change to it, is rejected
-    ├── CorpusError          3    the human text is rejected
-    ├── ModelError           4    the base model or its settings are rejected
+    ├── RecipeError          2    the recipe, or a change to it, is invalid
+    ├── CorpusError          3    the human text cannot be used
+    ├── ModelError           4    the base model or its settings cannot be used
     ├── CurationError        5    a filter or a scorer broke its contract
     ├── EvaluationError      6    an evaluator broke its contract
     ├── WaitingForVotesError 7    people have not voted enough yet
@@ -32,7 +32,7 @@ class TextmadError(Exception):
 
 
 class RecipeError(TextmadError):
-    """A recipe, an override, or the continuation of a run under another recipe is rejected."""
+    """A recipe, an override, or the continuation of a run under another recipe is invalid."""
 
     exit_code = 2
 

@@ -78,7 +78,9 @@ def mix(
         CurationError: too little kept model text.
     """
     assert len(kept) == generation, f"{len(kept)} earlier generations at generation {generation}"
-    human_part = stretch_of_pool(settings, generation, human, seed) if crawled is None else crawled
+    human_part = (
+        take_human_documents(settings, generation, human, seed) if crawled is None else crawled
+    )
     model_parts = _model_parts(settings, generation, kept, seed)
     if settings.subsample_tokens is not None and generation > 0:
         human_part, *model_parts = _subsample(
@@ -140,7 +142,7 @@ def human_tokens_needed(
 def check_human_tokens(
     settings: MixSettings, generations: int, human: Dataset, crawl: CrawlSettings | None = None
 ) -> None:
-    """Reject a pool that cannot last a whole run, before any of it is used.
+    """Check that the pool is enough for a whole run, before any of it is used.
 
     Raises:
         CorpusError: there are too few; the message says how many are needed.
@@ -150,7 +152,7 @@ def check_human_tokens(
     if needed > available:
         oversample = "" if crawl is None else "crawl.oversample, "
         raise CorpusError(
-            f"corpus: {available:,} tokens of human training text are there, and the recipe needs "
+            f"corpus: {available:,} tokens are in the human training pool, and the recipe needs "
             f"{needed:,} up to generation {generations}: lower {oversample}mix.human_tokens, "
             "mix.model_tokens or generations, or give a larger corpus"
         )
@@ -215,7 +217,7 @@ def order_of_pool(human: Dataset, seed: int) -> np.ndarray:
     return stream(seed, "mix", "human").permutation(len(human))
 
 
-def stretch_of_pool(
+def take_human_documents(
     settings: MixSettings,
     generation: int,
     human: Dataset,
@@ -242,11 +244,11 @@ def stretch_of_pool(
 def _budgets_of_pool(
     settings: MixSettings, generation: int, crawl: CrawlSettings | None
 ) -> list[int]:
-    """Token budgets of the pool's stretches, one behind the other; the last is `generation`'s.
+    """Token budgets of successive parts of the pool; the last is the budget of `generation`.
 
-    `fresh` walks along the pool, each generation from where the one before it stopped. `fixed`
-    begins anew, so that generation 0's documents are among the later ones'; but a crawl begins
-    behind them, because those are known to be human, and what is crawled is not.
+    With `fresh`, each generation begins where the one before it stopped. With `fixed`, each
+    begins at the start of the pool, so it reads documents of generation 0 again. A crawl begins
+    after those documents: they are known to be human, and crawled text is not.
     """
     first = training_tokens(settings, 0)
     if generation == 0:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import textmad as tm
 from tests.faults.disk import Disk, Tree, plant, shape, stable, tree, without_unfinished
 from tests.faults.intercepted import KILL, READING, Operation, run_intercepted
-from textmad.analysis.comparing import compare
+from textmad.analysis.compare import compare
 from textmad.errors import TextmadError
 from textmad.report import write_report
 from textmad.report.comparison.page import write_comparison

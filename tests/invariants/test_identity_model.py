@@ -38,7 +38,7 @@ ODD = [
 class Verbatim:
     """Writes its training documents in order, at first `ODD` and some of them.
 
-    The base, which has learned nothing, writes `ODD` again and again.
+    The base model, which has learned nothing, writes `ODD` again and again.
 
     Each document is one token, so that a generation's budget is a number of documents.
     """

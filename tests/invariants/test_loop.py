@@ -223,7 +223,7 @@ def test_two_processes_make_the_run_that_one_makes(two_processes: TwoProcesses, 
     assert training_sets(together) == training_sets(alone)
     for generation in range(2):
         one, other = (run.candidates(generation).to_list() for run in (alone, together))
-        for column in ("score", "quality", "reward_fluency"):  # of the base, in other batches
+        for column in ("score", "quality", "reward_fluency"):  # of the base model, in other batches
             values = [[row.pop(column) for row in rows] for rows in (one, other)]
             np.testing.assert_allclose(*np.array(values, float), rtol=1e-4)
         assert one == other
@@ -236,9 +236,9 @@ def test_two_processes_make_the_run_that_one_makes(two_processes: TwoProcesses, 
 
 def test_the_second_process_scores_half_of_what_the_first_one_asks(two_processes: TwoProcesses):
     first, second = two_processes.first["scored"], two_processes.second["scored"]
-    # A generation: fluency in curate; in evaluate the model and the base on held-out text, the
-    # base on drawn, kept and human text and on its own. All but drawn and kept text only once
-    # under the base.
+    # A generation: fluency in curate; in evaluate the model and the base model on held-out text,
+    # the base model on drawn, kept and human text and on its own. All but drawn and kept text only
+    # once under the base model.
     assert len(first) == len(second) == 7 + 4
     # At most by the longest text: 60 tokens, and its end.
     assert all(abs(mine - other) <= 61 for mine, other in zip(first, second, strict=True))

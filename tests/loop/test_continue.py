@@ -178,12 +178,14 @@ def test_evaluate_measures_a_finished_run_again_and_once_only(copied: Path):
         tm.evaluate(copied, [{"perplexity": {"held_out_tokens": 500}}])
 
 
-def test_a_recipe_that_asks_for_less_is_refused_with_what_is_there(copied: Path, recipe: tm.Recipe):
+def test_a_recipe_that_asks_for_less_is_an_error_with_what_is_there(
+    copied: Path, recipe: tm.Recipe
+):
     tm.run(recipe.replace(sample={"oversample": 2.0}), copied)
     less = recipe.replace(generations=0, evaluate=["diversity"], train={"epochs": 2})
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         tm.run(less, copied)
-    assert [line.strip() for line in str(refused.value).splitlines()[1:]] == [
+    assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [
         "train.epochs: 1 there, 2 now",
         "generations: 0: generation 1 is there: give at least 1",
         "sample.oversample: 1: samples 600 tokens a generation, there are 1,200 already: give as "

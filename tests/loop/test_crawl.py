@@ -1,4 +1,4 @@
-"""Unlabelled model text among the human text: what is learned from it, and what a guard may see."""
+"""Unlabelled model text among the human text: what is learned, and what a crawl filter may see."""
 
 import json
 import shutil
@@ -78,7 +78,9 @@ def value(run: tm.Run, metric: str, generation: int, split: str = "crawled", bin
     return rows["value"].item()
 
 
-def test_without_a_guard_the_share_that_is_learned_is_the_one_that_was_set(unguarded: tm.Run):
+def test_without_a_crawl_filter_the_share_that_is_learned_is_the_one_that_was_set(
+    unguarded: tm.Run,
+):
     counts = unguarded.mixture(1)
     assert 0 <= counts["human_tokens"] - 600 < LONGEST
     assert abs(counts["unlabelled_model_tokens"] - 0.4 * 600) < LONGEST
@@ -89,7 +91,7 @@ def test_without_a_guard_the_share_that_is_learned_is_the_one_that_was_set(ungua
     assert "unlabelled_model_tokens" not in unguarded.mixture(0)
 
 
-def test_a_guard_that_knows_words_lets_less_model_text_pass(guarded: tm.Run):
+def test_a_crawl_filter_that_knows_words_lets_less_model_text_pass(guarded: tm.Run):
     for generation in (1, 2):
         before = value(guarded, "model_share", generation)
         assert before == pytest.approx(0.4, abs=LONGEST / 1200)
@@ -104,7 +106,7 @@ def test_a_guard_that_knows_words_lets_less_model_text_pass(guarded: tm.Run):
     assert np.isnan(value(guarded, "model_share", 0))
 
 
-def test_bots_among_the_guards_give_their_votes_to_model_text(guarded: tm.Run):
+def test_bots_among_the_crawl_filters_give_their_votes_to_model_text(guarded: tm.Run):
     crawled = guarded.crawl(1).to_pandas().dropna(subset="ups")
     theirs = crawled.loc[crawled["true_origin"] == "model", "ups"]
     assert theirs.min() >= 2
@@ -113,7 +115,7 @@ def test_bots_among_the_guards_give_their_votes_to_model_text(guarded: tm.Run):
     assert crawled.loc[crawled["true_origin"] == "human", "ups"].min() < 2
 
 
-def test_nothing_that_a_guard_sees_tells_whose_text_it_is_but_the_text(guarded: tm.Run):
+def test_nothing_that_a_crawl_filter_sees_tells_whose_text_it_is_but_the_text(guarded: tm.Run):
     assert [seen[0] for seen in SEEN] == [1, 2]
     base = open_model(guarded.recipe.model, guarded.recipe.sample)
     for generation, candidates, human, earlier in SEEN:

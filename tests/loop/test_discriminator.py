@@ -79,7 +79,7 @@ def test_the_same_is_said_learned_and_kept_after_a_resume(run: tm.Run, tmp_path:
         assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
 
 
-def test_a_record_that_is_no_json_is_refused_with_the_filter(recipe: tm.Recipe, tmp_path: Path):
+def test_a_record_that_is_no_json_is_an_error_with_the_filter(recipe: tm.Recipe, tmp_path: Path):
     with pytest.raises(tm.CurationError, match=r"_set, generation 0: record odd: cannot be writt"):
         tm.run(recipe.replace(generations=0, curate=[records_a_set]), tmp_path / "run")
 

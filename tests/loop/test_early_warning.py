@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import textmad as tm
-from textmad.analysis.arm import Arm
+from textmad.analysis.arm_settings import ArmRuns
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import compare_values, measured_values
+from textmad.analysis.compare import compare_values, measured_values
 from textmad.calibration.loops import HumanText
 from textmad.loop.run import Run
 
@@ -55,7 +55,7 @@ def alarms(runs: Mapping[str, list[Run]], arm: str, control: str) -> list[int | 
         chosen = {
             name: dict(enumerate(runs[name][start : start + SEEDS])) for name in (control, arm)
         }
-        pair = Arms(tuple(Arm(*each) for each in chosen.items()), GENERATIONS, ())
+        pair = Arms(tuple(ArmRuns(*each) for each in chosen.items()), GENERATIONS, ())
         (warning,) = compare_values(measured_values(pair), pair).warnings
         found.append(warning.alarm.first)
     return found

@@ -103,9 +103,9 @@ def test_metrics_at_the_top_are_those_of_the_generations_in_one_table(finished_r
 
 
 def test_human_text_is_measured_the_same_in_every_generation(finished_run):
-    """The reference is one set of documents; so is held-out text under the base."""
+    """The reference is one set of documents; so is held-out text under the base model."""
     metrics = finished_run.metrics
-    # How much of it stands in the training text depends on that.
+    # How much of it stands in the training set depends on that.
     rows = metrics.query(
         "metric != 'overlap' and (split == 'human' or metric == 'base_perplexity') "
         "and split not in ('drawn', 'kept')"

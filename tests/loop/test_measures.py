@@ -33,7 +33,7 @@ def test_evaluators_are_given_the_training_curve_and_the_encoder_they_name(recip
     assert 0 < values["mauve", "human", ""] <= 1
 
 
-def test_an_encoder_that_is_not_there_is_refused_before_anything_is_trained(recipe, tmp_path):
+def test_an_encoder_that_is_not_there_is_an_error_before_anything_is_trained(recipe, tmp_path):
     missing = recipe.replace(evaluate=[{"embedding": {"encoder": "no/such/one"}}])
     with pytest.raises(ModelError, match=r"^encoder: no/such/one: "):
         tm.run(missing, tmp_path / "run")
@@ -67,7 +67,7 @@ def test_a_judge_is_another_model_and_scores_every_compared_split(recipe, tmp_pa
 def test_the_base_is_no_judge_of_its_own_run(recipe, tmp_path, tiny_gpt2_folder):
     name = str(tiny_gpt2_folder)
     own = recipe.replace(model={"base": name}, evaluate=[{"judge": {"model": name}}])
-    with pytest.raises(tm.TextmadError, match="is the base of this run: expected another model"):
+    with pytest.raises(tm.TextmadError, match="is the base model of this run: expected another"):
         tm.run(own, tmp_path / "run")
 
 

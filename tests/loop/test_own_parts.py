@@ -151,7 +151,7 @@ def test_a_filter_that_raises_names_itself_and_its_mend_goes_on_where_it_stopped
     assert codes[0] != codes[1]
 
 
-def test_a_filter_that_now_judges_otherwise_is_refused_with_what_to_delete(
+def test_a_filter_that_now_judges_otherwise_is_an_error_with_what_to_delete(
     recipe: tm.Recipe, tmp_path: Path, write_module: Callable[[str], None]
 ):
     write_module(FAULTY)
@@ -160,10 +160,10 @@ def test_a_filter_that_now_judges_otherwise_is_refused_with_what_to_delete(
         tm.run(recipe, tmp_path / "run")
     before = snapshot(tmp_path / "run", "gen-00", "gen-01")
     write_module(STRICTER)
-    with pytest.raises(tm.RunError) as refused:
+    with pytest.raises(tm.RunError) as caught:
         tm.run(recipe, tmp_path / "run")
-    assert str(refused.value).startswith(f"{tmp_path}/run/gen-00/curate: does not come out as it")
-    assert re.search(rf"own_code\.{MODULE}:judge: \w+ there, \w+ now", str(refused.value))
+    assert str(caught.value).startswith(f"{tmp_path}/run/gen-00/curate: does not come out as it")
+    assert re.search(rf"own_code\.{MODULE}:judge: \w+ there, \w+ now", str(caught.value))
     assert snapshot(tmp_path / "run", "gen-00", "gen-01") == before
     write_module(MENDED)  # the old verdicts again, so the run goes on
     assert tm.run(recipe, tmp_path / "run").complete

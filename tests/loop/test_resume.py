@@ -62,12 +62,12 @@ def test_a_missing_last_stage_alone_is_computed_again_and_to_the_same_bytes(
     }
 
 
-def test_another_recipe_is_refused_with_the_keys_that_differ(copied: Path, tiny_recipe: tm.Recipe):
+def test_another_recipe_is_an_error_with_the_keys_that_differ(copied: Path, tiny_recipe: tm.Recipe):
     results = contents(copied)
     other = tiny_recipe.replace(seed=1, train={"learning_rate": 1e-2})
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         tm.run(other, copied)
-    first, *keys = str(refused.value).splitlines()
+    first, *keys = str(caught.value).splitlines()
     assert first.startswith(f"{copied}: was begun with another recipe")
     assert [key.strip() for key in keys] == [
         "seed: 0 there, 1 now",
@@ -76,7 +76,7 @@ def test_another_recipe_is_refused_with_the_keys_that_differ(copied: Path, tiny_
     assert contents(copied) == results
 
 
-def test_a_changed_corpus_file_is_refused(tiny_recipe: tm.Recipe, copied: Path, tmp_path: Path):
+def test_a_changed_corpus_file_is_an_error(tiny_recipe: tm.Recipe, copied: Path, tmp_path: Path):
     source = Path(tiny_recipe.corpus.source)
     before = source.read_bytes()
     try:

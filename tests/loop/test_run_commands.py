@@ -51,8 +51,8 @@ def test_sample_writes_a_file_with_the_prompt_apart(run: tm.Run, textmad, tmp_pa
     textmad("sample", run.path, "--generation", 0, "--num", 4, "--out", tmp_path / "t.parquet")
     table = pq.read_table(tmp_path / "t.parquet")
     assert table["text"].to_pylist() == run.sample(0, 4)["text"][:]
-    refused = textmad("sample", run.path, "--generation", 0, "--out", tmp_path / "texts.csv")
-    assert refused.endswith("expected a name that ends in .jsonl or .parquet\n")
+    caught = textmad("sample", run.path, "--generation", 0, "--out", tmp_path / "texts.csv")
+    assert caught.endswith("expected a name that ends in .jsonl or .parquet\n")
     assert "gen-07/model is not there" in textmad("sample", run.path, "--generation", 7)
 
 
@@ -111,8 +111,8 @@ def test_share_copies_all_but_the_paths_of_this_machine(run: tm.Run, textmad, tm
 def test_evaluate_adds_a_table_row_and_an_unknown_name_is_refused(
     run: tm.Run, textmad, tmp_path: Path
 ):
-    refused = textmad("evaluate", run.path, "--evaluate", "self_blue")
-    assert "self_blue: unknown evaluator" in refused
+    caught = textmad("evaluate", run.path, "--evaluate", "self_blue")
+    assert "self_blue: unknown evaluator" in caught
     printed = textmad("evaluate", run.path, "--evaluate", "diversity", "--evaluate", "self_bleu")
     assert "distinct-2" in printed.lower()
     assert set(run.metrics["evaluator"]) == {"perplexity", "diversity", "self_bleu"}
@@ -127,5 +127,5 @@ def test_a_rank_that_something_else_has_set_silences_nobody(
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     printed = textmad("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run")
     assert printed.splitlines()[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
-    refused = textmad("run", tmp_path / "none.yaml", "--out", tmp_path / "run")
-    assert refused.startswith("textmad: ")
+    caught = textmad("run", tmp_path / "none.yaml", "--out", tmp_path / "run")
+    assert caught.startswith("textmad: ")

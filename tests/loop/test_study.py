@@ -22,7 +22,7 @@ from textmad import cli, store
 from textmad.loop import recursion
 from textmad.store.records import read_sealed_json, sealed_json
 from textmad.studies import RunState, emit_slurm, parse_study, saved, states
-from textmad.studies.engines.ray import refuse_strange_node
+from textmad.studies.engines.ray import check_node
 from textmad.studies.engines.slurm import recorded_job
 
 # Records of the sessions, not of the result.
@@ -220,15 +220,13 @@ def change_code(folder: Path) -> None:
     path.write_bytes(sealed_json({**read_sealed_json(path), "code": "0ld"}))
 
 
-def test_runs_by_another_version_of_the_code_are_refused_at_once(
-    plan: dict[str, Any], copied: Path
-):
+def test_runs_by_another_version_of_the_code_are_errors_at_once(plan: dict[str, Any], copied: Path):
     for arm in ("picky", "human-only"):
         change_code(copied / "runs" / arm / "seed-3")
     shutil.rmtree(copied / "runs" / "plain")
-    with pytest.raises(tm.RunError) as refused:
+    with pytest.raises(tm.RunError) as caught:
         tm.study(plan, copied)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"{copied}: has runs by other code or libraries, which new ones could not be compared "
         "with: install those again, use another --out, or delete these runs\n"
         f"  code: 0ld there, {store.code_version()} now (runs/human-only/seed-3 and 1 more)"
@@ -236,25 +234,23 @@ def test_runs_by_another_version_of_the_code_are_refused_at_once(
     assert not (copied / "runs" / "plain").exists()
 
 
-def test_another_study_in_the_folder_is_refused_with_what_differs(
+def test_another_study_in_the_folder_is_an_error_with_what_differs(
     plan: dict[str, Any], copied: Path
 ):
     record = (copied / "study.yaml").read_bytes()
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         tm.study({**plan, "arms": {"picky": {**PICKY, "sample.oversample": 2}}}, copied)
     assert re.fullmatch(
         f"{copied}: was begun as another study: restore that, use another --out, or delete these "
         r"runs\n  runs/picky/seed-3: sample\.oversample: 2: samples [\d,]+ tokens a generation, "
         r"there are [\d,]+ already: give as much as before, or more\n"
         r"  runs/plain/seed-3: is no run of this study; move it elsewhere",
-        str(refused.value),
+        str(caught.value),
     )
     assert (copied / "study.yaml").read_bytes() == record
 
 
-def test_a_folder_of_something_else_and_one_in_use_are_refused(
-    plan: dict[str, Any], tmp_path: Path
-):
+def test_a_folder_of_something_else_and_one_in_use_are_errors(plan: dict[str, Any], tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(tm.RunError, match=r"holds files \(thesis.tex\) but no study.yaml"):
         tm.study(plan, tmp_path)
@@ -398,7 +394,7 @@ def test_a_worker_takes_job_after_job_and_ends_with_the_process_that_started_it(
     run = parse_study(plan, "", Path()).runs()[0]
     recipe = {**run.recipe.dump(), "generations": 99}
     job = {"study": str(tmp_path), "name": run.name, "recipe": recipe, "cpu_threads": 1}
-    refused = {**job, "name": "bad/seed-3", "recipe": {**recipe, "corpus": {"source": "none.txt"}}}
+    caught = {**job, "name": "bad/seed-3", "recipe": {**recipe, "corpus": {"source": "none.txt"}}}
     worker = subprocess.Popen(
         [sys.executable, "-m", "textmad.studies.engines.worker"],
         stdin=subprocess.PIPE,
@@ -408,7 +404,7 @@ def test_a_worker_takes_job_after_job_and_ends_with_the_process_that_started_it(
     )
     assert worker.stdin is not None
     assert worker.stdout is not None
-    for one in (refused, refused, job):
+    for one in (caught, caught, job):
         worker.stdin.write(json.dumps(one).encode() + b"\n")
     worker.stdin.flush()
     answers = [json.loads(worker.stdout.readline()) for _ in range(2)]
@@ -471,13 +467,13 @@ def test_a_script_has_the_runs_that_are_not_finished(plan: dict[str, Any], copie
     assert "#SBATCH --array=0-0\n" in script
 
 
-def test_a_task_with_other_threads_or_without_a_run_is_refused(
+def test_a_task_with_other_threads_or_without_a_run_is_an_error(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
-    with pytest.raises(tm.RunError) as refused:
+    with pytest.raises(tm.RunError) as caught:
         recorded_job(finished, "plain/seed-3")
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"{finished}: SLURM_CPUS_PER_TASK: 4: the study was begun with 1 CPU threads a run: set "
         "#SBATCH --cpus-per-task=1, or delete its runs and emit it again under OMP_NUM_THREADS=4"
     )
@@ -576,7 +572,7 @@ def test_a_study_stopped_on_a_ray_cluster_goes_on_there(
         assert contents(out / f"runs/{arm}/seed-3") == contents(finished / f"runs/{arm}/seed-3")
 
 
-def test_an_address_where_nothing_listens_is_refused_at_once(plan: dict[str, Any], tmp_path: Path):
+def test_an_address_where_nothing_listens_is_an_error_at_once(plan: dict[str, Any], tmp_path: Path):
     pytest.importorskip("ray")
     with socket.socket() as taken:  # bound, so that nobody else gets it, and not listening
         taken.bind(("127.0.0.1", 0))
@@ -590,8 +586,8 @@ def test_what_a_node_lacks_is_told_before_it_computes(finished: Path, tmp_path: 
     origins = {"code": "0ther", "versions": store.versions()}
     here = Path.cwd()
     with pytest.raises(tm.RunError, match=r"has no .*/nowhere: all nodes need the same folders"):
-        refuse_strange_node(tmp_path / "nowhere", finished, origins)
+        check_node(tmp_path / "nowhere", finished, origins)
     with pytest.raises(tm.RunError, match=f"has no {tmp_path}/study.yaml: all nodes need"):
-        refuse_strange_node(here, tmp_path, origins)
+        check_node(here, tmp_path, origins)
     with pytest.raises(tm.RunError, match=r"has other code or libraries .*\n  code: 0ther there"):
-        refuse_strange_node(here, finished, origins)
+        check_node(here, finished, origins)

@@ -122,7 +122,7 @@ def test_the_page_of_metrics_gives_every_metric_its_direction():
         ("write-a-filter.md", "tm.testing.check_"),
         ("metrics.md", "tm.testing.check_"),
         ("compare.md", "tm.stats."),
-        ("threshold.md", "tm.thresholds."),
+        ("critical-share.md", "tm.critical_shares."),
         ("early-warning.md", "tm.early_warning("),
     ],
 )

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 import textmad as tm
-from textmad.analysis.arm import Arm
+from textmad.analysis.arm_settings import ArmRuns
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import compare_values
-from textmad.analysis.comparison import bin_frame
+from textmad.analysis.compare import compare_values
+from textmad.analysis.comparison_result import bin_frame
 from textmad.report.comparison.figures import heat_maps
 from textmad.report.comparison.findings import bin_sentences, bin_table
 from textmad.report.comparison.page import to_html, to_page_markdown
@@ -28,7 +28,7 @@ FLAT = dict.fromkeys(BINS, (3.0, 3.0, 3.0))
 def arms(*names, seeds=SEEDS, last=2):
     recipes = {"control": HUMAN} | dict.fromkeys(names, PURE)
     made = [
-        Arm(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
+        ArmRuns(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
         for name, recipe in recipes.items()
     ]
     return Arms(tuple(made), last, ())
@@ -100,6 +100,16 @@ def test_bins_that_rise_one_after_the_other_are_named_in_that_order():
     late = FLAT | {"rarest": (3.0, 2.9, 3.8), "50-75%": (3.0, 3.9, 4.8)}
     (said, _) = bin_sentences(found(losses("control", FLAT, wobble=0), losses("voted", late)))
     assert "supported first in 50-75% (generation 1); then in rarest (generation 2); not by" in said
+
+
+def test_bins_that_rise_together_are_not_put_in_an_order():
+    sharp = FLAT | dict.fromkeys(("rarest", "10-25%", "25-50%"), (3.0, 3.4, 3.8))
+    (said, _) = bin_sentences(found(losses("control", FLAT, wobble=0), losses("voted", sharp)))
+    assert "supported first in rarest, 10-25%, 25-50% (generation 1); not by" in said
+    assert said.endswith(
+        "3 bins are supported in the same generation, the earliest that is watched, so which of "
+        "them rises first is not known."
+    )
 
 
 def test_no_rise_and_too_few_seeds_are_said():

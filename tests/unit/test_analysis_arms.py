@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import textmad as tm
-from textmad.analysis.arm import differing_paths, flat_settings, short_names
+from textmad.analysis.arm_settings import differing_paths, flat_settings, short_names
 from textmad.analysis.arms import HUMAN_ONLY, gather_arms
 from textmad.errors import RunError
 
@@ -107,9 +107,9 @@ def test_a_control_that_learns_its_text_by_heart_has_to_be_named(write):
     continued = {"start_from": "previous"}
     by_heart, pure = HUMAN.replace(model=continued), PURE.replace(model=continued)
     folders = [write("p", pure), write("h", by_heart)]
-    with pytest.raises(tm.RunError, match="learns the same human text again") as refused:
+    with pytest.raises(tm.RunError, match="learns the same human text again") as caught:
         gather_arms(folders)
-    assert "mix.human: fresh; or name this one (--control 'human only')" in str(refused.value)
+    assert "mix.human: fresh; or name this one (--control 'human only')" in str(caught.value)
     assert gather_arms(folders, "human only").control == "human only"
     fresh = by_heart.replace(mix={"human": "fresh"})
     assert gather_arms([write("p2", pure), write("f", fresh)]).control == "human only"
@@ -128,7 +128,7 @@ def test_the_control_can_be_named_by_one_of_its_folders(write):
     assert gather_arms(folders, control=str(folders[0])).control == "human_tokens=0"
 
 
-def test_a_control_that_is_no_arm_is_refused_with_the_names_there_are(write):
+def test_a_control_that_is_no_arm_is_an_error_with_the_names_there_are(write):
     folders = [write("p"), write("h", HUMAN)]
     with pytest.raises(RunError, match=r"control: nope: is no arm .*: human_tokens=0; human only"):
         gather_arms(folders, control="nope")
@@ -218,7 +218,7 @@ def test_where_a_study_has_several_human_only_arms_each_arm_has_its_own(ranks):
 def test_each_arm_can_be_set_against_its_twin(ranks):
     found = gather_arms(ranks(), control="twin")
     assert by_control(found) == {"low": "low twin", "high": "high twin"}
-    assert found.control == "its twin"
+    assert found.control == "its matched random control"
 
 
 def test_an_arm_named_like_a_kind_is_the_arm(ranks):
@@ -232,14 +232,14 @@ def test_an_arm_with_several_twins_needs_the_name_of_one(ranks):
         gather_arms(folders, control="twin")
 
 
-def test_a_kind_that_has_not_begun_or_loose_runs_do_not_have_is_refused(ranks, write):
+def test_a_kind_that_has_not_begun_or_loose_runs_do_not_have_is_an_error(ranks, write):
     with pytest.raises(RunError, match="control: twin: no arm of this study has begun with a"):
         gather_arms(ranks(begun=("low", "human only")), control="twin")
     with pytest.raises(RunError, match="control: twin: is no arm and no run of one"):
         gather_arms([write("p"), write("h", HUMAN)], control="twin")
 
 
-def test_a_control_none_of_whose_runs_has_begun_is_refused_as_that(ranks):
+def test_a_control_none_of_whose_runs_has_begun_is_an_error_as_that(ranks):
     folders = ranks(begun=("low", "high", "low twin"))
     with pytest.raises(RunError, match="control: high twin: no run with a complete generation"):
         gather_arms(folders, control="high twin")
@@ -250,10 +250,10 @@ def test_a_control_none_of_whose_runs_has_begun_is_refused_as_that(ranks):
 def test_an_arm_whose_own_control_has_not_begun_is_said_to_be_set_against_nothing(ranks):
     found = gather_arms(ranks(begun=("human only", "low", "high", "low twin")), control="twin")
     assert by_control(found) == {"low": "low twin"}
-    assert "Without its twin, so compared with nothing: high." in found.notes
+    assert "Without its matched random control, so compared with nothing: high." in found.notes
 
 
-def test_an_arm_of_a_study_whose_runs_are_of_two_recipes_is_refused(study):
+def test_an_arm_of_a_study_whose_runs_are_of_two_recipes_is_an_error(study):
     with pytest.raises(RunError, match=r"voted/seed-1: stands under the arm voted.*epochs"):
         gather_arms([study(VOTED.replace(train={"epochs": 2}))])
 
@@ -278,12 +278,12 @@ def test_one_arm_is_nothing_to_compare(write):
         gather_arms([write("a"), write("b", seed=1)])
 
 
-def test_a_seed_given_twice_is_refused(write):
+def test_a_seed_given_twice_is_an_error(write):
     with pytest.raises(RunError, match=r"/b: has the recipe and the seed, 0, of .*/a: expected"):
         gather_arms([write("a"), write("b"), write("h", HUMAN)])
 
 
-def test_what_is_no_run_folder_is_refused(tmp_path, write):
+def test_what_is_no_run_folder_is_an_error(tmp_path, write):
     with pytest.raises(RunError, match="is no run folder"):
         gather_arms([write("a"), tmp_path / "nowhere"])
 
@@ -295,17 +295,17 @@ def test_runs_without_a_generation_are_left_out_and_said(write):
     assert found.notes[0].endswith("/v.")
 
 
-def test_nothing_begun_is_refused(write):
+def test_nothing_begun_is_an_error(write):
     with pytest.raises(RunError, match="no run has a complete generation"):
         gather_arms([write("p", generations=0), write("h", HUMAN, generations=0)])
 
 
-def test_arms_without_a_common_seed_are_refused(write):
+def test_arms_without_a_common_seed_are_errors(write):
     with pytest.raises(RunError, match=r"\(seed 1\) has no seed in common with .* \(seed 0\)"):
         gather_arms([write("p", seed=1), write("h", HUMAN)])
 
 
-def test_an_evaluator_with_other_settings_is_refused(write):
+def test_an_evaluator_with_other_settings_is_an_error(write):
     other = HUMAN.replace(evaluate=[{"perplexity": {"held_out_tokens": 500}}])
     message = r"/h: was measured with evaluate.perplexity.held_out_tokens: 500, .*/p with 30000"
     with pytest.raises(RunError, match=message):

@@ -17,7 +17,7 @@ import pytest
 import textmad as tm
 from textmad import auditing
 from textmad.auditing import Audit
-from textmad.auditing import comparing as findings
+from textmad.auditing import audit_rows as findings
 from textmad.auditing.reference_metrics import ReferenceMetrics
 from textmad.auditing.sources import read_source, reading, rows_by_group
 from textmad.evaluators.reference_range import reference_range
@@ -297,9 +297,9 @@ def test_more_bad_lines_are_spared_when_asked_and_the_options_are_named(tmp_path
     path = write(tmp_path / "posts.jsonl", ["one"] * 9)
     with path.open("a") as file:
         file.write("{\n")
-    with pytest.raises(tm.CorpusError) as refused:
+    with pytest.raises(tm.CorpusError) as caught:
         read_source(reading(str(path)))
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"{path}: 1 of 10 lines are bad (10.00%), more than --max-bad-lines: 0.01 allows:\n"
         "  1 not JSON (line 10)\n"
         "Repair the file, check --format and --text-column, or raise --max-bad-lines if these "
@@ -449,7 +449,7 @@ def test_a_value_that_is_missing_says_why(found):
         ({"group": "board", "min_documents": 80}, "--group board: no group has 80 documents"),
     ],
 )
-def test_a_corpus_that_cannot_be_audited_is_refused(
+def test_a_corpus_that_cannot_be_audited_is_an_error(
     corpora: Path, monkeypatch, options: dict[str, object], message: str
 ):
     monkeypatch.chdir(corpora)

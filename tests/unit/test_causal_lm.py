@@ -227,7 +227,7 @@ def test_by_default_every_linear_module_but_the_output_layer_is_adapted(
     assert kept["target_modules"] == ["c_attn", "c_fc", "c_proj"]
 
 
-def test_a_target_that_matches_nothing_is_refused_with_the_names_there_are(
+def test_a_target_that_matches_nothing_is_an_error_with_the_names_there_are(
     tiny_llama_folder: Path,
 ) -> None:
     with pytest.raises(ModelError) as refusal:
@@ -357,7 +357,7 @@ def test_peft_itself_opens_a_saved_adapter(
         assert torch.allclose(theirs(input_ids=ids).logits, expected, atol=1e-4)
 
 
-def test_an_adapter_of_another_rank_is_refused(
+def test_an_adapter_of_another_rank_is_an_error(
     base: CausalLM, tiny_gpt2_folder: Path, tmp_path: Path
 ) -> None:
     base.fit(CORPUS, TRAIN, seed=0).model.save(tmp_path)
@@ -390,7 +390,7 @@ def refusal(settings: ModelSettings, sample: SampleSettings | None = None) -> st
     return str(checked.value)
 
 
-def test_an_unknown_base_is_refused_with_all_that_was_tried(
+def test_an_unknown_base_is_an_error_with_all_that_was_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -399,7 +399,7 @@ def test_an_unknown_base_is_refused_with_all_that_was_tried(
     assert "HF_HUB_OFFLINE is set and it is not cached" in message
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     missing = tmp_path / "nothing here"
     assert refusal(ModelSettings(base=str(missing))) == (
         f"model.base: {missing}: expected tiny-gpt2, a folder, a Hub id or module:name; "
@@ -413,11 +413,11 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         (["ACCELERATE_USE_DEEPSPEED"], "the launcher asks for DeepSpeed, which is not supported"),
         (
             ["ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"],
-            "fsdp_cpu_ram_efficient_loading: every process needs the whole base to sample",
+            "fsdp_cpu_ram_efficient_loading: every process needs the whole base model to sample",
         ),
     ],
 )
-def test_a_launcher_s_wish_that_is_not_met_is_refused(
+def test_a_launcher_s_wish_that_is_not_met_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tiny_gpt2_folder: Path, variables: list[str], message: str
 ) -> None:
     for variable in variables:
@@ -426,7 +426,7 @@ def test_a_launcher_s_wish_that_is_not_met_is_refused(
         open_base(settings_of(tiny_gpt2_folder))
 
 
-def test_a_folder_with_pickles_only_is_refused(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_with_pickles_only_is_an_error(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
     folder = copied(tiny_gpt2_folder, tmp_path)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert refusal(settings_of(folder)) == (
@@ -436,7 +436,7 @@ def test_a_folder_with_pickles_only_is_refused(tiny_gpt2_folder: Path, tmp_path:
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
-def test_remote_code_is_refused(tiny_gpt2_folder: Path, tmp_path: Path, file: str) -> None:
+def test_remote_code_is_an_error(tiny_gpt2_folder: Path, tmp_path: Path, file: str) -> None:
     folder = copied(tiny_gpt2_folder, tmp_path)
     config = json.loads((folder / file).read_text())
     config["auto_map"] = {"AutoModelForCausalLM": "own.Model"}
@@ -460,7 +460,7 @@ def test_a_missing_file_is_named(
     assert message in refusal(settings_of(folder))
 
 
-def test_a_model_without_a_key_value_cache_is_refused(
+def test_a_model_without_a_key_value_cache_is_an_error(
     tiny_gpt2_folder: Path, tmp_path: Path
 ) -> None:
     folder = copied(tiny_gpt2_folder, tmp_path)
@@ -470,7 +470,7 @@ def test_a_model_without_a_key_value_cache_is_refused(
     assert "layers of type linear_attention have no key-value cache" in refusal(settings_of(folder))
 
 
-def test_a_model_with_capped_attention_scores_is_refused(
+def test_a_model_with_capped_attention_scores_is_an_error(
     tiny_gpt2_folder: Path, tmp_path: Path
 ) -> None:
     folder = copied(tiny_gpt2_folder, tmp_path)
@@ -482,7 +482,7 @@ def test_a_model_with_capped_attention_scores_is_refused(
     )
 
 
-def test_a_model_with_an_attention_of_its_own_is_refused(tiny_models, tmp_path: Path) -> None:
+def test_a_model_with_an_attention_of_its_own_is_an_error(tiny_models, tmp_path: Path) -> None:
     from transformers import BloomConfig, BloomForCausalLM
 
     config = BloomConfig(vocab_size=259, hidden_size=32, n_layer=1, n_head=2)
@@ -492,7 +492,7 @@ def test_a_model_with_an_attention_of_its_own_is_refused(tiny_models, tmp_path: 
         open_base(settings_of(folder))
 
 
-def test_truncated_weights_are_refused(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_errors(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
     folder = copied(tiny_gpt2_folder, tmp_path)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
@@ -500,7 +500,7 @@ def test_truncated_weights_are_refused(tiny_gpt2_folder: Path, tmp_path: Path) -
         open_base(settings_of(folder))
 
 
-def test_missing_tensors_are_refused_and_not_filled_at_random(
+def test_missing_tensors_are_errors_and_not_filled_at_random(
     tiny_gpt2_folder: Path, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
@@ -515,7 +515,7 @@ def test_missing_tensors_are_refused_and_not_filled_at_random(
         open_base(settings_of(folder))
 
 
-def test_documents_longer_than_the_positions_are_refused_before_torch_is_there(
+def test_documents_longer_than_the_positions_are_errors_before_torch_is_there(
     tiny_gpt2_folder: Path,
 ) -> None:
     # The start token takes one of the 64 positions, a prompt of 8 eight more.

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from textmad.corpus.chitchat import half_of, read_chitchat
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row
 
 START = 1525289895.0  # 2018-05-02T19:38:15Z: 17,653 days and 70,695 seconds after 1970
 assert START == 17_653 * 86_400 + 70_695
 
 
 def names(half: str, count: int) -> list[str]:
-    """Conversation names of one half: an even first byte of the hash is the base's."""
+    """Conversation names of one half: an even first byte of the hash is the base model's."""
     parity = {"base": 0, "pool": 1}[half]
     found = (f"conversation-{number}" for number in range(1000))
     first = [

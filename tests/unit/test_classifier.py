@@ -1,4 +1,4 @@
-"""The classifier on the base model: it learns, alone and reproducibly, and leaves the base be."""
+"""The classifier on the base model: it learns, reproducibly, and does not change that model."""
 
 from types import SimpleNamespace
 

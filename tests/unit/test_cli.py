@@ -66,8 +66,8 @@ def test_a_run_ends_with_the_table_and_the_reports_path_on_stdout(textmad, recip
     assert "\n| Perplexity | held-out | ↓ | " in answer.out
     assert answer.out.splitlines()[-1] == f"report: {out / 'report.html'}"
     assert (out / "report.html").read_text().startswith("<!DOCTYPE html>")
-    # Progress goes to stderr, a line a stage: the corpus, the base's text, and five in each of
-    # two generations.
+    # Progress goes to stderr, a line a stage: the corpus, the base model's text, and five in each
+    # of two generations.
     assert len(answer.err.splitlines()) == 2 + 2 * 5
     # What was set is in the recipe that was run, and is recorded.
     run = tm.Run(out)
@@ -122,7 +122,7 @@ def test_report_takes_several_runs_and_a_place(textmad, run_folder, recipe_file,
 # --- 2: the recipe is refused ---------------------------------------------------------------
 
 
-def test_a_refused_recipe_is_2_with_all_faults_and_nothing_written(textmad, tmp_path):
+def test_an_invalid_recipe_is_2_with_all_faults_and_nothing_written(textmad, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("seed: -1\ntrian: {}\n")
     for command in (["plan", path], ["run", path, "--out", tmp_path / "run"]):
@@ -167,7 +167,7 @@ def test_a_wrong_command_line_is_2(textmad, arguments):
     assert answer.err.startswith("Usage: ")
 
 
-def test_a_bad_recipe_is_refused_before_torch_is_loaded(tmp_path):
+def test_a_bad_recipe_is_an_error_before_torch_is_loaded(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("curate: [{upvotes: {voters: 0}}]\n")
     code = (
@@ -203,7 +203,7 @@ def test_a_bad_recipe_is_refused_before_torch_is_loaded(tmp_path):
         ("sample.max_new_tokens=64", 4, "sample.max_new_tokens: 64: start token"),
     ],
 )
-def test_refused_data_is_3_and_a_refused_model_4_and_no_records_stay(
+def test_unusable_data_is_3_and_an_unusable_model_4_and_no_records_stay(
     textmad, recipe_file, tmp_path, assignment, code, message
 ):
     out = tmp_path / "run"
@@ -219,8 +219,8 @@ def test_refused_data_is_3_and_a_refused_model_4_and_no_records_stay(
 
 def test_after_a_refusal_a_mended_recipe_may_use_the_folder(textmad, recipe_file, tmp_path):
     out = tmp_path / "run"
-    refused = textmad("run", recipe_file, "--out", out, "--set", "corpus.min_words=100")
-    assert refused.code == 3
+    caught = textmad("run", recipe_file, "--out", out, "--set", "corpus.min_words=100")
+    assert caught.code == 3
     assert textmad("run", recipe_file, "--out", out).code == 0
 
 
@@ -306,7 +306,7 @@ def test_an_interrupted_run_gives_the_folder_back_and_resumes(
     out, sample = tmp_path / "run", CausalLM.sample
 
     def interrupt(*given, **options):
-        if not (out / "base").exists():  # the base's own text comes first
+        if not (out / "base").exists():  # the base model's own text comes first
             return sample(*given, **options)
         return os.kill(os.getpid(), number)
 

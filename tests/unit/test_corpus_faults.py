@@ -211,7 +211,7 @@ def try_corpora(seeds: range, folder: Path, saved: Path) -> tuple[int, int]:
     return num_read, num_refused
 
 
-def test_a_damaged_corpus_is_read_or_refused_and_never_a_traceback(tmp_path, saved):
+def test_a_damaged_corpus_is_read_or_an_error_and_never_a_traceback(tmp_path, saved):
     num_read, num_refused = try_corpora(range(300), tmp_path, saved)
     # Neither is a rare outcome, so that both ways are tried.
     assert min(num_read, num_refused) > 60

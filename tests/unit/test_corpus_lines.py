@@ -144,7 +144,7 @@ def noise_lines() -> bytes:
 
 
 @pytest.mark.parametrize("name", ["a.gz", "a.zst", "a.bz2", "a.xz"])
-def test_a_file_that_is_cut_off_is_refused(tmp_path, name):
+def test_a_file_that_is_cut_off_is_an_error(tmp_path, name):
     path = write(tmp_path / name, noise_lines())
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(CorpusError, match=r"compressed data is damaged after about \d[\d,]+ lines"):
@@ -152,7 +152,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.gz", "a.zst", "a.bz2", "a.xz"])
-def test_a_frame_that_is_corrupt_is_refused(tmp_path, name):
+def test_a_frame_that_is_corrupt_is_an_error(tmp_path, name):
     path = write(tmp_path / name, noise_lines())
     data = bytearray(path.read_bytes())
     data += b"\x01\x02\x03\x04 trailing garbage"
@@ -176,27 +176,27 @@ def zstd_bomb(path: Path, unit: bytes) -> None:
 
 
 @pytest.mark.parametrize("unit", [b"\0", b'{"text": "aaaaaaaaaaaa"}\n'])
-def test_a_zstd_bomb_is_refused_whether_or_not_it_has_lines(tmp_path, unit):
+def test_a_zstd_bomb_is_an_error_whether_or_not_it_has_lines(tmp_path, unit):
     zstd_bomb(tmp_path / "bomb.zst", unit)
     assert 40 * MIB / (tmp_path / "bomb.zst").stat().st_size > 5_000
-    with pytest.raises(CorpusError, match="refused as a decompression bomb"):
+    with pytest.raises(CorpusError, match="looks like a decompression bomb"):
         read(tmp_path / "bomb.zst")
 
 
-def test_a_gzip_bomb_is_refused(tmp_path):
+def test_a_gzip_bomb_is_an_error(tmp_path):
     with gzip.open(tmp_path / "bomb.gz", "wb", compresslevel=1) as file:
         for _ in range(40):
             file.write(bytes(MIB))
-    with pytest.raises(CorpusError, match="refused as a decompression bomb"):
+    with pytest.raises(CorpusError, match="looks like a decompression bomb"):
         read(tmp_path / "bomb.gz")
 
 
 @pytest.mark.parametrize(("name", "module"), [("a.bz2", bz2), ("a.xz", lzma)])
-def test_a_bz2_or_xz_bomb_is_refused_in_little_memory(tmp_path, name, module):
+def test_a_bz2_or_xz_bomb_is_an_error_in_little_memory(tmp_path, name, module):
     (tmp_path / name).write_bytes(module.compress(b"abcdefg\n" * 2**23))
     assert (tmp_path / name).stat().st_size < 2**26 / 1_000
     tracemalloc.start()
-    with pytest.raises(CorpusError, match="refused as a decompression bomb"):
+    with pytest.raises(CorpusError, match="looks like a decompression bomb"):
         deque(numbered_lines(tmp_path / name, Tally()), maxlen=0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -8,7 +8,7 @@ import pytest
 
 from textmad.corpus import Tally, corpus_digest, read_rows, source_format
 from textmad.corpus.readers import source_path
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row
 from textmad.errors import CorpusError, RecipeError
 from textmad.recipe import Columns, CorpusSettings
 
@@ -153,7 +153,7 @@ def test_a_time_beyond_all_units_is_a_bad_line(tmp_path):
     "text", ["сегодня мы пошли в школу", "ذهبنا اليوم إلى", "today, “quoted” – yes", "今日は学校"]
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
-def test_a_file_that_is_not_utf8_but_utf16_or_utf32_is_refused(tmp_path, coding, text, name):
+def test_a_file_that_is_not_utf8_but_utf16_or_utf32_is_an_error(tmp_path, coding, text, name):
     line = json.dumps({"text": text}, ensure_ascii=False) if name == "a.jsonl" else text
     lines = ["text", *[line] * 40] if name == "a.csv" else [line] * 40
     with pytest.raises(CorpusError, match=r"the file seems to be UTF-(16|32): save it as UTF-8"):
@@ -175,7 +175,7 @@ def test_nuls_in_a_text_make_a_bad_line_in_every_format(tmp_path):
 # --- how many bad lines are too many --------------------------------------------------------
 
 
-def test_too_many_bad_lines_are_refused_with_all_reasons(tmp_path):
+def test_too_many_bad_lines_are_errors_with_all_reasons(tmp_path):
     _, tally = read(tmp_path / "a.jsonl", ['{"text": "a"}'] * 2 + ["x"] * 7 + ["{}"])
     with pytest.raises(CorpusError) as caught:
         tally.check("a.jsonl", 0.01)
@@ -197,7 +197,7 @@ def test_exactly_the_allowed_share_is_allowed():
         tally.check("a.jsonl", 0.0099)
 
 
-def test_a_file_without_a_good_line_is_refused_whatever_is_allowed(tmp_path):
+def test_a_file_without_a_good_line_is_an_error_whatever_is_allowed(tmp_path):
     _, tally = read(tmp_path / "a.jsonl", ["x", "y"])
     with pytest.raises(
         CorpusError, match=r"none of its 2 lines is good:\n  2 not JSON \(line 1, 2"
@@ -205,7 +205,7 @@ def test_a_file_without_a_good_line_is_refused_whatever_is_allowed(tmp_path):
         tally.check("a.jsonl", 1.0)
 
 
-def test_a_file_without_lines_is_refused(tmp_path):
+def test_a_file_without_lines_is_an_error(tmp_path):
     _, tally = read(tmp_path / "a.jsonl", b"\n\n")
     with pytest.raises(CorpusError, match=r"a\.jsonl: holds no text"):
         tally.check("a.jsonl", 1.0)
@@ -353,7 +353,7 @@ def test_an_unknown_suffix_asks_for_the_format(tmp_path, name):
         ("a.parquet.gz", {}, "Parquet is compressed inside"),
     ],
 )
-def test_a_source_that_its_format_cannot_read_is_refused(tmp_path, name, settings, message):
+def test_a_source_that_its_format_cannot_read_is_an_error(tmp_path, name, settings, message):
     if name != ".":
         (tmp_path / name).touch()
     with pytest.raises(CorpusError, match=message):
@@ -381,7 +381,7 @@ def test_a_setting_without_effect_is_an_error_of_the_recipe(
         source_format(CorpusSettings(source=name, **settings))
 
 
-def test_a_pipe_or_a_device_is_refused_before_it_is_read(tmp_path):
+def test_a_pipe_or_a_device_is_an_error_before_it_is_read(tmp_path):
     os.mkfifo(tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
     for name in (str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "/dev/zero"):
@@ -400,12 +400,12 @@ def test_a_pipe_or_a_device_is_refused_before_it_is_read(tmp_path):
         ("a\0b.jsonl", "is no path: it holds a NUL byte"),
     ],
 )
-def test_a_path_that_is_none_is_refused(source, message):
+def test_a_path_that_is_none_is_an_error(source, message):
     with pytest.raises(CorpusError, match=message):
         source_format(CorpusSettings(source=source))
 
 
-def test_a_path_that_is_not_utf8_is_refused(tmp_path):
+def test_a_path_that_is_not_utf8_is_an_error(tmp_path):
     name = os.fsdecode(bytes(tmp_path / "a") + b"\xff.jsonl")
     Path(name).write_text('{"text": "a"}')
     for path in (name, "a\ud800.jsonl"):

@@ -255,7 +255,7 @@ def test_too_many_bad_lines_refuse_the_corpus_unless_the_recipe_allows_them(tmp_
     assert open_corpus(CorpusSettings(source=str(path), max_bad_lines=0.03), count_words)
 
 
-def test_a_corpus_that_leaves_one_side_empty_is_refused(tmp_path):
+def test_a_corpus_that_leaves_one_side_empty_is_an_error(tmp_path):
     with pytest.raises(CorpusError, match=r"0 documents to train on and 0 held out.*5 too_short"):
         opened(tmp_path / "a.jsonl", [{"text": f"short {n}", "thread": None} for n in range(5)])
     with pytest.raises(CorpusError, match=r"3 documents to train on and 0 held out; at least one"):

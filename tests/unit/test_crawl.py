@@ -6,7 +6,7 @@ import pytest
 from textmad.curation import Bots, Context, MatchedRandom, Random, Upvotes, apply_filters
 from textmad.errors import CurationError
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
-from textmad.mixture import stretch_of_pool
+from textmad.mixture import take_human_documents
 from textmad.recipe import Recipe
 from textmad.seeds import stream
 from textmad.text.documents import HUMAN, MODEL, as_table, concatenate, content_id, documents
@@ -76,7 +76,7 @@ def test_each_side_has_its_tokens_to_within_a_document():
     tokens = np.array(found.as_human["tokens"][:])
     assert 0 <= tokens[origin == HUMAN].sum() - 450 < 5
     assert 0 <= tokens[origin == MODEL].sum() - 150 < 5
-    known = set(stretch_of_pool(RECIPE.mix, 0, HUMANS, RECIPE.seed)["id"])
+    known = set(take_human_documents(RECIPE.mix, 0, HUMANS, RECIPE.seed)["id"])
     assert set(found.truth["id"]) <= (set(HUMANS["id"]) - known) | set(KEPT["id"])
     assert len(set(found.as_human["id"])) == len(found.as_human)
 
@@ -114,7 +114,7 @@ def test_nor_does_the_place():
 
 
 def test_model_text_is_cleaned_and_bounded_like_the_corpus_and_each_text_is_there_once():
-    human = stretch_of_pool(RECIPE.mix, 1, HUMANS, RECIPE.seed, RECIPE.crawl)["text"][0]
+    human = take_human_documents(RECIPE.mix, 1, HUMANS, RECIPE.seed, RECIPE.crawl)["text"][0]
     odd = documents(
         {
             "id": [f"g0-{i}" for i in range(7)],
@@ -158,9 +158,9 @@ def test_without_contamination_there_is_human_text_alone():
 
 
 def test_too_little_posted_text_says_what_there_is_and_what_to_change():
-    with pytest.raises(CurationError) as refused:
+    with pytest.raises(CurationError) as caught:
         crawl(KEPT.select(range(20)), generation=3)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         "crawl.contamination: generation 3 needs 150 tokens that generation 2 posted without a "
         "label, its kept text has 100 in finished documents within corpus.min_words and "
         "max_words: raise sample.oversample, keep more in curate, or lower crawl.contamination or "
@@ -173,9 +173,9 @@ def test_guards_that_keep_too_little_say_have_and_need():
     half = [("random", Random(keep=0.5))]
     judged = apply_filters(found.as_human, half, lambda *_: context(found))
     assert treat_as_human(RECIPE.mix.model_copy(update={"human_tokens": 295}), 1, judged)
-    with pytest.raises(CurationError) as refused:
+    with pytest.raises(CurationError) as caught:
         treat_as_human(RECIPE.mix, 1, judged)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         "crawl.oversample: generation 1 needs 400 tokens of human text, the crawl filters kept 300 "
         "of the 600 crawled: raise crawl.oversample, or keep more in crawl.guard"
     )

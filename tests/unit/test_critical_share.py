@@ -123,7 +123,7 @@ def test_one_seed_has_an_estimate_and_no_interval():
         ([0.5, 1.0], np.zeros((0, 2)), "expected finite numbers"),
     ],
 )
-def test_what_is_no_measurement_is_refused(shares, differences, message):
+def test_what_is_no_measurement_is_an_error(shares, differences, message):
     with pytest.raises(ValueError, match=message):
         critical_share(shares, differences, WORSE)
 
@@ -239,7 +239,7 @@ def test_errors_that_rise_by_chance_are_averaged_with_their_neighbours():
 @pytest.mark.parametrize(
     ("error", "errors"), [(0.1, {100: 0.2}), (0.0, {1: 0.2, 2: 0.1}), (0.1, {1: 0.2, 2: -0.1})]
 )
-def test_a_curve_of_one_size_and_errors_of_nothing_are_refused(error, errors):
+def test_a_curve_of_one_size_and_errors_of_nothing_are_errors(error, errors):
     with pytest.raises(ValueError, match="expected errors above 0 of at least two sizes"):
         effective_sample_size(error, errors)
 

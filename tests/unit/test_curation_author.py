@@ -158,7 +158,7 @@ def test_one_word_in_the_recipe_makes_a_filter_its_twin():
         ("twin upvotes", {"voters": 0}, "upvotes.voters: 0: expected at least 1", ""),
     ],
 )
-def test_a_twin_of_nothing_is_refused(name, options, beginning, end):
+def test_a_twin_of_nothing_is_an_error(name, options, beginning, end):
     with pytest.raises(RecipeError) as caught:
         Component(name=name, options=options).build("filter")
     assert str(caught.value).startswith(beginning)

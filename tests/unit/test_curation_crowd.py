@@ -332,7 +332,7 @@ def test_exposure_by_rank_makes_the_rich_richer():
         ({"crowd": {"herdin": 1}}, "crowd.herdin: unknown setting; did you mean herding?"),
     ],
 )
-def test_settings_without_effect_or_name_are_refused(options, message):
+def test_settings_without_effect_or_name_are_errors(options, message):
     with pytest.raises(RecipeError) as caught:
         Component(name="upvotes", options=options).build("filter")
     assert str(caught.value) == f"upvotes.{message}"

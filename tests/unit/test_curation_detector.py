@@ -172,7 +172,7 @@ def test_a_model_that_tells_no_expectations_is_named():
         ({"use": "keep"}, "detector.use: keep: expected 'drop' or 'resample'"),
     ],
 )
-def test_bad_settings_are_refused_with_what_was_expected(options, message):
+def test_bad_settings_are_errors_with_what_was_expected(options, message):
     with pytest.raises(RecipeError) as caught:
         Component(name="detector", options=options).build("filter")
     assert str(caught.value) == message

@@ -202,7 +202,7 @@ def test_where_the_crowd_has_seen_all_it_decides():
 
 
 @pytest.mark.parametrize(("threshold", "which"), [(-2.0, "all"), (2.0, "none")])
-def test_votes_of_one_kind_are_refused_with_filter_generation_and_what_to_do(threshold, which):
+def test_votes_of_one_kind_are_errors_with_filter_generation_and_what_to_do(threshold, which):
     votes = Upvotes(scorer=liking, choice=Choice("threshold", threshold=threshold))
     filters = [("discriminator", Discriminator(votes=votes, budget=50))]
     with pytest.raises(CurationError) as caught:
@@ -214,12 +214,12 @@ def test_votes_of_one_kind_are_refused_with_filter_generation_and_what_to_do(thr
     )
 
 
-def test_a_base_that_learns_no_classifier_is_refused():
+def test_a_base_that_learns_no_classifier_is_an_error():
     with pytest.raises(CurationError, match="the base model has no fit_classifier"):
         Discriminator(votes=CROWD, backend="lora")(candidates(), context())
 
 
-def test_a_second_discriminator_is_refused():
+def test_a_second_discriminator_is_an_error():
     filters = [("discriminator", Discriminator(keep=0.5, votes=CROWD))] * 2
     with pytest.raises(CurationError, match="have a column crowd_accepts already"):
         apply_filters(candidates(), filters, lambda *_: context())
@@ -247,7 +247,7 @@ def test_a_second_discriminator_is_refused():
         (
             {"votes": {"scorer": "fluent"}},
             "discriminator.votes.scorer: fluent: unknown scorer; built in are fluency, "
-            "learned_votes, surprise, toxicity, variety, residual(SCORER), words(FILE) and "
+            "learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST) and "
             "learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
         (
@@ -256,7 +256,7 @@ def test_a_second_discriminator_is_refused():
         ),
     ],
 )
-def test_a_bad_setting_is_refused_by_name(options, message):
+def test_a_bad_setting_is_an_error_by_name(options, message):
     with pytest.raises(RecipeError) as caught:
         Component(name="discriminator", options=options).build("filter")
     assert str(caught.value) == message

@@ -133,7 +133,7 @@ def test_duplicates_without_a_threshold_wants_copies_to_the_letter():
         ),
     ],
 )
-def test_a_bad_setting_is_refused_by_name(name, options, message):
+def test_a_bad_setting_is_an_error_by_name(name, options, message):
     with pytest.raises(RecipeError) as caught:
         Component(name=name, options=options).build("filter")
     assert str(caught.value) == message

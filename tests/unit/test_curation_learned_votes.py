@@ -254,7 +254,7 @@ def of_other_features(folder):
         (lambda folder: (folder / FACTS).unlink(), "No such file or directory"),
     ],
 )
-def test_what_is_not_as_it_was_written_is_refused(model, tmp_path, change, why):
+def test_what_is_not_as_it_was_written_is_an_error(model, tmp_path, change, why):
     save(model, tmp_path)
     change(tmp_path)
     with pytest.raises(CurationError) as caught:
@@ -291,7 +291,7 @@ def test_what_is_not_as_it_was_written_is_refused(model, tmp_path, change, why):
     ],
     ids=["none", "few documents", "few conversations", "equal"],
 )
-def test_votes_that_teach_nothing_are_refused(given, message):
+def test_votes_that_teach_nothing_are_errors(given, message):
     with pytest.raises(CurationError) as caught:
         fit(given)
     assert str(caught.value) == message
@@ -340,7 +340,7 @@ def test_a_stored_one_scores_without_human_votes(model, tmp_path):
     assert own_sources(f"residual({name})") == {name: file_digest(tmp_path / FACTS)}
 
 
-def test_a_folder_without_learned_votes_is_refused_with_the_recipe(tmp_path):
+def test_a_folder_without_learned_votes_is_an_error_with_the_recipe(tmp_path):
     with pytest.raises(RecipeError, match=r"^upvotes\.scorer: learned_votes: .*scripts/learn_vote"):
         Component(name="upvotes", options={"scorer": f"learned_votes({tmp_path})"}).build("filter")
 

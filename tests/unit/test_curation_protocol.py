@@ -268,18 +268,18 @@ def test_a_filter_that_keeps_nothing_is_an_error_unless_there_was_nothing():
         ),
     ],
 )
-def test_verdicts_that_break_the_contract_are_refused_with_the_reason(fields, message):
+def test_verdicts_that_break_the_contract_are_errors_with_the_reason(fields, message):
     error = refusal(returning(**fields))
     assert str(error) == f"filter mine, generation 3: {message}"
 
 
-def test_something_other_than_verdicts_is_refused():
+def test_something_other_than_verdicts_is_an_error():
     assert str(refusal(lambda documents, context: [True, False])) == (
         "filter mine, generation 3: returned list, expected textmad.Verdicts"
     )
 
 
-def test_a_column_that_parquet_cannot_hold_is_refused():
+def test_a_column_that_parquet_cannot_hold_is_an_error():
     judge = returning(columns={"odd": np.array([object(), 1], dtype=object)})
     assert re.match("filter mine, generation 3: column odd cannot be stored", str(refusal(judge)))
     halves = returning(columns={"odd": np.array(["\ud800", "x"])})
@@ -318,7 +318,7 @@ VALUES = [
 ]
 
 
-def test_500_random_verdicts_are_taken_or_rejected_by_textmads_own_error():
+def test_500_random_verdicts_are_taken_or_an_error_by_textmads_own_error():
     rng, counts = random.Random(0), {"taken": 0, "rejected": 0}
     for _ in range(500):
         fields = {

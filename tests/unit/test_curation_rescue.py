@@ -211,7 +211,7 @@ def test_rescue_keeps_exactly_the_rounded_share(by, keep, num_documents, kept):
 
 def test_human_text_without_words_has_nothing_to_rescue():
     message = (
-        "filter rescue, generation 1: the human training text has no words, so nothing in it is "
+        "filter rescue, generation 1: the human training pool has no words, so nothing in it is "
         "rare"
     )
     with pytest.raises(CurationError) as caught:
@@ -228,7 +228,7 @@ def test_human_text_without_words_has_nothing_to_rescue():
         ({"kep": 0.5}, "rescue.kep: unknown setting; did you mean keep?"),
     ],
 )
-def test_a_bad_setting_is_refused_by_name(options, message):
+def test_a_bad_setting_is_an_error_by_name(options, message):
     with pytest.raises(RecipeError) as caught:
         Component(name="rescue", options=options).build("filter")
     assert str(caught.value) == message

@@ -66,6 +66,13 @@ def test_words_of_a_file_are_counted_instead(tmp_path):
     assert own_sources(f"words({path})") == {f"words({path})": file_digest(path)}
 
 
+def test_words_in_the_recipe_itself_need_no_file():
+    assert values("words(Tea, milk)", ["tea or milk", "stupid"]) == [pytest.approx(2 / 3), 0]
+    assert own_sources("words(Tea, milk)") == {}
+    with pytest.raises(ValueError, match="holds no words"):
+        check_scorer("words( , )")
+
+
 def test_a_residual_is_what_length_does_not_explain():
     texts = ["a", "b", "a b c", "b c d"]
     # Two of each length: their mean is what length explains, and half the difference is left.
@@ -104,7 +111,7 @@ def test_no_documents_have_no_scores(scorer):
 
 KINDS = (
     "built in are fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), "
-    "words(FILE) and learned_votes(FOLDER); your own is module:name"
+    "words(LIST) and learned_votes(FOLDER); your own is module:name"
 )
 
 
@@ -123,13 +130,13 @@ KINDS = (
         ({"fluency": float("nan")}, "scorer: {'fluency': nan}: expected finite weights"),
     ],
 )
-def test_a_scorer_that_cannot_be_is_refused(scorer, message):
+def test_a_scorer_that_cannot_be_is_an_error(scorer, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         check_scorer(scorer)
     assert str(caught.value).startswith(message)
 
 
-def test_a_list_without_words_is_refused(tmp_path):
+def test_a_list_without_words_is_an_error(tmp_path):
     path = tmp_path / "empty.txt"
     path.write_text("# nothing\n")
     with pytest.raises(ValueError, match="holds no words: expected one a line"):

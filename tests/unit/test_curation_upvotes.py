@@ -175,7 +175,7 @@ def test_a_bad_scorer_is_told_the_filter_the_generation_and_the_document(scorer,
             {"scorer": "fluent"},
             "upvotes.scorer: fluent: unknown scorer; "
             "built in are fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), "
-            "words(FILE) and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
+            "words(LIST) and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
         ({"scorer": "math:pi"}, "upvotes.scorer: math:pi: is a float, expected a function"),
         ({"voters": 0}, "upvotes.voters: 0: expected at least 1, or people"),
@@ -189,13 +189,13 @@ def test_a_bad_scorer_is_told_the_filter_the_generation_and_the_document(scorer,
         ({"keeep": 0.5}, "upvotes.keeep: unknown setting; did you mean keep?"),
     ],
 )
-def test_a_bad_setting_is_refused_by_name(options, message):
+def test_a_bad_setting_is_an_error_by_name(options, message):
     with pytest.raises(RecipeError) as caught:
         Component(name="upvotes", options=options).build("filter")
     assert str(caught.value) == message
 
 
-def test_a_scorer_that_cannot_be_imported_is_refused_by_name():
+def test_a_scorer_that_cannot_be_imported_is_an_error_by_name():
     with pytest.raises(RecipeError, match=r"^upvotes\.scorer: no_such:f: cannot be imported"):
         Component(name="upvotes", options={"scorer": "no_such:f"}).build("filter")
 
@@ -298,7 +298,7 @@ def test_the_table_names_the_decider_and_bots_never_decide():
         ({"bots": Bots(1.0)}, "expected a voter who is no bot; lower bots.share"),
     ],
 )
-def test_a_decider_without_a_taste_of_their_own_is_rejected(settings, message):
+def test_a_decider_without_a_taste_of_their_own_is_an_error(settings, message):
     allowed = {**PLURAL, "choice": Choice("bradley_terry"), "decided_by": "voter"}
     Upvotes(**allowed)
     with pytest.raises(ValueError, match=re.escape(f"decided_by: voter: {message}")):

@@ -270,16 +270,16 @@ def test_slots_are_refilled_and_given_up_without_losing_a_document(
     assert sample(8) == sample(1) == sample(40)
 
 
-def test_a_model_that_writes_only_special_tokens_is_refused_not_waited_for(
+def test_a_model_that_writes_only_special_tokens_is_an_error_not_waited_for(
     gpt2: CausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "_MAX_SILENT", 20)
+    monkeypatch.setattr(decoding, "_MAX_EMPTY", 20)
     monkeypatch.setattr(gpt2, "_read", lambda drafts: [Sample("", False, 0) for _ in drafts])
     with pytest.raises(ModelError, match="hold no text at all"):
         gpt2.sample(SampleSettings(max_new_tokens=2, slots=4), num_tokens=50, stream=streams())
 
 
-def test_a_prompt_beyond_the_positions_is_refused_with_its_document(gpt2: CausalLM) -> None:
+def test_a_prompt_beyond_the_positions_is_an_error_with_its_document(gpt2: CausalLM) -> None:
     # 1 start token + 40 prompt bytes + 24 new tokens are 65 positions; the model has 64.
     settings = SampleSettings(max_new_tokens=24, slots=2, prompt="human")
     with pytest.raises(ModelError, match=r"document 0 has a prompt of 40 tokens.* is 65 positions"):
@@ -354,7 +354,7 @@ def test_slots_take_from_the_queue_by_themselves_within_a_block(
             self.most_steps = 16
 
     monkeypatch.setattr(decoding, "Slots", Blocks)
-    monkeypatch.setattr(slots, "_waiting_on", lambda device: 2)
+    monkeypatch.setattr(slots, "_rows_per_slot", lambda device: 2)
     assert gpt2.sample(settings, num_tokens=600, stream=streams()) == plain
 
 

@@ -186,7 +186,7 @@ def test_the_classifier_has_not_learned_the_texts_that_it_judges():
     assert abs(auc(found[:200], found[200:]) - 0.5) < 0.12  # 4 standard errors of 0.029
 
 
-def test_a_classifier_with_one_origin_only_is_refused():
+def test_a_classifier_with_one_origin_only_is_an_error():
     message = "method: trained: 3 human and 0 model texts are known, too few to learn from; "
     with pytest.raises(CurationError, match=message):
         learned_log_odds(["a"], Known(["b", "c", "d"], []))

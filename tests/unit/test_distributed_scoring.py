@@ -58,7 +58,7 @@ def together(
     num_processes: int = 2,
     make: Callable[[str, int], Any] = lambda name, rank: Toy(name),
 ) -> list[Outcome]:
-    """`work` in the first of so many processes; each has a base and generation 3's model."""
+    """`work` in the first of so many processes; each has a base model and generation 3's model."""
     own, alone = threading.local(), processes._alone.get
     meeting = threading.Barrier(num_processes, timeout=10)
     table: list[Any] = [None] * num_processes
@@ -266,7 +266,7 @@ BAD_CALLS = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_CALLS)
-def test_what_cannot_be_dealt_out_is_refused(monkeypatch, arguments, message):
+def test_what_cannot_be_dealt_out_is_an_error(monkeypatch, arguments, message):
     first, second = together(
         monkeypatch, lambda scorer: scorer.shared(None).token_nll(TEXTS, **arguments)
     )
@@ -283,7 +283,7 @@ class Closed:
         return [np.ones(1) for _ in texts]
 
 
-def test_a_model_whose_methods_cannot_be_replaced_is_refused(monkeypatch):
+def test_a_model_whose_methods_cannot_be_replaced_is_an_error(monkeypatch):
     first, _ = together(
         monkeypatch, lambda scorer: scorer.shared(None), make=lambda name, rank: Closed(name)
     )

@@ -112,7 +112,7 @@ def test_differences_that_are_nothing_fire_nothing():
         ),
     ],
 )
-def test_what_is_no_measurement_is_refused(differences, message):
+def test_what_is_no_measurement_is_an_error(differences, message):
     with pytest.raises(ValueError, match=message):
         early_warning([1, 2], differences)
 
@@ -128,7 +128,7 @@ def test_what_is_no_measurement_is_refused(differences, message):
         ({"generations": [2, 1]}, r"generations: \[2, 1\]: expected ascending"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_refused(settings, message):
+def test_settings_that_cannot_be_meant_are_errors(settings, message):
     with pytest.raises(ValueError, match=message):
         early_warning(**{"generations": [1, 2], "differences": {"x": np.eye(2)}} | settings)
 

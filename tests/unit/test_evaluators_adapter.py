@@ -23,7 +23,7 @@ TRAIN = TrainSettings(epochs=3, batch_tokens=32, learning_rate=1e-2)
 
 
 class Shifted(ToyModel):
-    """Every token in turn costs `up` nats more than the base gives it, or `down` less."""
+    """Every token in turn costs `up` nats more than the base model gives it, or `down` less."""
 
     up, down = 0.04, 0.02
 
@@ -87,8 +87,8 @@ def test_a_model_that_hardly_moved_is_warned_of_once_a_run(snapshot, caplog):
     (record,) = caplog.records
     note = first["prediction_moved", ""].note
     assert record.message == f"generation 1: {note}"
-    assert note.startswith("the model is 0.03 nats a token from the base, less than 0.05 ")
-    assert "held-out perplexity is within 3.1 % of the base's" in note  # exp(0.0303) - 1
+    assert note.startswith("the model is 0.03 nats a token from the base model, less than 0.05 ")
+    assert "held-out perplexity is within 3.1 % of the base model's" in note  # exp(0.0303) - 1
     assert second["prediction_moved", ""].note == note
 
 

@@ -1,4 +1,4 @@
-"""What guards made of a crawl, by hand."""
+"""What crawl filters made of a crawl, by hand."""
 
 import math
 from types import SimpleNamespace
@@ -54,7 +54,7 @@ def test_a_guard_that_keeps_everything_is_taken_as_it_is():
     assert measured(idle)["guard_auc", "crawled", "g"].value == 0
 
 
-def test_model_text_is_counted_by_tokens_before_and_after_the_guards():
+def test_model_text_is_counted_by_tokens_before_and_after_the_crawl_filters():
     found = measured(CRAWLED)
     assert found["model_share", "crawled", ""].value == 140 / 200
     assert found["model_share", "kept", ""].value == 50 / 80
@@ -88,7 +88,7 @@ def test_where_nothing_is_crawled_every_value_is_nan_with_the_reason():
     assert {metric for metric, _, _ in found} == wanted <= set(METRICS)
     assert all(math.isnan(m.value) for m in found.values())
     assert {m.note for m in found.values()} == {
-        "no such documents: nothing was crawled, by no guard or of one origin only"
+        "no such documents: nothing was crawled, by no crawl filter or of one origin only"
     }
 
 

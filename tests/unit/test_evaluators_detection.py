@@ -89,7 +89,7 @@ def test_what_cannot_be_computed_is_nan_with_a_note(snapshot):
 
     notes = {
         "too few kept documents": replace(snapshot, texts={"drawn": snapshot.texts["drawn"]}),
-        "too little human training text that the model has not learned": replace(
+        "too little of the human training pool is new to the model": replace(
             snapshot, training=snapshot.human
         ),
         "the model plain has no token_moments": replace(snapshot, base=Plain()),
@@ -110,7 +110,7 @@ def test_what_cannot_be_computed_is_nan_with_a_note(snapshot):
         (["trained", "trained"], "detection.methods: trained: is given twice; delete one"),
     ],
 )
-def test_bad_settings_are_refused(methods, message):
+def test_bad_settings_are_errors(methods, message):
     with pytest.raises(RecipeError) as caught:
         Component(name="detection", options={"methods": methods}).build("evaluator")
     assert str(caught.value) == message

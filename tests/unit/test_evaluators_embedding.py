@@ -223,7 +223,7 @@ def test_an_encoder_sees_both_ways_and_leaves_padding_out(encoder_folder, tiny_m
         np.testing.assert_allclose(vector, states.double().mean(0), atol=1e-5)
 
 
-def test_an_encoder_that_is_not_safe_or_not_there_is_refused(encoder_folder, tmp_path):
+def test_an_encoder_that_is_not_safe_or_not_there_is_an_error(encoder_folder, tmp_path):
     with pytest.raises(ModelError, match=r"^encoder: no/such/one: expected tiny-gpt2, "):
         open_encoder("no/such/one")
     (tmp_path / "pytorch_model.bin").touch()

@@ -94,6 +94,6 @@ def test_no_more_words_are_read_than_are_compared():
         ((0,), "ngram_words: 0: expected at least 1"),
     ],
 )
-def test_bad_lengths_are_refused(lengths, message):
+def test_bad_lengths_are_errors(lengths, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Memorisation(lengths)

@@ -44,7 +44,7 @@ def test_nan_in_a_plain_dictionary_gets_a_note():
         ([Measurement("a", 1)] * 2, "a (split 'all', bin ''): measured twice: expected once"),
     ],
 )
-def test_anything_but_numbers_is_refused(returned, message):
+def test_anything_but_numbers_is_an_error(returned, message):
     with pytest.raises(EvaluationError) as caught:
         measure("mine", lambda snapshot: returned, SNAPSHOT)
     assert str(caught.value) == f"evaluator mine, generation 3: {message}"
@@ -64,7 +64,7 @@ def test_an_error_in_an_evaluator_names_evaluator_and_generation():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_nan_without_a_note_is_refused():
+def test_nan_without_a_note_is_an_error():
     with pytest.raises(ValueError, match="a: NaN: expected a number, or a note"):
         Measurement("a", math.nan)
 
@@ -116,7 +116,7 @@ def test_every_metric_has_a_direction_and_a_label_of_its_own():
         (lambda: metric_path("bleu"), "bleu: expected one of diversity, perplexity, rare_tokens"),
     ],
 )
-def test_a_setting_out_of_range_is_refused(make, message):
+def test_a_setting_out_of_range_is_an_error(make, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         make()
 

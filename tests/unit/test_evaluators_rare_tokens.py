@@ -40,7 +40,7 @@ def test_a_bin_without_held_out_tokens_is_nan_with_a_note():
     assert empty.note == "no held-out token in it"
 
 
-def test_losses_that_do_not_match_their_tokens_are_refused():
+def test_losses_that_do_not_match_their_tokens_are_errors():
     with pytest.raises(ValueError, match="expected one loss for each token"):
         loss_by_bin([np.ones(2)], [np.array([1, 2, END])], np.array([1, 1, 1]))
 

@@ -33,7 +33,7 @@ def rejection(text: str) -> str:
 # --- bounds before reading ------------------------------------------------------------------
 
 
-def test_aliases_that_stand_for_millions_of_values_are_rejected_at_once():
+def test_aliases_that_stand_for_millions_of_values_are_errors_at_once():
     # 9 lines, each ten times the one before: a billion values.
     names = "abcdefghi"
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
@@ -47,13 +47,13 @@ def test_aliases_that_stand_for_millions_of_values_are_rejected_at_once():
     assert time.process_time() - begun < 1
 
 
-def test_merge_keys_that_double_are_rejected_as_aliases_are():
+def test_merge_keys_that_double_are_errors_as_aliases_are():
     lines = ["m0: &m0 {a: 1}"]
     lines += [f"m{i}: &m{i} {{<<: [*m{i - 1}, *m{i - 1}]}}" for i in range(1, 25)]
     assert "stands for more than 100,000 values" in rejection("\n".join(lines))
 
 
-def test_an_alias_within_its_own_value_is_rejected():
+def test_an_alias_within_its_own_value_is_an_error():
     assert "an alias stands for a value that it is itself a part of" in rejection("a: &a [*a]")
 
 
@@ -67,11 +67,11 @@ def test_aliases_of_a_few_values_are_as_if_written_out():
 
 
 @pytest.mark.parametrize("depth", [51, 400, 200_000])
-def test_values_that_are_nested_too_deep_are_rejected(depth):
+def test_values_that_are_nested_too_deep_are_errors(depth):
     assert "not valid YAML: " in rejection("[" * depth + "]" * depth)
 
 
-def test_a_file_that_is_no_regular_one_is_rejected_without_waiting(tmp_path):
+def test_a_file_that_is_no_regular_one_is_an_error_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", Path("/dev/zero")):
         with pytest.raises(tm.RecipeError, match="cannot be read: it is no regular file"):
@@ -80,13 +80,13 @@ def test_a_file_that_is_no_regular_one_is_rejected_without_waiting(tmp_path):
         load_recipe(tmp_path)
 
 
-def test_a_study_whose_recipe_never_ends_is_rejected(tmp_path):
+def test_a_study_whose_recipe_never_ends_is_an_error(tmp_path):
     (tmp_path / "study.yaml").write_text("recipe: /dev/zero\nseeds: [0]\n")
     with pytest.raises(tm.RecipeError, match="/dev/zero: cannot be read: it is no regular file"):
         load_study(tmp_path / "study.yaml")
 
 
-def test_a_file_that_is_longer_than_any_recipe_is_rejected_unread(tmp_path):
+def test_a_file_that_is_longer_than_any_recipe_is_an_error_unread(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("# long\n" * 1_500_000)
     begun = time.process_time()
@@ -151,7 +151,7 @@ def test_a_date_is_text_as_no_setting_is_one(value):
         ({"corpus": {"source": "\ud800"}}, "expected text without halves of surrogate pairs"),
     ],
 )
-def test_what_cannot_end_or_fit_is_rejected_with_its_bound(changes, line):
+def test_what_cannot_end_or_fit_is_an_error_with_its_bound(changes, line):
     with pytest.raises(tm.RecipeError) as caught:
         Recipe(**changes)
     assert line in str(caught.value)

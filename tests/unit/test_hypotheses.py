@@ -12,7 +12,7 @@ from scipy import special
 
 import textmad as tm
 from textmad import store
-from textmad.analysis.comparison import hypothesis_frame
+from textmad.analysis.comparison_result import hypothesis_frame
 from textmad.analysis.hypotheses import power_by_pilot
 from textmad.planning import study_plan
 from textmad.report.comparison.hypotheses import hypothesis_sentences
@@ -49,9 +49,9 @@ def read(hypotheses, seeds=(0, 1, 2), **data):
 
 def fault(changes, **data):
     """The faults of a study with one hypothesis that is `WORSE` with changes."""
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         read({"one": WORSE | changes}, **data)
-    return [line.strip() for line in str(refused.value).splitlines()[1:]]
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
 # --- the study file -------------------------------------------------------------------------

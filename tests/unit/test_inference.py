@@ -49,7 +49,7 @@ def test_seeds_that_agree_have_an_interval_without_width(make):
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [[1.0, 2.0]], [math.inf]])
-def test_what_is_no_row_of_numbers_is_refused(values):
+def test_what_is_no_row_of_numbers_is_an_error(values):
     with pytest.raises(ValueError, match="expected a row of finite numbers, one a seed"):
         inference.mean_interval(values)
 
@@ -95,7 +95,7 @@ def test_a_difference_is_that_of_the_same_seed():
     assert found.p == pytest.approx(1 - math.sqrt(6 / 7))
 
 
-def test_arms_of_different_length_are_refused():
+def test_arms_of_different_length_are_errors():
     with pytest.raises(ValueError, match="3 and 2 values: expected one of each for every seed"):
         inference.paired_difference([1, 2, 3], [1, 2])
 
@@ -290,7 +290,7 @@ def test_seeds_that_agree_on_no_difference_are_equivalent():
         (lambda: inference.time_to_collapse([0, 1], [[0, 1, 2]], (-1, 1)), "over 2 generations"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_refused(call, message):
+def test_settings_that_cannot_be_meant_are_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -341,7 +341,7 @@ def test_the_crossed_interval_covers_for_new_seeds_and_new_documents(
         ([[1.0, 2.0], [1.0, 2.0]], [1.0, 0.0], "expected one above 0"),
     ],
 )
-def test_what_is_not_crossed_is_rejected(differences, weights, message):
+def test_what_is_not_crossed_is_an_error(differences, weights, message):
     with pytest.raises(ValueError, match=message):
         inference.crossed_interval(differences, weights)
 
@@ -374,3 +374,8 @@ def test_a_lead_counts_seeds_that_never_leave_as_leaving_after_the_last_generati
     same = inference.lead([1, 1, 1], [2, 2, 2], last=5)
     assert (same.low, same.high) == pytest.approx((1 - 1.0142, 1 + 1.0142), abs=1e-3)
     assert math.isnan(inference.lead([1], [2], last=5).low)
+
+
+def test_differences_that_are_equal_but_for_rounding_are_no_endless_evidence():
+    found = inference.paired_difference([1 / 12, 1 / 6], [1 / 2, 7 / 12])  # -5/12 in both
+    assert found.p == 0.5  # that of two signs, 2 / 2^2

@@ -19,7 +19,7 @@ from textmad.mixture import (
     human_tokens_needed,
     mix,
     model_tokens_drawn,
-    stretch_of_pool,
+    take_human_documents,
     training_tokens,
 )
 from textmad.recipe import CrawlSettings, MixSettings, SampleSettings
@@ -293,9 +293,9 @@ def test_a_mixture_has_the_columns_of_the_schema_and_human_documents_first():
 
 
 def test_too_little_human_text_for_generation_0_says_have_and_need():
-    with pytest.raises(CorpusError) as refused:
+    with pytest.raises(CorpusError) as caught:
         mix(MixSettings(human_tokens=300, model_tokens=150), 0, human_pool(), [], 0)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         "mix.human_tokens + mix.model_tokens: generation 0 learns from human text only and needs "
         "450 tokens, the pool holds 400: lower it, or give a larger corpus"
     )
@@ -315,9 +315,9 @@ def test_too_little_fresh_human_text_says_what_is_left_and_what_to_change():
     pool = human_pool(num_documents=30, tokens=100)  # 1,500 at first, 1,000 at generation 1
     kept = [kept_of(g, tokens=100) for g in range(2)]
     assert mix(settings, 1, pool, kept[:1], 0).human_tokens == 1000
-    with pytest.raises(CorpusError) as refused:
+    with pytest.raises(CorpusError) as caught:
         mix(settings, 2, pool, kept, 0)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         "mix.human_tokens: generation 2 needs 1,000 tokens of fresh human text, 500 are left of "
         "the pool's 3,000: lower mix.human_tokens or generations, set human: fixed, or give a "
         "larger corpus"
@@ -336,9 +336,9 @@ def test_too_little_kept_text_says_where_it_is_missing_and_what_to_change(
     model, source, have, times
 ):
     settings = MixSettings(model_tokens=250, model=model)
-    with pytest.raises(CurationError) as refused:
+    with pytest.raises(CurationError) as caught:
         mix(settings, 2, human_pool(), [kept_of(0), kept_of(1)], 0)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"mix.model_tokens: generation 2 needs 250 tokens of kept text of {source}, {have} are "
         f"there: raise sample.oversample until {times} times as many tokens are sampled, and the "
         "run goes on from here; or keep more in curate, or lower mix.model_tokens"
@@ -402,7 +402,7 @@ def test_a_crawl_is_filled_from_both_sides_by_tokens():
 def test_a_crawl_finds_human_text_that_generation_0_did_not_learn(human):
     settings = MixSettings(human_tokens=60, model_tokens=50, human=human)
     pool = human_pool()
-    parts = [stretch_of_pool(settings, g, pool, 0, CRAWL)["id"][:] for g in range(4)]
+    parts = [take_human_documents(settings, g, pool, 0, CRAWL)["id"][:] for g in range(4)]
     assert [len(part) for part in parts] == [11, 9, 9, 9]
     assert parts[0] == mix(settings, 0, pool, [], 0).documents["id"][:]
     taken = {name for part in parts for name in part}
@@ -417,16 +417,16 @@ def test_a_crawl_finds_human_text_that_generation_0_did_not_learn(human):
 
 def test_a_pool_that_cannot_last_says_that_less_may_be_crawled():
     settings = MixSettings(human_tokens=200, model_tokens=50)
-    with pytest.raises(CorpusError) as refused:
+    with pytest.raises(CorpusError) as caught:
         check_human_tokens(settings, 3, human_pool(), CRAWL)
-    assert str(refused.value) == (
-        "corpus: 400 tokens of human training text are there, and the recipe needs 550 up to "
+    assert str(caught.value) == (
+        "corpus: 400 tokens are in the human training pool, and the recipe needs 550 up to "
         "generation 3: lower crawl.oversample, mix.human_tokens, mix.model_tokens or generations, "
         "or give a larger corpus"
     )
-    with pytest.raises(CorpusError) as refused:
-        stretch_of_pool(settings, 1, human_pool(), 0, CRAWL)
-    assert str(refused.value) == (
+    with pytest.raises(CorpusError) as caught:
+        take_human_documents(settings, 1, human_pool(), 0, CRAWL)
+    assert str(caught.value) == (
         "mix.human_tokens: generation 1 needs 300 tokens of uncrawled human text, 150 are left of "
         "the pool's 400: lower crawl.oversample, mix.human_tokens or generations, or give a "
         "larger corpus"

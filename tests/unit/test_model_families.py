@@ -53,7 +53,7 @@ UNIFORMS = 12  # tokens of a sampled document at most
         for family in families.FAMILIES
     ],
 )
-def test_a_family_opens_and_is_right_or_is_rejected_with_a_reason(
+def test_a_family_opens_and_is_right_or_is_an_error_with_a_reason(
     family, tiny_models: ModuleType, tmp_path: Path
 ) -> None:
     folder = tiny_models.save(families.build(family), tmp_path)

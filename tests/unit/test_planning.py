@@ -65,7 +65,7 @@ def test_a_plan_knows_the_budgets_exactly(plan, corpus):
     assert plan.drawn_tokens == 4 * 100
     assert plan.kept_tokens == 200
     assert plan.stages == 2 + 3 * 5
-    # Two thirds of 100 tokens are compared, and twice as many of the base's sampled.
+    # Two thirds of 100 tokens are compared, and twice as many of the base model's sampled.
     assert plan.base_tokens == 134
     assert plan.human_documents + plan.held_out_documents == 100
     # The tests' tokenizer gives a token a byte but " t", and an end token.
@@ -108,11 +108,11 @@ def test_a_gaussian_of_long_documents_is_probed_with_more_than_one(tmp_path):
 
 
 def test_the_estimates_are_sums_over_the_generations():
-    # 3,000 tokens trained, 1,000 of the base and three times 2,000 drawn, 12,000 scored, and the
-    # opening.
+    # 3,000 tokens trained, 1,000 of the base model and three times 2,000 drawn, 12,000 scored, and
+    # the opening.
     assert PLAN.seconds == 7 + 3_000 / 100 + 7_000 / 50 + 12_000 / 400
     # Three models and their records; texts at 2.5 bytes a token: corpus, training sets; at 3.4,
-    # with sampled ids, the base's text and candidates before and after the filters.
+    # with sampled ids, the base model's text and candidates before and after the filters.
     texts, sampled = 5_000 + 500 + 3_000, 1_000 + 2 * 6_000
     assert PLAN.disk_bytes == 3 * (1_000_000 + 60_000) + 2.5 * texts + 3.4 * sampled
 
@@ -135,16 +135,16 @@ def test_what_is_scored_is_counted_by_who_scores_it(recipe):
         return scored_tokens(changed, held_out_tokens=1_000, document_tokens=10.0)
 
     # Perplexity and rare_tokens share the held-out text: 1,000 a generation; drawn text as long
-    # as the mixture's 100 tokens; and once the base on held-out text and on both references.
+    # as the mixture's 100 tokens; and once the base model on held-out text and on both references.
     references = 2 * 134  # two thirds of 100 tokens are compared, twice as much is resampled
     assert scored() == 3 * (1_000 + 100) + 1_000 + references
-    # Two sizes of held-out text are scored apart; without perplexity the base scores nothing.
+    # Two sizes of held-out text are scored apart; without perplexity the base model scores nothing.
     assert scored(evaluate=["perplexity", {"rare_tokens": {"held_out_tokens": 300}}]) == (
         3 * (1_000 + 300 + 100) + 1_000 + references
     )
     assert scored(evaluate=["rare_tokens"]) == 3 * 1_000
     assert scored(evaluate=["diversity"]) == 0
-    # A crowd that likes fluency has the base read all 400 candidates; kept text is less then.
+    # A crowd that likes fluency has the base model read all 400 candidates; kept text is less then.
     voted = [{"upvotes": {"scorer": "fluency"}}, {"upvotes": {"scorer": {"variety": 1.0}}}]
     assert scored(curate=voted) == 3 * (1_000 + 2 * 100 + 400) + 1_000 + references
     # Cross-perplexity reads three times, curvature once: all candidates; drawn text, and once a
@@ -152,8 +152,8 @@ def test_what_is_scored_is_counted_by_who_scores_it(recipe):
     detected = {"curate": [{"detector": {"method": "cross_perplexity"}}], "evaluate": ["diversity"]}
     assert scored(**detected) == 3 * 3 * 400
     assert scored(evaluate=["detection"]) == 3 * 100 + 100 + references
-    # The base embeds drawn text, and once held-out text and the references; another encoder is
-    # not it.
+    # The base model embeds drawn text, and once held-out text and the references; another encoder
+    # is not it.
     assert scored(evaluate=["embedding"]) == 3 * 100 + 100 + references
     assert scored(evaluate=[{"embedding": {"encoder": "models/minilm"}}]) == 0
     # A discriminator's crowd reads 20 + 10 of the 40 candidates, and the whole of few.
@@ -316,7 +316,7 @@ def test_a_growing_training_set_is_told_as_a_range():
         ({"curate": [{"upvotes": {"scorer": "learned_votes", "keep": 0.5}}]}, "has votes: name"),
     ],
 )
-def test_what_cannot_be_met_is_refused_by_plan_and_by_run_before_anything_is_learned(
+def test_what_cannot_be_met_is_an_error_of_plan_and_of_run_before_anything_is_learned(
     recipe, tmp_path, change, message
 ):
     for refuse in (make_plan, lambda recipe: tm.run(recipe, tmp_path / "run")):
@@ -350,21 +350,21 @@ def test_a_corpus_too_small_says_how_much_there_is_and_how_much_is_needed(
 ):
     recipe = recipe.replace(generations=100, mix=mix)
     message = (
-        f"corpus: {plan.human_tokens:,} tokens of human training text are there, and the recipe "
+        f"corpus: {plan.human_tokens:,} tokens are in the human training pool, and the recipe "
         f"needs {needed:,} up to generation 100: lower mix.human_tokens, mix.model_tokens or "
         "generations, or give a larger corpus"
     )
-    with pytest.raises(tm.CorpusError) as refused:
+    with pytest.raises(tm.CorpusError) as caught:
         make_plan(recipe)
-    assert str(refused.value) == message
+    assert str(caught.value) == message
     # The run refuses it too, before anything is trained, and leaves no records behind.
-    with pytest.raises(tm.CorpusError) as refused:
+    with pytest.raises(tm.CorpusError) as caught:
         tm.run(recipe, tmp_path / "run")
-    assert str(refused.value) == message
+    assert str(caught.value) == message
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
-def test_documents_longer_than_the_models_positions_are_refused(recipe, tiny_gpt2_folder, tmp_path):
+def test_documents_longer_than_the_models_positions_are_errors(recipe, tiny_gpt2_folder, tmp_path):
     # Of 64 positions the start token takes one.
     recipe = recipe.replace(sample={"max_new_tokens": 64})
     message = (
@@ -372,15 +372,15 @@ def test_documents_longer_than_the_models_positions_are_refused(recipe, tiny_gpt
         f"{tiny_gpt2_folder} has 64; expected at most 63"
     )
     for refusing in (make_plan, lambda recipe: tm.run(recipe, tmp_path / "run")):
-        with pytest.raises(tm.ModelError) as refused:
+        with pytest.raises(tm.ModelError) as caught:
             refusing(recipe)
-        assert str(refused.value) == message
+        assert str(caught.value) == message
 
 
-def test_a_revision_of_what_is_no_hub_id_is_refused(recipe, tiny_gpt2_folder):
-    with pytest.raises(tm.ModelError) as refused:
+def test_a_revision_of_what_is_no_hub_id_is_an_error(recipe, tiny_gpt2_folder):
+    with pytest.raises(tm.ModelError) as caught:
         make_plan(recipe.replace(model={"revision": "main"}))
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"model.revision: main: has no effect on {tiny_gpt2_folder}, which is no Hub id; delete it"
     )
 

@@ -323,9 +323,9 @@ def nested(path: str, value: Any) -> Any:
 
 def refusal(data: dict[str, Any]) -> list[str]:
     """The lines of the message that refuses `data`."""
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         parse_recipe(data, where="recipe.yaml")
-    return str(refused.value).split("\n  ")
+    return str(caught.value).split("\n  ")
 
 
 def written(folder: Path, text: str) -> Path:
@@ -389,7 +389,7 @@ def test_every_setting_has_a_bad_value_in_the_table():
 
 
 @pytest.mark.parametrize("path", BAD)
-def test_a_bad_value_is_refused_with_its_path_and_what_is_expected(path):
+def test_a_bad_value_is_an_error_with_its_path_and_what_is_expected(path):
     value, message = BAD[path]
     data = nested(path, yaml.safe_load(value))
     assert refusal(data) == ["recipe.yaml: 1 problem", f"{path}: {message}"]
@@ -409,7 +409,7 @@ def test_null_is_no_group(group):
     assert refusal({group: None})[1:] == [f"{group}: null: expected {SETTINGS}"]
 
 
-def test_a_list_of_other_things_than_text_is_refused_at_its_place():
+def test_a_list_of_other_things_than_text_is_an_error_at_its_place():
     data = {"model": {"lora": {"targets": ["c_attn", 1]}}}
     assert refusal(data)[1:] == ["model.lora.targets.1: 1: expected text"]
     data = {"model": {"lora": {"targets": []}}}
@@ -460,12 +460,12 @@ def test_the_targets_of_an_adapter_are_auto_or_a_list():
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
             "curate.0.upvotes.scorer: fluent: unknown scorer; built in are "
-            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(FILE) "
+            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST) "
             "and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
         ),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(data, message):
+def test_an_unknown_name_is_an_error_with_the_one_that_may_be_meant(data, message):
     assert refusal(data)[1:] == [message]
 
 
@@ -526,7 +526,7 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
         ),
         (
             {"mix": {"human_tokens": 9}, "crawl": {"oversample": 2}},
-            "crawl.contamination: 0: has no effect without a guard; raise it, give a guard, or "
+            "crawl.contamination: 0: has no effect without a crawl filter; raise it, set guard, or "
             "delete crawl",
         ),
         (
@@ -586,15 +586,15 @@ def test_all_faults_are_reported_at_once_each_with_its_path():
         ),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(data, message):
+def test_settings_that_do_not_go_together_are_errors(data, message):
     assert refusal(data)[1:] == [message]
 
 
 @pytest.mark.parametrize("base", ["categorical", "gaussian"])
-def test_settings_of_networks_are_refused_for_a_base_that_is_none(base):
+def test_settings_of_networks_are_errors_for_a_base_that_is_none(base):
     toy = {"base": base, "start_from": "previous", "lora": {"rank": 4}}
     data = {"model": toy, "train": {"epochs": 2}, "sample": {"top_k": 5, "temperature": 0.5}}
-    end = f": has no effect while model.base is {base}; choose another base, or delete it"
+    end = f": has no effect while model.base is {base}; choose another base model, or delete it"
     assert refusal(data)[1:] == [
         f"model.start_from: previous{end}",
         f"model.lora: {{alpha: 32.0, dropout: 0.0, rank: 4, targets: [auto]}}{end}",
@@ -624,13 +624,13 @@ def test_guards_are_written_out_and_read_again_like_any_filter():
     guard = [{"random": {"keep": 0.25}}, {"length": {"min_words": 2, "max_words": 9}}]
     dumped = {"contamination": 0.3, "oversample": 1.0, "guard": guard}
     assert crawled.dump()["crawl"] == dumped
-    assert crawled.guards() == [tm.filters.Random(), tm.filters.Length(2, 9)]
+    assert crawled.crawl_filters() == [tm.filters.Random(), tm.filters.Length(2, 9)]
     assert parse_recipe(yaml.safe_load(crawled.to_yaml()), "again") == crawled
     changed = crawled.replace(crawl={"guard": ["random"]})
     assert changed.crawl == CrawlSettings(contamination=0.3, guard=["random"])
     only_guarded = {"crawl": CrawlSettings(guard=["random"]), "sample": {"oversample": 1.0}}
     assert crawled.replace(**only_guarded).crawl.contamination == 0
-    assert Recipe().guards() == []
+    assert Recipe().crawl_filters() == []
     assert "crawl: null\n" in Recipe().to_yaml()
 
 
@@ -656,9 +656,9 @@ def test_a_whole_number_may_have_an_exponent_in_recipe_and_filter(tmp_path):
 
 def test_a_quoted_number_is_text(tmp_path):
     path = written(tmp_path, 'seed: "5"\nmodel: {revision: "1e5"}\n')
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         load_recipe(path)
-    assert str(refused.value) == f"{path}: 1 problem\n  seed: '5': expected a whole number"
+    assert str(caught.value) == f"{path}: 1 problem\n  seed: '5': expected a whole number"
 
 
 @pytest.mark.parametrize(
@@ -680,18 +680,18 @@ def test_a_quoted_number_is_text(tmp_path):
         ("just text\n", f"just text: expected {SETTINGS}"),
     ],
 )
-def test_what_is_no_recipe_is_refused_with_its_place(tmp_path, text, message):
+def test_what_is_no_recipe_is_an_error_with_its_place(tmp_path, text, message):
     path = written(tmp_path, text)
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         load_recipe(path)
-    assert str(refused.value) == f"{path}: {message}"
+    assert str(caught.value) == f"{path}: {message}"
 
 
-def test_a_file_that_cannot_be_read_is_refused_with_the_reason(tmp_path):
+def test_a_file_that_cannot_be_read_is_an_error_with_the_reason(tmp_path):
     missing = tmp_path / "missing.yaml"
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         load_recipe(missing)
-    assert str(refused.value) == f"{missing}: cannot be read: No such file or directory"
+    assert str(caught.value) == f"{missing}: cannot be read: No such file or directory"
     with pytest.raises(tm.RecipeError, match=r": cannot be read: Is a directory$"):
         load_recipe(tmp_path)
     missing.write_bytes(b"\xff\xfe\x00seed")
@@ -710,15 +710,15 @@ def test_an_override_is_a_path_and_a_yaml_value():
 
 
 @pytest.mark.parametrize("text", ["seed", "=5", ""])
-def test_an_override_without_path_or_equals_sign_is_refused(text):
-    with pytest.raises(tm.RecipeError) as refused:
+def test_an_override_without_path_or_equals_sign_is_an_error(text):
+    with pytest.raises(tm.RecipeError) as caught:
         parse_override(text)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"--set {text}: expected PATH=VALUE, as in train.learning_rate=2e-4"
     )
 
 
-def test_an_override_that_is_not_yaml_is_refused():
+def test_an_override_that_is_not_yaml_is_an_error():
     with pytest.raises(tm.RecipeError, match=r"^--set seed=\[1: not valid YAML: line 1"):
         parse_override("seed=[1")
 
@@ -750,17 +750,17 @@ def test_overrides_lie_over_the_recipe_as_deep_as_their_path(tmp_path):
 
 def test_an_override_passes_the_same_checks_as_the_recipe(tmp_path):
     path = written(tmp_path, "seed: 1\ncurate: [random]\n")
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         load_recipe(path, {"train.lr": 1.0, "seed": -5, "model.lora.rank.high": 2})
-    assert str(refused.value).split("\n  ") == [
+    assert str(caught.value).split("\n  ") == [
         f"{path}: 3 problems",
         "seed: -5: expected at least 0",
         "model.lora.rank: {high: 2}: expected a whole number",
         "train.lr: unknown setting; did you mean learning_rate?",
     ]
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         load_recipe(path, {"curate.1.random.keep": 0.5})
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         "curate.1.random.keep: 1: no such place in the list: expected 0 to 0"
     )
 
@@ -867,9 +867,9 @@ def test_replace_changes_a_group_in_part_and_checks_it_again():
     assert (changed.model.base, changed.model.lora.alpha, changed.model.lora.rank) == ("here", 8, 4)
     assert changed.sample.top_k == 0  # a whole group replaces the group
     assert recipe.generations == 5
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         recipe.replace(sample={"temperature": -1}, curate=[5])
-    assert str(refused.value).split("\n  ") == [
+    assert str(caught.value).split("\n  ") == [
         "replace(): 2 problems",
         "sample.temperature: -1: expected more than 0",
         "curate.0: 5: expected a name, or one name with its settings",
@@ -973,7 +973,7 @@ def test_a_stored_recipe_can_be_read_where_its_filters_are_not(tmp_path, own_mod
         load_recipe(path)
 
 
-def test_a_setting_that_no_recipe_can_hold_is_refused(own_module):
+def test_a_setting_that_no_recipe_can_hold_is_an_error(own_module):
     from my_filters import Taste
 
     # A lambda has no name to be found by, and an object would lose its state with its name.

@@ -175,7 +175,7 @@ def test_a_terminal_shows_every_letter_of_the_table(comparison, width):
         assert word in shown
 
 
-def test_a_place_that_cannot_be_written_is_refused(comparison, tmp_path):
+def test_a_place_that_cannot_be_written_is_an_error(comparison, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(tm.RunError, match="cannot be written"):
         tm.write_comparison(comparison, tmp_path / "file")

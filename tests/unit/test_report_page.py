@@ -191,13 +191,13 @@ def test_runs_of_one_name_are_told_apart_by_their_parents(tmp_path):
     assert run_names(runs) == ["a/seed-0", "b/seed-0"]
 
 
-def test_the_same_run_twice_is_refused(tmp_path):
+def test_the_same_run_twice_is_an_error(tmp_path):
     run = FakeRun(tmp_path / "run")
     with pytest.raises(RunError, match="is given twice"):
         write_report([run, run])
 
 
-def test_a_run_without_a_complete_generation_is_refused(tmp_path):
+def test_a_run_without_a_complete_generation_is_an_error(tmp_path):
     with pytest.raises(RunError, match="expected a complete generation 0"):
         write_report([FakeRun(tmp_path / "run", generations=0)])
     assert not (tmp_path / "run" / "report.html").exists()

@@ -127,6 +127,6 @@ def test_where_no_run_measured_it_there_is_no_figure():
 )
 def test_ticks_are_plain_numbers_that_fit_the_length_of_the_axis(first, spread, ticks):
     found = words(svg(run=table(1, first=first, spread=spread)))
-    numbers = found[: found.index("perplexity under the base")]
+    numbers = found[: found.index("perplexity under the base model")]
     assert ticks <= set(numbers)
     assert len(numbers) <= 8

@@ -141,3 +141,9 @@ def test_six_generations_fit_a_terminal_of_80_characters():
 def test_elsewhere_than_in_a_terminal_the_table_is_markdown(capsys):
     print_table(TWO)
     assert capsys.readouterr().out.startswith("| metric | text |")
+
+
+def test_the_number_of_documents_stands_beside_values_that_depend_on_it():
+    both = run(*((g, "mauve", split, 0.9) for g in (0, 1) for split in ("drawn", "human")))
+    assert "10 documents are behind each value that depends on it: MAUVE." in full_table(both).notes
+    assert not any("documents are behind" in note for note in main_table(TWO).notes)

@@ -65,7 +65,7 @@ def test_models_that_never_leave_the_base_show_nothing_because_they_cannot(base,
     ]
     found = verdict(pd.concat([still, pd.DataFrame(of_base, columns=COLUMNS)]))
     assert found.outcome == "nothing"
-    assert ("differ from that of the base by 2 %" in str(found)) == weak
+    assert ("differ from that of the base model by 2 %" in str(found)) == weak
 
 
 def test_text_that_starts_away_from_human_and_stays_there_did_not_move():
@@ -134,18 +134,17 @@ def test_nothing_is_compared_before_there_are_two_generations():
 
 
 def test_text_like_the_bases_own_samples_is_called_that_and_not_noise():
-    # Above human text, but the base itself writes so: recursion has not moved it.
+    # Above human text, but the base model itself writes so: recursion has not moved it.
     told = verdict(metrics((84, 90), (0.76, 0.81), (0.10, 0.127), base=(0.80, 0.125)))
     assert told.outcome == "worse"
-    assert "0.810, as the base's own samples (human 0.700 in 0.680 to 0.720; base 0.800)" in str(
-        told
-    )
+    ladder = "0.810, as the base model's own samples (human 0.700 in 0.680 to 0.720; base 0.800)"
+    assert ladder in str(told)
     assert "above" not in str(told)
 
 
 def test_text_nearer_to_human_text_than_the_base_is_called_between():
     told = verdict(metrics((84, 84), (0.76, 0.76), base=(0.90,)))
-    assert "0.760, between human text and the base's own samples" in str(told)
+    assert "0.760, between human text and the base model's own samples" in str(told)
     assert told.outcome == "nothing"
 
 
@@ -189,7 +188,7 @@ def test_sampled_text_that_is_the_references_text_has_no_direction(of_base):
 def test_a_planted_difference_is_found():
     rng = np.random.default_rng(1)
     sd = WIDTH["distinct_2"] / 1.96
-    # Six standard deviations below human text and the base, which writes like humans.
+    # Six standard deviations below human text and the base model, which writes like humans.
     narrowed = [
         verdict(
             metrics(

@@ -20,18 +20,7 @@ def test_every_recipe_of_the_checkout_is_shipped_under_its_path():
     assert found["loops/study"] == RECIPES / "loops" / "study.yaml"
 
 
-# The path of a word list in a scorer is relative to the folder in which textmad runs.
-NEEDS_CHECKOUT = pytest.param(
-    "bots/study",
-    marks=pytest.mark.xfail(
-        raises=RecipeError, strict=True, reason="words(recipes/bots/pushed.txt)"
-    ),
-)
-
-
-@pytest.mark.parametrize(
-    "name", [*sorted({*shipped.shipped_recipes()} - {"bots/study"}), NEEDS_CHECKOUT]
-)
+@pytest.mark.parametrize("name", sorted(shipped.shipped_recipes()))
 def test_what_is_shipped_is_read_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = shipped.shipped_recipes()[name]

@@ -165,7 +165,7 @@ def test_a_whole_folder_is_left_alone_and_an_incomplete_one_made_anew(index: Pat
     assert files(folder) == whole
 
 
-def test_a_folder_with_anything_else_in_it_is_refused_and_stays(index: Path, tmp_path: Path):
+def test_a_folder_with_anything_else_in_it_is_an_error_and_stays(index: Path, tmp_path: Path):
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
@@ -229,7 +229,7 @@ def test_the_command_prints_what_to_put_into_a_recipe(
         assert capsys.readouterr().out.splitlines() == [*first_lines, "model.base: models/smollm2"]
 
 
-def test_an_unknown_model_is_refused(monkeypatch: pytest.MonkeyPatch):
+def test_an_unknown_model_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "argv", ["textmad", "fetch", "gpt5"])
     with pytest.raises(SystemExit) as left:
         cli.app()

@@ -160,11 +160,11 @@ def test_a_damaged_manifest_is_found_at_once(stage, damage):
         committed(stage, "gen-00/mix")
 
 
-def test_other_inputs_are_refused_by_name(stage):
+def test_other_inputs_are_errors_by_name(stage):
     now = {"seed": 0, "code": "c0de", "versions": {"torch": "2.14.0"}, "corpus": "ab12"}
-    with pytest.raises(RunError) as refused:
+    with pytest.raises(RunError) as caught:
         committed(stage, "gen-00/mix", now)
-    assert str(refused.value).splitlines()[1:] == [
+    assert str(caught.value).splitlines()[1:] == [
         "  versions.torch: 2.13.0 there, 2.14.0 now",
         "  corpus: not set there, ab12 now",
     ]
@@ -249,13 +249,13 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path):
             full.write(b"a document")
 
     stage = tmp_path / "gen-00" / "mix"
-    with pytest.raises(RunError) as refused:
+    with pytest.raises(RunError) as caught:
         commit(stage, "gen-00/mix", INPUTS, write)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"{stage}: cannot be written: No space left on device: free some space; the same command "
         "resumes"
     )
-    assert refused.value.exit_code == 73
+    assert caught.value.exit_code == 73
     assert os.listdir(stage.parent) == []
 
 
@@ -293,7 +293,7 @@ def test_a_full_disk_leaves_a_file_as_it_was(tmp_path, monkeypatch):
     assert set(tree(tmp_path / "run")) <= {".lock"}
 
 
-def test_a_file_in_the_way_is_refused_with_a_remedy(tmp_path):
+def test_a_file_in_the_way_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     message = r"cannot be written: .*a file is in the way; choose another --out"
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
@@ -303,13 +303,13 @@ def test_a_file_in_the_way_is_refused_with_a_remedy(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder no one can write")
-def test_an_unwritable_place_is_refused_with_a_remedy():
+def test_an_unwritable_place_is_an_error_with_a_remedy():
     message = "^/proc/run: cannot be written: .*choose another --out$"
     with pytest.raises(RunError, match=message), begin("/proc/run", Recipe()):
         pass
 
 
-def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
+def test_a_folder_that_holds_something_else_is_an_error_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("words")
     message = r"holds files \(thesis\.tex\) but no recipe\.yaml"
     with pytest.raises(RunError, match=message), begin(tmp_path, Recipe()):
@@ -329,20 +329,20 @@ with begin(sys.argv[1], Recipe()):
 """
 
 
-def test_a_folder_in_use_is_refused_naming_the_process_and_free_after_kill_9(tmp_path):
+def test_a_folder_in_use_is_an_error_naming_the_process_and_free_after_kill_9(tmp_path):
     process = python(HOLD, tmp_path)
     try:
         assert process.stdout.readline() == "locked\n"
-        with pytest.raises(RunInUseError) as refused, begin(tmp_path, Recipe()):
+        with pytest.raises(RunInUseError) as caught, begin(tmp_path, Recipe()):
             pass
     finally:
         process.kill()
         process.wait()
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"{tmp_path}: is being written by process {process.pid} on {platform.node()}: wait for it "
         "or stop it, or choose another --out"
     )
-    assert refused.value.exit_code == 75
+    assert caught.value.exit_code == 75
     with begin(tmp_path, Recipe()):
         pass
 
@@ -373,15 +373,15 @@ def test_the_resolved_recipe_is_written_and_the_same_recipe_resumes(tmp_path):
     assert (tmp_path / "recipe.yaml").read_bytes() == written
 
 
-def test_another_recipe_is_refused_naming_every_key_that_differs(tmp_path):
+def test_another_recipe_is_an_error_naming_every_key_that_differs(tmp_path):
     with begin(tmp_path, Recipe()):
         pass
     other = parse_recipe(
         {"generations": 7, "train": {"learning_rate": 0.5}, "model": {"lora": None}}, "test"
     )
-    with pytest.raises(RecipeError) as refused, begin(tmp_path, other):
+    with pytest.raises(RecipeError) as caught, begin(tmp_path, other):
         pass
-    first, *lines = str(refused.value).splitlines()
+    first, *lines = str(caught.value).splitlines()
     assert first == (
         f"{tmp_path}: was begun with another recipe: use another --out, or delete the run"
     )
@@ -424,16 +424,16 @@ def test_provenance_records_every_start_and_what_the_run_was_made_with(tmp_path)
     assert provenance["sessions"][0]["device"] == "cpu"
 
 
-def test_other_versions_are_refused_by_name_and_do_not_enter_the_provenance(tmp_path, monkeypatch):
+def test_other_versions_are_errors_by_name_and_do_not_enter_the_provenance(tmp_path, monkeypatch):
     with begin(tmp_path, Recipe()) as folder:
         folder.keep_session(**SESSION, overrides={}, digests={"base": "ab"})
         before = tree(tmp_path)
         other = {**store.versions(), "torch": "9.9"}
         monkeypatch.setattr("textmad.store.folder.versions", lambda: other)
-        with pytest.raises(RunError) as refused:
+        with pytest.raises(RunError) as caught:
             folder.keep_session(**SESSION, overrides={}, digests={"base": "cd"})
         assert tree(tmp_path) == before
-    assert [line.strip() for line in str(refused.value).splitlines()[1:]] == [
+    assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [
         f"versions.torch: {metadata.version('torch')} there, 9.9 now",
         "digests.base: ab there, cd now",
     ]
@@ -500,7 +500,7 @@ def test_a_component_of_a_notebook_is_known_by_its_functions():
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_a_component_without_source_is_refused():
+def test_a_component_without_source_is_an_error():
     typed = typed_in("class Typed:\n    def __call__(self, c, x): return None\n", "<stdin>")
     with pytest.raises(RecipeError, match="typed_at_a_prompt:Typed: its source cannot be read"):
         store.source_digest(typed())
@@ -603,24 +603,24 @@ def test_a_run_is_complete_when_every_stage_of_every_generation_is_there(unfinis
 
 
 def test_a_generation_that_is_not_there_is_named_with_those_that_are(unfinished):
-    with pytest.raises(RunError) as refused:
+    with pytest.raises(RunError) as caught:
         unfinished.candidates(2)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"{unfinished.path}: gen-02/curate is not there; complete generations: 0, 1, of 0 to 2 in "
         "the recipe; the command that began the run resumes it"
     )
 
 
 def test_a_crawl_is_asked_for_in_vain_where_nothing_is_crawled(unfinished):
-    with pytest.raises(RunError) as refused:
+    with pytest.raises(RunError) as caught:
         unfinished.crawl(1)
-    assert str(refused.value) == (
+    assert str(caught.value) == (
         f"{unfinished.path}: generation 1 has no crawl: expected a recipe with the group crawl, "
         "and a generation from 1 on"
     )
 
 
-def test_a_folder_that_is_no_run_is_refused_by_the_reader(tmp_path):
+def test_a_folder_that_is_no_run_is_an_error_by_the_reader(tmp_path):
     with pytest.raises(RunError, match=r"is no run folder, it holds no recipe\.yaml"):
         Run(tmp_path)
 

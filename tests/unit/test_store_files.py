@@ -56,7 +56,7 @@ def test_the_null_device_is_not_replaced_by_a_file():
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
-def test_a_lock_that_is_a_link_is_refused_and_its_target_stays(tmp_path: Path):
+def test_a_lock_that_is_a_link_is_an_error_and_its_target_stays(tmp_path: Path):
     victim, run = tmp_path / "victim", tmp_path / "run"
     victim.write_text("of somebody else")
     run.mkdir()

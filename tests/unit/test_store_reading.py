@@ -51,7 +51,7 @@ READ = (
 def test_a_flipped_bit_is_an_error_that_names_the_file_or_changes_nothing(run: tm.Run, name: str):
     path, rng = run.path / name, random.Random(name)
     whole, expected = path.read_bytes(), everything(run.path)
-    refused = 0
+    caught = 0
     for _ in range(25):
         data = bytearray(whole)
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -59,10 +59,10 @@ def test_a_flipped_bit_is_an_error_that_names_the_file_or_changes_nothing(run: t
         try:
             read = everything(run.path)
         except tm.TextmadError as error:
-            read, refused = str(error), refused + 1
+            read, caught = str(error), caught + 1
         # A manifest may then name a file beside it; to be deleted is the same folder.
         assert read == expected or (name.rpartition("/")[0] or name) in read
-    assert refused > 20
+    assert caught > 20
 
 
 @pytest.mark.parametrize("name", READ)
@@ -76,7 +76,7 @@ def test_a_file_that_was_cut_off_is_an_error_that_names_it(
         everything(run.path)
 
 
-def test_a_generation_that_was_copied_from_another_is_refused(run: tm.Run):
+def test_a_generation_that_was_copied_from_another_is_an_error(run: tm.Run):
     shutil.rmtree(run.path / "gen-02")
     shutil.copytree(run.path / "gen-01", run.path / "gen-02")
     message = r"gen-02/mix/manifest\.json: is that of gen-01/mix, copied or renamed: delete the"
@@ -107,7 +107,7 @@ def test_what_arrow_cannot_read_names_the_folder_to_delete(run: tm.Run):
 @pytest.mark.parametrize(
     "name", ["../../../x", "/etc/passwd", "inner/../../x", "a//b", "", ".", "a\0b", "..\\x"]
 )
-def test_a_manifest_whose_files_are_outside_of_its_folder_is_refused(name: str):
+def test_a_manifest_whose_files_are_outside_of_its_folder_is_an_error(name: str):
     record = {"bytes": 1, "sha256": "0" * 64}
     assert Manifest.from_bytes(Manifest("mix", stage_key({}), {}, {"a/b": record}).to_bytes())
     data = Manifest("mix", stage_key({}), {}, {name: record}).to_bytes()
@@ -115,7 +115,7 @@ def test_a_manifest_whose_files_are_outside_of_its_folder_is_refused(name: str):
         Manifest.from_bytes(data)
 
 
-def test_a_record_changed_by_hand_is_refused_and_one_without_a_checksum_is_read(run: tm.Run):
+def test_a_record_changed_by_hand_is_an_error_and_one_without_a_checksum_is_read(run: tm.Run):
     path = run.path / "recipe.yaml"
     text = path.read_text()
     path.write_text(text.replace("seed: 0", "seed: 1"))
@@ -126,7 +126,7 @@ def test_a_record_changed_by_hand_is_refused_and_one_without_a_checksum_is_read(
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "7", '{"sessions": []}', "[" * 100_000])
-def test_a_provenance_of_another_form_is_refused_by_who_goes_on(run: tm.Run, text: str):
+def test_a_provenance_of_another_form_is_an_error_by_who_goes_on(run: tm.Run, text: str):
     (run.path / "provenance.json").write_text(text)
     with pytest.raises(tm.RunError, match=r"provenance\.json: "):
         RunFolder(run.path).keep_session(

@@ -34,9 +34,9 @@ def arm(study: Study, name: str) -> tm.Recipe:
 
 
 def faults(**data: Any) -> list[str]:
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         read(**data)
-    first, *lines = str(refused.value).splitlines()
+    first, *lines = str(caught.value).splitlines()
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     assert first == f"study.yaml: {count}"
     return [line.removeprefix("  ") for line in lines]
@@ -145,7 +145,7 @@ def test_a_control_that_would_learn_fixed_text_by_heart_is_an_error_unless_it_is
     assert "set controls.human to fresh; or to fixed" in fault
     assert arm(read(arms={"kept": CONTINUED}, controls={"human": "fixed"}), "human only")
     reset = read(arms={"kept": {**CONTINUED, "model.start_from": "base"}})
-    assert arm(reset, "human only").mix.human == "fixed"  # the base forgets it every time
+    assert arm(reset, "human only").mix.human == "fixed"  # the base model forgets it every time
 
 
 def test_a_search_for_the_critical_share_has_no_control_that_learns_by_heart_either():
@@ -205,7 +205,7 @@ def test_each_filter_that_is_not_random_itself_has_a_twin_arm():
     assert first == [{"twin length": whole[0]["length"]}, *whole[1:]]
 
 
-def test_a_guard_has_a_twin_and_the_human_control_of_a_crawl_reads_no_model_text():
+def test_a_crawl_filter_has_a_twin_and_the_human_control_of_a_crawl_reads_no_model_text():
     crawl = {"contamination": 0.3, "oversample": 2.0, "guard": [{"length": {"min_words": 3}}]}
     mix = {"human_tokens": 600, "model_tokens": 0, "human": "fresh"}
     study = read(arms={"crawled": {"mix": mix, "crawl": crawl}})
@@ -340,7 +340,7 @@ def test_without_controls_there_are_none():
         ({"controls": {"twin": True}}, "controls.twin: unknown setting; did you mean twins?"),
     ],
 )
-def test_a_bad_study_is_refused_with_what_was_expected(data, expected):
+def test_a_bad_study_is_an_error_with_what_was_expected(data, expected):
     assert faults(**data) == expected.splitlines()
 
 
@@ -389,7 +389,7 @@ def test_faults_of_one_setting_hide_none_of_the_others():
     )
 
 
-def test_a_study_file_finds_its_recipe_beside_it_and_is_refused_before_torch_is_loaded(tmp_path):
+def test_a_study_file_finds_its_recipe_beside_it_and_is_an_error_before_torch_is_loaded(tmp_path):
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
     path = tmp_path / "study.yaml"
     path.write_text("recipe: base.yaml\nseeds: [0]\narms:\n  plain:\n")

@@ -211,10 +211,10 @@ def test_a_plan_says_how_many_arms_may_come():
         ),
     ],
 )
-def test_a_bad_search_is_refused_with_what_was_expected(data, expected):
-    with pytest.raises(tm.RecipeError) as refused:
+def test_a_bad_search_is_an_error_with_what_was_expected(data, expected):
+    with pytest.raises(tm.RecipeError) as caught:
         read(**data)
-    assert str(refused.value) == f"study.yaml: 1 problem\n  {expected}"
+    assert str(caught.value) == f"study.yaml: 1 problem\n  {expected}"
 
 
 def test_what_an_evaluator_of_ones_own_measures_is_known_when_it_has_run():
@@ -223,9 +223,9 @@ def test_what_an_evaluator_of_ones_own_measures_is_known_when_it_has_run():
 
 
 def test_faults_of_the_search_are_told_with_all_others():
-    with pytest.raises(tm.RecipeError) as refused:
+    with pytest.raises(tm.RecipeError) as caught:
         read(seeds=[1, 1], threshold={**REPLACED, "arms": 1}, axes={"train.epochs": [0]})
-    assert len(str(refused.value).splitlines()) == 1 + 3
+    assert len(str(caught.value).splitlines()) == 1 + 3
 
 
 # --- where arms are placed ------------------------------------------------------------------
@@ -288,8 +288,8 @@ def test_arms_close_in_on_the_share_where_the_tolerance_is_left(pretended, tmp_p
     assert set(record["arms"]) == set(runs)
     assert record["arms"]["human only"]["of"] == [f"share={share:g}" for share in shares]
     found = tm.compare([tmp_path])
-    (threshold,) = [each for each in found.thresholds if each.key.metric == "perplexity"]
-    assert threshold.result.estimate == pytest.approx(0.5, abs=0.02)
+    (row,) = [each for each in found.critical_shares if each.key.metric == "perplexity"]
+    assert row.result.estimate == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_search_goes_on_where_it_stopped_and_places_the_same_arms(pretended, tmp_path):
@@ -372,8 +372,25 @@ def test_a_search_without_numbers_of_two_seeds_says_so(pretended, tmp_path, monk
     )
 
 
-def test_a_metric_that_was_not_measured_is_refused_with_those_that_were(pretended, tmp_path):
-    with pytest.raises(tm.RunError) as refused:
+def test_a_metric_that_was_not_measured_is_an_error_with_those_that_were(pretended, tmp_path):
+    with pytest.raises(tm.RunError) as caught:
         tm.study(settings(threshold={**REPLACED, "metric": "mattr/drawn"}), tmp_path)
-    assert "threshold.metric: mattr/drawn: is not measured in" in str(refused.value)
-    assert str(refused.value).endswith("there are: perplexity/held_out")
+    assert "threshold.metric: mattr/drawn: is not measured in" in str(caught.value)
+    assert str(caught.value).endswith("there are: perplexity/held_out")
+
+
+@pytest.mark.parametrize("with_human", [True, False])
+def test_a_search_takes_a_move_towards_human_text_for_no_harm(with_human, tmp_path, measured_runs):
+    search = {**REPLACED, "metric": "distinct_2/drawn"}
+    study = read(recipe={**BASE, "evaluate": ["diversity"]}, threshold=search)
+    for run in study.runs():
+        end = 0.6 - 0.1 * run.recipe.mix.model_share + 0.001 * run.seed * (1 + len(run.arm))
+        human = {("distinct_2", "human"): [0.5, 0.5]} if with_human else {}
+        values = {("distinct_2", "drawn"): [0.7, end], **human}
+        measured_runs.write(tmp_path / RUNS / run.name, run.recipe, values)
+    told: list[str] = []
+    critical_share.grown(study, tmp_path, told.append)
+    if with_human:
+        assert told == ["no further share: no share that was run leaves the tolerance"]
+    else:
+        assert "comes next" in told[0]

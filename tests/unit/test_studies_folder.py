@@ -22,9 +22,9 @@ def test_a_study_file_in_the_folder_is_not_written_over(begin, tmp_path: Path, m
         monkeypatch.setattr(module, "threads_each", lambda jobs: 1)  # torch would be asked
     path = tmp_path / "study.yaml"
     path.write_text(FILE)
-    with pytest.raises(tm.RunError, match="is no study's record") as refused:
+    with pytest.raises(tm.RunError, match="is no study's record") as caught:
         begin(load_study(path), tmp_path)
-    assert str(refused.value).endswith("choose another --out than the study file's own folder")
+    assert str(caught.value).endswith("choose another --out than the study file's own folder")
     assert path.read_text() == FILE
     assert list(tmp_path.iterdir()) == [path]
     run = tmp_path / "runs/base/seed-0"  # beside runs too

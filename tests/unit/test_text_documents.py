@@ -72,7 +72,7 @@ def test_columns_beyond_the_schema_come_behind_it() -> None:
     assert (corpus[0]["score"], corpus[0]["kept"]) == (0.5, True)
 
 
-def test_columns_of_different_lengths_are_refused() -> None:
+def test_columns_of_different_lengths_are_errors() -> None:
     with pytest.raises(pa.ArrowInvalid, match="length"):
         documents({"text": ["a", "b"], "votes": [1.0]})
 

@@ -94,7 +94,7 @@ def test_no_text_and_no_reference_give_no_copy():
 
 
 @pytest.mark.parametrize("threshold", [0, 1.1, float("nan")])
-def test_a_threshold_that_is_no_similarity_is_refused(threshold):
+def test_a_threshold_that_is_no_similarity_is_an_error(threshold):
     with pytest.raises(ValueError, match=f"threshold: {threshold}: expected more than 0"):
         first_copies(["a"], threshold)
     with pytest.raises(ValueError, match=f"threshold: {threshold}: expected more than 0"):

@@ -17,8 +17,8 @@ def test_types_that_human_text_never_has_are_among_the_rarest():
     assert frequency_bins(counts).tolist() == [3, 0, 1, 0, 0]
 
 
-def test_human_text_without_tokens_is_refused():
-    with pytest.raises(ValueError, match="human training text: no tokens"):
+def test_human_text_without_tokens_is_an_error():
+    with pytest.raises(ValueError, match="human training pool: no tokens"):
         frequency_bins(np.zeros(4, int))
 
 

@@ -191,7 +191,7 @@ LOSSY: dict[str, Callable[[], Tokenizer]] = {
 
 
 @pytest.mark.parametrize("kind", LOSSY, ids=str)
-def test_a_tokenizer_that_does_not_give_text_back_is_rejected_with_an_example(kind: str) -> None:
+def test_a_tokenizer_that_does_not_give_text_back_is_an_error_with_an_example(kind: str) -> None:
     backend = LOSSY[kind]()
     with pytest.raises(ModelError, match=r"comes back as|puts more than a space before a text"):
         of(backend).check("base", backend.get_vocab_size())
@@ -210,7 +210,7 @@ def test_a_prompt_that_would_be_shorter_since_text_does_not_come_back_is_an_erro
         tokenizer.beginning("a 漢b and so on", 8)
 
 
-def test_a_token_without_an_embedding_is_rejected() -> None:
+def test_a_token_without_an_embedding_is_an_error() -> None:
     backend = unigram()
     size = backend.get_vocab_size()
     backend.add_tokens(["added"])

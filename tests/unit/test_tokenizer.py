@@ -127,7 +127,7 @@ def test_the_special_tokens_have_their_parts(tokenizer: PreTrainedTokenizerFast)
 
 def test_byte_fallback_needs_as_many_tokens_as_bytes(trained: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(trained)
-    # The training text is plain ASCII, so these are not among its pieces.
+    # The text that it learned from is plain ASCII, so these are not among its pieces.
     [ids] = ids_of(tokenizer, ["漢🙂"])
     assert tokenizer.convert_ids_to_tokens(ids) == [f"<0x{byte:02X}>" for byte in "漢🙂".encode()]
 

@@ -171,7 +171,7 @@ def test_ids_are_one_a_word_and_an_end_that_no_word_has(name):
 
 
 @TOYS
-def test_what_a_toy_cannot_do_is_refused(name, tmp_path):
+def test_what_a_toy_cannot_do_is_an_error(name, tmp_path):
     model, text = base(name), TEXTS[name][0]
     with pytest.raises(tm.ModelError, match=f"{name}: the base model has learned nothing to be dr"):
         model.sample(SAMPLE, num_tokens=3, stream=lambda index: stream(0, index))
@@ -198,7 +198,7 @@ def test_what_a_toy_cannot_do_is_refused(name, tmp_path):
         ("gaussian", ["1 2"], "word 1 is the same in all 1 documents"),
     ],
 )
-def test_text_that_a_toy_cannot_learn_from_is_refused(name, texts, message):
+def test_text_that_a_toy_cannot_learn_from_is_an_error(name, texts, message):
     model = base(name, categories=8) if name == "categorical" else base(name)
     with pytest.raises(tm.ModelError, match=f"{name}: .*{message}"):
         fitted(model, *texts)

@@ -1,4 +1,4 @@
-"""A base that does not compute here what it computes by itself is rejected when it is opened."""
+"""A base model that computes here what it does not compute by itself is an error when opened."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_a_base_is_verified_once_in_a_process(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_base_with_numbers_that_are_not_finite_is_rejected(folder: Path, value: float) -> None:
+def test_a_base_with_numbers_that_are_not_finite_is_an_error(folder: Path, value: float) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"][3] = value
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -142,7 +142,7 @@ def config_with(folder: Path, file: str = "config.json", **settings) -> Path:
 
 
 @pytest.mark.parametrize("name", ["../elsewhere.safetensors", "sub/w.safetensors", "w.bin"])
-def test_an_index_that_names_other_than_safetensors_in_the_folder_is_rejected(
+def test_an_index_that_names_other_than_safetensors_in_the_folder_is_an_error(
     folder: Path, name: str
 ) -> None:
     (folder / "sub").mkdir()
@@ -181,12 +181,12 @@ def test_code_of_its_own_is_found_at_any_depth(folder: Path) -> None:
     assert "attn_implementation: org/kernel@main" in rejection(folder)
 
 
-def test_an_adapter_beside_the_weights_is_rejected(folder: Path) -> None:
+def test_an_adapter_beside_the_weights_is_an_error(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
     assert "has an adapter (adapter_config.json) beside the weights" in rejection(folder)
 
 
-def test_quantized_weights_are_rejected(folder: Path) -> None:
+def test_quantized_weights_are_errors(folder: Path) -> None:
     config_with(folder, quantization_config={"quant_method": "bitsandbytes"})
     assert "quantization_config: the weights are quantized" in rejection(folder)
 

@@ -192,7 +192,7 @@ def test_marked_text_depends_on_neither_the_slots_nor_the_queue(
             self.most_steps = 16
 
     monkeypatch.setattr(decoding, "Slots", Blocks)
-    monkeypatch.setattr(slots, "_waiting_on", lambda device: 2)
+    monkeypatch.setattr(slots, "_rows_per_slot", lambda device: 2)
     assert drawn_with(model, half, num_slots=5) == drawn
 
 

@@ -14,7 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from textmad.analysis.arm import Arm, component, differing_paths, flat_settings, short_names
+from textmad.analysis.arm_settings import (
+    ArmRuns,
+    component,
+    differing_paths,
+    flat_settings,
+    short_names,
+)
 from textmad.analysis.control import PerArmControl, choose_control
 from textmad.errors import RunError
 from textmad.loop.run import Run
@@ -31,10 +37,10 @@ HUMAN_ONLY = "human only"
 class Arms:
     """The arms of a comparison, controls first, with notes about them."""
 
-    arms: tuple[Arm, ...]
+    arms: tuple[ArmRuns, ...]
     last: int  # the last generation that every run has
     notes: tuple[str, ...]
-    tolerances: Mapping[str, float] = field(default_factory=dict)  # METRIC/SPLIT of a threshold
+    tolerances: Mapping[str, float] = field(default_factory=dict)  # by METRIC/SPLIT, of a search
     own: PerArmControl | None = None  # None: the first arm is the control of all others
     partial: bool = False  # runs are missing or not finished
 
@@ -44,7 +50,7 @@ class Arms:
         return self.own.called if self.own else self.arms[0].name
 
     @cached_property
-    def controls(self) -> dict[str, Arm]:
+    def controls(self) -> dict[str, ArmRuns]:
         """Return the control of each arm that has one, by the arm's name."""
         by_name = {arm.name: arm for arm in self.arms}
         names = self.own.of if self.own else dict.fromkeys(list(by_name)[1:], self.arms[0].name)
@@ -85,7 +91,7 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
     return replace(gathered, notes=(*notes, *_cautions(gathered)))
 
 
-def _open(paths: Sequence[Path]) -> tuple[list[Arm], list[str]]:
+def _open(paths: Sequence[Path]) -> tuple[list[ArmRuns], list[str]]:
     """The arms that have begun, and which runs have not."""
     where = _list(paths)
     studies = [path for path in paths if (path / STUDY).is_file()]
@@ -129,7 +135,7 @@ def _of_study(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _tolerances(record: Mapping[str, Any]) -> dict[str, float]:
-    """Of the metric that a study seeks the threshold of; none where it seeks none."""
+    """Of the metric whose critical share a study seeks; empty where it seeks none."""
     sought = record.get("threshold")
     return {str(sought["metric"]): float(sought["tolerance"])} if sought else {}
 
@@ -148,12 +154,12 @@ def _is_there(run: Path) -> bool:
     return (run / RECIPE).is_file()
 
 
-def _named(runs: Iterable[tuple[str, Run]]) -> list[Arm]:
+def _named(runs: Iterable[tuple[str, Run]]) -> list[ArmRuns]:
     """A study's runs, arm by arm."""
     by_name: dict[str, list[Run]] = {}
     for name, run in runs:
         by_name.setdefault(name, []).append(run)
-    arms = [Arm(name, _by_seed(replicates)) for name, replicates in by_name.items()]
+    arms = [ArmRuns(name, _by_seed(replicates)) for name, replicates in by_name.items()]
     for arm in arms:
         for run in arm.runs.values():
             if flat_settings(run.recipe) != arm.settings:
@@ -165,7 +171,7 @@ def _named(runs: Iterable[tuple[str, Run]]) -> list[Arm]:
     return arms
 
 
-def _grouped(runs: Iterable[Run]) -> list[Arm]:
+def _grouped(runs: Iterable[Run]) -> list[ArmRuns]:
     """Runs of equal settings together, in the order given, under names that tell them apart."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -175,7 +181,7 @@ def _grouped(runs: Iterable[Run]) -> list[Arm]:
     keys = [key for key in groups if [key] != human]
     differing = differing_paths(list(settings.values()))
     names = dict(zip(keys, short_names([settings[key] for key in keys], differing), strict=True))
-    return [Arm(names.get(key, HUMAN_ONLY), _by_seed(group)) for key, group in groups.items()]
+    return [ArmRuns(names.get(key, HUMAN_ONLY), _by_seed(group)) for key, group in groups.items()]
 
 
 def _by_seed(runs: Iterable[Run]) -> dict[int, Run]:
@@ -190,7 +196,7 @@ def _by_seed(runs: Iterable[Run]) -> dict[int, Run]:
     return dict(sorted(by_seed.items()))
 
 
-def _check_pairs(controls: Mapping[str, Arm], arms: Sequence[Arm]) -> None:
+def _check_pairs(controls: Mapping[str, ArmRuns], arms: Sequence[ArmRuns]) -> None:
     for arm in arms:
         control = controls.get(arm.name)
         if control is not None and not set(arm.runs) & set(control.runs):
@@ -249,7 +255,7 @@ def _cautions(gathered: Arms) -> list[str]:
 _LARGE_SHARE = 0.1  # of the pool: beyond it intervals over seeds are too narrow for new text
 
 
-def _pool_notes(arms: Sequence[Arm]) -> list[str]:
+def _pool_notes(arms: Sequence[ArmRuns]) -> list[str]:
     """A warning where seeds learn so much of the human pool that they are alike for it."""
     shares = {
         arm.name: max(_pool_share(run) for run in arm.runs.values())
@@ -279,7 +285,7 @@ def _pool_share(run: Run) -> float:
     return min(1.0, total / pool) if pool else 0.0
 
 
-def _unlike(arms: Sequence[Arm], runs: Sequence[Run]) -> list[str]:
+def _unlike(arms: Sequence[ArmRuns], runs: Sequence[Run]) -> list[str]:
     """What makes equal names stand for numbers that are not quite of the same thing."""
     notes = []
     paths = differing_paths([arm.settings for arm in arms])

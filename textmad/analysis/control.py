@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from textmad.errors import RunError
 
 if TYPE_CHECKING:
-    from textmad.analysis.arm import Arm
+    from textmad.analysis.arm_settings import ArmRuns
 
 # Words for the kinds of controls that a study puts beside its arms.
-KINDS = ("human", "twin")
+_TITLES = {"human": "human only", "twin": "matched random control"}
+KINDS = tuple(_TITLES)
 
 
 class PerArmControl(NamedTuple):
@@ -24,7 +25,7 @@ class PerArmControl(NamedTuple):
 
 
 def choose_control(
-    arms: Sequence[Arm], asked: str | None, record: Mapping[str, Any]
+    arms: Sequence[ArmRuns], asked: str | None, record: Mapping[str, Any]
 ) -> str | PerArmControl:
     """Return the name of the control of all other arms, or each one's own.
 
@@ -55,7 +56,7 @@ def choose_control(
     if len(human) == 1:
         of_study = record.get("arms", {}).get(human[0], {}).get("control") == "human"
         if not of_study:
-            _reject_memorising(human_arms[0])
+            _check_no_memorising(human_arms[0])
         return human[0]
     if human and record:
         return _own("human", arms, record["arms"])
@@ -68,8 +69,8 @@ def choose_control(
     )
 
 
-def _reject_memorising(arm: Arm) -> None:
-    """Reject a control that learns its documents by heart, because nobody has named it.
+def _check_no_memorising(arm: ArmRuns) -> None:
+    """Check that a control which nobody has named does not learn its documents by heart.
 
     Raises:
         RunError: its human text is fixed and each of its models continues the last one.
@@ -91,7 +92,7 @@ def _not_begun(controls: Sequence[str]) -> str:
     )
 
 
-def _own(kind: str, arms: Sequence[Arm], planned: Mapping[str, Any]) -> PerArmControl:
+def _own(kind: str, arms: Sequence[ArmRuns], planned: Mapping[str, Any]) -> PerArmControl:
     begun = {arm.name for arm in arms}
     of: dict[str, str] = {}
     for control, arm in planned.items():
@@ -101,13 +102,13 @@ def _own(kind: str, arms: Sequence[Arm], planned: Mapping[str, Any]) -> PerArmCo
                     f"control: {name} has several of the kind {kind}, {of[name]} and {control}: "
                     "expected the name of one"
                 )
-    if kind == "human":  # a filter's twin learns from as much text as its arm
-        twins = {name: arm["of"] for name, arm in planned.items() if arm["control"] == "twin"}
-        of |= {name: of[first] for name, (first, *_) in twins.items() if first in of}
+    if kind == "human":  # a matched random control learns from as much text as its arm
+        random = {name: arm["of"] for name, arm in planned.items() if arm["control"] == "twin"}
+        of |= {name: of[first] for name, (first, *_) in random.items() if first in of}
     of = {name: control for name, control in of.items() if name in begun}
     if not of:
         raise RunError(
             f"control: {kind}: no arm of this study has begun with a control of this kind beside "
             f"it; the arms: {'; '.join(sorted(begun))}"
         )
-    return PerArmControl(f"its {'human only' if kind == 'human' else kind}", of)
+    return PerArmControl(f"its {_TITLES[kind]}", of)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from textmad.analysis.arm import component
+from textmad.analysis.arm_settings import component
 from textmad.curation.protocol import Context
 from textmad.curation.scorers import score_candidates
 from textmad.curation.text_features import fit_text_classifier

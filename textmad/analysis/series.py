@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from textmad.evaluators.metrics import depends_on_documents
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
-# Splits that are references and no text of a generation: human text, and the base's own samples.
+# Splits that are references and no text of a generation: human text, and the base model's own
+# samples.
 REFERENCES = ("human", "base")
 Side: TypeAlias = Literal["above", "below", "inside"]
 
@@ -111,6 +114,20 @@ def series(metrics: pd.DataFrame, metric: str, split: str, bin: str = "") -> Ser
         for name in REFERENCES
     )
     return Series(metric, split, bin, values, notes, human, base)
+
+
+def document_counts(metrics: pd.DataFrame) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """Return the smallest and largest number of documents of values that depend on it.
+
+    By metric, split and bin, of all splits that are no reference.
+    """
+    counts: dict[tuple[str, str, str], tuple[int, int]] = {}
+    columns = (metrics[name] for name in ("metric", "split", "bin", "n"))
+    for metric, split, bin, n in zip(*columns, strict=True):
+        if depends_on_documents(metric) and split not in REFERENCES:
+            low, high = counts.get((metric, split, bin), (n, n))
+            counts[metric, split, bin] = int(min(low, n)), int(max(high, n))
+    return counts
 
 
 def reference(rows: pd.DataFrame) -> Reference | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textmad.auditing.comparing import (
+from textmad.auditing.audit_rows import (
     Audit,
     AuditRow,
     Part,
@@ -58,15 +58,15 @@ def audit(
         reference_format: the reference's; that of `texts` by default.
         group: a column of `texts`: each of its groups is judged too, across all files.
         documents: how many are compared at most; less where something has less.
-        min_documents: smaller groups are left out, smaller files refused.
+        min_documents: smaller groups are left out, smaller files are an error.
         max_words: longer documents are left out, on both sides: in a text that is compared on few
             words one of them would be all that there is.
-        max_bad_lines: a source with a larger share of lines that cannot be read is refused.
+        max_bad_lines: a source with a larger share of lines that cannot be read is an error.
         detector: train a classifier to tell each from human text (slow).
         seed: of the halving and the samples.
 
     Raises:
-        CorpusError: a source is refused, or too small.
+        CorpusError: a source cannot be used, or is too small.
         RecipeError: a column has no effect on a source.
     """
     names, reference = list(map(str, texts)), str(reference)

@@ -76,7 +76,7 @@ def reading(
         others: column and format of the texts that this one is read beside.
         group: a column.
         max_words: longer documents are left out.
-        max_bad_lines: a larger share of lines that cannot be read is refused.
+        max_bad_lines: a larger share of lines that cannot be read is an error.
         prefix: of the options for the column and the format.
 
     Raises:

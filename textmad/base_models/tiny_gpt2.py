@@ -1,8 +1,8 @@
 """How data/tiny-gpt2 is made: `make base-model`.
 
-The learning rate does not decay. A base that has been annealed on its half of chitchat gains
+The learning rate does not decay. A base model that has been annealed on its half of chitchat gains
 nothing from a few thousand turns of the other half; this one does, so that generation 0 of a
-recipe beats the base on held-out text and later generations have something to lose.
+recipe beats the base model on held-out text and later generations have something to lose.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def compare(
 
     Prints the differences with intervals, and which of them are significant.
     """
-    from textmad.analysis.comparing import compare as compare_arms
+    from textmad.analysis.compare import compare as compare_arms
     from textmad.report.comparison.page import print_comparison, write_comparison
 
     comparison = compare_arms(folders, control=control, metrics=metric or (), tolerance=tolerance)

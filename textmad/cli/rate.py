@@ -73,7 +73,7 @@ def rate(
     if out is None:
         if not texts.is_dir():
             raise RecipeError(f"{texts}: is a file of texts: give --out DIR for their votes")
-        _reject_without_effect(
+        _check_effect(
             texts,
             {
                 "--design": design != DesignName.UP_DOWN,
@@ -101,7 +101,7 @@ def rate(
         ballots.close()
 
 
-def _reject_without_effect(folder: Path, options: dict[str, bool]) -> None:
+def _check_effect(folder: Path, options: dict[str, bool]) -> None:
     for option, is_given in options.items():
         if is_given:
             raise RecipeError(

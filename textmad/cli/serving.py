@@ -28,7 +28,7 @@ PublicUrl = Annotated[
 
 
 def check_address(host: str, public_url: str | None) -> None:
-    """Reject an address for others without the URL that they open.
+    """Check that an address for others comes with the URL that they open.
 
     Raises:
         RecipeError: it is missing or no URL.

@@ -55,7 +55,7 @@ _QUESTIONS = {
         "      - my_filters:VariedWords: {threshold: 0.8}\n",
     ),
     "share": (
-        "How much of the training text may be generated before perplexity is 2 % worse?",
+        "How much of the training set may be generated before perplexity is 2 % worse?",
         "arms:\n"
         "  share:                        # half human text, half generated: `threshold` moves it\n"
         "    mix: {human_tokens: 4000, model_tokens: 4000, human: fresh, model: latest}\n"
@@ -93,7 +93,7 @@ corpus:
 
 model:
   base: tiny-gpt2                 # comes with textmad; or a folder or Hub id with safetensors
-  start_from: previous            # each generation goes on from the last; base: from the base
+  start_from: previous            # each generation goes on from the last; base: from the base model
   lora: {{rank: 32, alpha: 64}}     # null: train all weights
 
 train: {{epochs: 2, learning_rate: 2.0e-3}}

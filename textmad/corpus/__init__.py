@@ -16,8 +16,7 @@ from textmad.corpus.cleaning import clean
 from textmad.corpus.entities import holds_reference
 from textmad.corpus.identity import corpus_digest
 from textmad.corpus.readers import read_rows, source_format, source_path
-from textmad.corpus.records import Tally
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row, Tally
 from textmad.corpus.split import held_out_mask, part_mask
 from textmad.errors import CorpusError
 from textmad.recipe import CorpusSettings

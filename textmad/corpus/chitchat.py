@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from textmad.corpus.rows import Row
+from textmad.corpus.records import Row
 
 
 def read_chitchat(half: Literal["pool", "base"] = "pool") -> Iterator[Row]:
-    """The turns of one half: "pool" for recipes, "base" for what tiny-gpt2 learned from.
+    """Yield the turns of one half: "pool" for recipes, "base" for training tiny-gpt2.
 
     `votes` is the mean of the ratings (1 to 10) that the conversation got for being witty, upbeat
     and interesting; every turn of a conversation shares it, and 55 % are the form's default 5.
@@ -41,7 +41,7 @@ def read_chitchat(half: Literal["pool", "base"] = "pool") -> Iterator[Row]:
 
 
 def half_of(conversation: str) -> Literal["pool", "base"]:
-    """Which half a conversation belongs to: a hash decides, for good."""
+    """Return the half that a conversation belongs to, by a hash of its name; it never changes."""
     digest = hashlib.sha256(f"tiny-gpt2/{conversation}".encode()).digest()
     return "base" if digest[0] % 2 == 0 else "pool"
 

@@ -1,7 +1,7 @@
-"""Turn Arrow columns into Python values, whatever a file put into them.
+"""Turn Arrow columns into Python values, also those of damaged or hostile files.
 
-Arrow's own conversion stops at a date beyond the calendar, an unknown time zone or bytes that are
-not UTF-8, and lays out a long value once for each row that shares it.
+Arrow's own conversion raises at a date beyond the calendar, an unknown time zone or bytes that are
+not UTF-8, and it copies a long value once for each row that shares it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def values_of(column: pa.Array) -> list[Any]:
     Times are numbers in seconds since 1970; those without a zone are in UTC.
     """
     if pa.types.is_dictionary(column.type):
-        # Only what these rows use: a dictionary may be far larger, and a value stand in all rows.
+        # Only the values that these rows use: a dictionary may be far larger than its rows.
         column.indices.validate(full=True)
-        used, places = _distinct(column)
+        used, indices = _distinct(column)
         values = values_of(used)
-        return [None if place is None else values[place] for place in places]
+        return [None if index is None else values[index] for index in indices]
     if _is_text(column.type):
         return _texts(column)
     column.validate(full=True)
@@ -54,7 +54,7 @@ def values_of(column: pa.Array) -> list[Any]:
 
 
 def _distinct(column: pa.DictionaryArray) -> tuple[pa.Array, list[int | None]]:
-    """Return the values that the rows use, once each, and each row's place among them."""
+    """Return the values that the rows use, once each, and each row's index among them."""
     encoded = column.indices.dictionary_encode()
     rows = encoded.dictionary.cast(pa.int64())
     if len(rows) and not (
@@ -71,7 +71,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _texts(column: pa.Array) -> list[Any]:
-    """Return strings, of which only those within the bound are laid out."""
+    """Return strings; one over the bound is not copied but a BadLineError."""
     if pa.types.is_string_view(column.type):
         column.validate(full=False)
         column = column.cast(pa.binary_view()).cast(pa.large_binary())

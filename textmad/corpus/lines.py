@@ -143,7 +143,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def check_ratio(source: Path | str, num_bytes: int, num_compressed: int) -> None:
-    """Reject a source of which so few bytes become so many.
+    """Check that decompression makes no more of a source than text can become.
 
     Raises:
         CorpusError: they are more than any text's.
@@ -151,12 +151,12 @@ def check_ratio(source: Path | str, num_bytes: int, num_compressed: int) -> None
     if num_bytes > max(BOMB_BYTES, BOMB_RATIO * num_compressed):
         raise CorpusError(
             f"{source}: {num_compressed:,} compressed bytes became {num_bytes:,}, which no text "
-            f"does (expected at most {BOMB_RATIO} : 1); refused as a decompression bomb"
+            f"does (expected at most {BOMB_RATIO} : 1); it looks like a decompression bomb"
         )
 
 
 def _check_encoding(path: Path, chunk: bytes) -> None:
-    """Reject a file whose first bytes are UTF-16 or UTF-32: by its mark, or by its line ends.
+    """Check that a file does not begin as UTF-16 or UTF-32: by its mark, or by its line ends.
 
     Letters other than Latin ones are valid UTF-8 byte by byte; a line feed always brings a NUL.
     """

@@ -12,9 +12,8 @@ from typing import Any, Literal, NoReturn, cast
 
 from textmad.corpus.chitchat import read_chitchat
 from textmad.corpus.lines import COMPRESSED, numbered_lines
-from textmad.corpus.records import Tally, ToRow, row_maker
+from textmad.corpus.records import Row, Tally, ToRow, row_maker
 from textmad.corpus.reddit import REDDIT_KEYS, reddit_row
-from textmad.corpus.rows import Row
 from textmad.corpus.tables import read_csv, read_dataset, read_parquet
 from textmad.errors import CorpusError, RecipeError
 from textmad.recipe import Columns, CorpusSettings
@@ -71,7 +70,7 @@ def read_json_lines(path: Path, to_row: ToRow, tally: Tally, keys: Sequence[str]
 
     A line that gives one of `keys` twice is bad.
     """
-    decode = json.JSONDecoder(parse_constant=_reject_constant).raw_decode
+    decode = json.JSONDecoder(parse_constant=_no_constant).raw_decode
     quoted = [json.dumps(key, ensure_ascii=False) for key in keys]
     for number, line in numbered_lines(path, tally):
         line = line.strip(" \t\r")
@@ -211,5 +210,5 @@ def _plain_suffix(path: Path) -> str:
     return path.suffix.lower()
 
 
-def _reject_constant(name: str) -> NoReturn:
+def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

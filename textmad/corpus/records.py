@@ -6,9 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from textmad.corpus.rows import Row
 from textmad.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -21,20 +20,34 @@ TOO_LONG = "over 1 MiB"
 _LINES_NAMED = 5
 _YEAR_5138 = 1e11  # in seconds
 
+
+class Row(NamedTuple):
+    """What every reader yields: one text of the source, and what the source says of it.
+
+    A field is None where the source says nothing.
+    """
+
+    text: str
+    votes: float | None = None
+    community: str | None = None
+    time: float | None = None  # seconds since 1970
+    conversation: str | None = None
+
+
 ToRow = Callable[[Mapping[str, Any]], Row]
 
 
 class BadLineError(Exception):
-    """This line or record cannot be read; the message is the reason it is counted under."""
+    """A line or record cannot be read; the message is the reason that it is counted under."""
 
 
 class UnwantedError(Exception):
-    """This record is well formed and holds no text to learn from; the message says why."""
+    """A record is valid and has no text to learn from; the message says why."""
 
 
 @dataclass
 class Tally:
-    """How the lines of one source fared; blank lines are not counted.
+    """Counts of the lines of one source, good and bad; blank lines are not counted.
 
     >>> tally = Tally(good=99)
     >>> tally.bad("not JSON", line=3)
@@ -79,7 +92,7 @@ class Tally:
         return None
 
     def check(self, source: str, max_bad_share: float) -> None:
-        """Reject a source with too many bad lines, with no other, or without a mapped key.
+        """Check that a source has few bad lines, has good ones, and has every mapped key.
 
         Raises:
             CorpusError: with every reason, its count and its first line numbers.

@@ -8,13 +8,13 @@ from typing import Any
 from textmad.corpus.entities import unescape
 from textmad.corpus.records import (
     BadLineError,
+    Row,
     UnwantedError,
     label_of,
     number_of,
     seconds_of,
     text_of,
 )
-from textmad.corpus.rows import Row
 
 REDDIT_KEYS = (
     *("body", "title", "selftext", "id", "link_id", "score", "subreddit", "created_utc"),

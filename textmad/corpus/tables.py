@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from textmad.corpus.folders import dataset_files
 from textmad.corpus.lines import check_ratio, numbered_lines
-from textmad.corpus.records import BAD_UTF8, MAX_LINE, NULS, BadLineError, Tally, row_maker
-from textmad.corpus.rows import Row
+from textmad.corpus.records import BAD_UTF8, MAX_LINE, NULS, BadLineError, Row, Tally, row_maker
 from textmad.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def _parquet_batches(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
 
 
 def _check_sizes(path: Path, mapped: list[str], metadata: Any) -> None:
-    """Reject a file whose own account says that it is a decompression bomb."""
+    """Check a file's own account of its sizes: a decompression bomb is an error."""
     num_bytes = metadata.num_rows
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
@@ -170,7 +169,7 @@ def _folder_batches(files: list[Path], columns: Columns) -> Iterator[pa.RecordBa
 
 
 def _check_uncompressed(path: Path, file: Any) -> None:
-    """Reject compressed batches: `save_to_disk` writes none, and reading one has no bound."""
+    """Check that no batch is compressed: `save_to_disk` writes none; reading one has no bound."""
     import pyarrow as pa
 
     for message in pa.ipc.MessageReader.open_stream(file):

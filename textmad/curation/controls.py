@@ -80,7 +80,7 @@ class MatchedRandom:
 
 
 def check_kept_share(keep: float) -> None:
-    """Reject a `keep` that is not a share of the documents.
+    """Check that `keep` is a share of the documents.
 
     Raises:
         ValueError: it is not above 0 and at most 1.

@@ -27,10 +27,10 @@ class Detector:
     """Keep documents that look human.
 
     The score is the method's own value (`textmad.detection.human_likeness`), higher being more
-    human. To resample, and for the method `trained`, texts of known origin are needed: human
-    training text, and as many model texts, of the candidates that are labelled so and of the
-    generation before. No text is judged by what was learned from it. The table then also gets
-    `model_probability`, calibrated for human and model text in equal numbers.
+    human. To resample, and for the method `trained`, texts of known origin are needed: documents
+    of the human training pool, and as many model texts, of the candidates that are labelled so and
+    of the generation before. No text is judged by what was learned from it. The table then also
+    gets `model_probability`, calibrated for human and model text in equal numbers.
 
     Attributes:
         method: `curvature` (Fast-DetectGPT), `cross_perplexity` (Binoculars) or `trained`.
@@ -93,7 +93,9 @@ class Detector:
 
 
 def _known(candidates: Dataset, context: Context) -> tuple[Passages, Passages]:
-    """Return human training texts, cut as samples are, and as many model texts, by content hash.
+    """Return texts of the human training pool, cut as samples are, and as many model texts.
+
+    Both are chosen by content hash.
 
     Raises:
         CurationError: no model text is labelled so, and none is earlier.

@@ -139,7 +139,7 @@ class People:
 
 
 def check_gold(ballot: Ballot) -> None:
-    """Reject a file of gold texts that cannot be read, before anything is computed.
+    """Check that the file of gold texts can be read, before anything is computed.
 
     Raises:
         ValueError: it names the setting `ballot.gold`.

@@ -127,21 +127,22 @@ class Context:
     Attributes:
         generation: of the candidates.
         rng: the filter's own random stream, the only randomness it may use.
-        human: the human training text.
+        human: the human training pool.
         earlier: an earlier generation's candidates with all verdicts on them.
         token_nll: nats for each token of each text under the model that drew the candidates; a
             second argument gives the texts' prompts, which are context and not scored. Likewise
             the three below.
         base_token_nll: the same under the run's base model.
-        encode: token ids of each text by the base's tokenizer, end token last.
+        encode: token ids of each text by the base model's tokenizer, end token last.
         vocabulary_size: of the base: ids are below it.
         as_posted: the candidates with the origin, generation and author that only those know who
             posted them: for voters with an interest (bots), never for what judges a text. It
             differs from what is shown only in a crawl, where model text passes for human.
-        base_token_moments: these beside their mean and variance over the base's distribution of
-            each token; an error where the base does not tell them (`SupportsTokenMoments`).
-        cross_entropy: mean nats, under the model that drew the candidates, of what the base would
-            write at each token; an error in the same case.
+        base_token_moments: these beside their mean and variance over the base model's distribution
+            of each token; an error where the base model does not tell them
+            (`SupportsTokenMoments`).
+        cross_entropy: mean nats, under the model that drew the candidates, of what the base model
+            would write at each token; an error in the same case.
         fit_classifier: trains a classifier of texts on the run's base model, which stays as it is.
         open_encoder: opens the encoder of a folder or Hub id, once a run.
         as_sampled: prompts and cuts human texts as the run's samples are.

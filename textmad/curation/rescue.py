@@ -29,7 +29,7 @@ Counts = npt.NDArray[np.int64]
 class Rescue:
     """Keep the documents that hold what is rare in human text, or that a model draws too seldom.
 
-    Rare are the word types that make up the rarest tenth of the human training text (the first
+    Rare are the word types that make up the rarest tenth of the human training pool (the first
     of `textmad.text.rarity`'s bins); words that do not occur there are not among them. Exactly
     `round(keep * documents)` are kept. The table gets `rare_types`, how many each document holds.
 
@@ -118,7 +118,7 @@ def _counted(candidates: Dataset, human: Dataset) -> tuple[Bags, Counts]:
     vocabulary = Vocabulary()
     in_human = type_counts(texts_of(human), vocabulary)
     if not in_human.any():
-        raise CurationError("the human training text has no words, so nothing in it is rare")
+        raise CurationError("the human training pool has no words, so nothing in it is rare")
     words = code_words(texts_of(candidates), vocabulary=vocabulary)
     num_types = vocabulary.num_types
     keys = words.documents * np.int64(num_types) + words.codes

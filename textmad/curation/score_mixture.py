@@ -30,7 +30,7 @@ class QualityScores(NamedTuple):
 
 
 def check_scorer(scorer: ScorerSetting) -> None:
-    """Reject a scorer, or a mixture of them, that cannot be used.
+    """Check that a scorer, or a mixture of them, can be used.
 
     Raises:
         ValueError: it names the setting `scorer` and what is wrong with it.

@@ -2,7 +2,7 @@
 
 Your own scorer is a plain function from a list of texts to a list of numbers, as TRL's
 reward functions are; the built-in ones may also ask the run's base model. Some are made from a
-part in brackets: `residual(fluency)`, `words(my_markers.txt)`, `learned_votes(models/votes)`.
+part in brackets: `residual(fluency)`, `words(tea, milk)`, `learned_votes(models/votes)`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def toxicity(texts: list[str], context: Context) -> list[float]:
     """Share of the words that are in `COARSE`, in [0, 1]: more is better, so weigh it negatively.
 
     A short list of mild English markers: a stand-in for outrage that is voted up or down, no
-    judge of what may be said. `words(FILE)` does the same with a list of one's own.
+    judge of what may be said. `words(...)` does the same with your own list.
     """
     return [listed_share(text, COARSE) for text in texts]
 
@@ -133,14 +133,14 @@ def resolve(scorer: str | Scorer) -> ScorerWithContext:
     if made and made[1] == "learned_votes":
         return _from_folder(scorer, made[2])
     if made:
-        listed = _word_list(made[2])
+        listed = _listed_words(made[2])
         return lambda texts, context: [listed_share(text, listed) for text in texts]
     if ":" not in scorer:
         close = difflib.get_close_matches(scorer, BUILT_IN, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(
             f"scorer: {scorer}: unknown scorer; built in are "
-            f"{', '.join(sorted(BUILT_IN))}, residual(SCORER), words(FILE) and "
+            f"{', '.join(sorted(BUILT_IN))}, residual(SCORER), words(LIST) and "
             f"learned_votes(FOLDER); your own is module:name{hint}"
         )
     try:
@@ -159,7 +159,7 @@ def own_sources(scorer: str | Scorer) -> dict[str, str]:
     if made and made[1] == "learned_votes":  # this file has the digest of the weights in it
         return {scorer: file_digest(Path(made[2], learned_votes.FACTS))}
     if made:
-        return {scorer: file_digest(Path(made[2]))}
+        return {} if _is_list(made[2]) else {scorer: file_digest(Path(made[2]))}
     return {} if scorer in BUILT_IN else {scorer: source_digest(import_name(scorer))}
 
 
@@ -240,7 +240,22 @@ def _from_folder(scorer: str, folder: str) -> ScorerWithContext:
     return judge
 
 
-def _word_list(path: str) -> frozenset[str]:
+def _is_list(listed: str) -> bool:
+    """Return whether the part in brackets of `words(...)` is the words, and not a file of them."""
+    return "," in listed
+
+
+def _listed_words(listed: str) -> frozenset[str]:
+    """Return words: those of a list with commas, or of the file of that name."""
+    if _is_list(listed):
+        words = frozenset(word.strip().casefold() for word in listed.split(",")) - {""}
+        if not words:
+            raise ValueError(f"scorer: words({listed}): holds no words: expected some with commas")
+        return words
+    return _words_of_file(listed)
+
+
+def _words_of_file(path: str) -> frozenset[str]:
     """Return the words of a file, one a line; the rest of a line after # is a comment."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()

@@ -88,7 +88,7 @@ class Upvotes:
         check_scorer(self.scorer)
         if self.voters != "people" and self.voters < 1:
             raise ValueError(f"voters: {self.voters}: expected at least 1, or people")
-        self._reject_of_other_voters()
+        self._check_voters()
         check_noise(self.noise)
         check_kept_share(self.keep)
         if self.choice.by == "threshold" and self.keep != _KEEP:
@@ -101,15 +101,15 @@ class Upvotes:
                 "scorer; give several with their weights, or delete it"
             )
         if self.decided_by == "voter":
-            self._reject_of_one_taste()
+            self._check_one_taste()
         if self.exposure.hours != Exposure.hours and self.rank != "hot":
             raise ValueError(
                 f"exposure.hours: {self.exposure.hours:g}: has no effect while rank is "
                 f"{self.rank}; set rank: hot, or delete it"
             )
 
-    def _reject_of_one_taste(self) -> None:
-        """Reject that one voter decides where none can, or all would decide alike."""
+    def _check_one_taste(self) -> None:
+        """Check that one voter decides only where one can, and where voters differ."""
         for is_fault, fault in (
             (self.voters == "people", "voters is people"),
             (self.choice.by != "bradley_terry", f"choice.by is {self.choice.by}"),
@@ -120,8 +120,8 @@ class Upvotes:
         if self.bots.share == 1:
             raise ValueError("decided_by: voter: expected a voter who is no bot; lower bots.share")
 
-    def _reject_of_other_voters(self) -> None:
-        """Reject what is set for simulated voters if people vote, and the other way round."""
+    def _check_voters(self) -> None:
+        """Check that nothing is set for simulated voters if people vote, and the reverse."""
         if self.voters != "people":
             if self.ballot != Ballot():
                 raise ValueError(
@@ -232,7 +232,7 @@ class Upvotes:
 
 
 def check_noise(noise: float) -> None:
-    """Reject a scale of noise that is negative or not finite.
+    """Check that a scale of noise is finite and not negative.
 
     Raises:
         ValueError: it names the setting `noise`.

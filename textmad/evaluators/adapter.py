@@ -28,8 +28,8 @@ class Adapter:
     """Measure the norm of the learned change, and the change of training and held-out losses.
 
     A model whose predictions of held-out tokens are on average less than `least_move` nats from
-    the base's cannot be far from it in perplexity either, whatever it was fed: the difference of
-    two means is at most the mean of the differences. Such a run's perplexity shows no collapse
+    the base model's cannot be far from it in perplexity either, whatever it was fed: the difference
+    of two means is at most the mean of the differences. Such a run's perplexity shows no collapse
     because it cannot; so a warning is given, once, and stands as a note of
     `prediction_moved`. Low rank and learning rate are what makes adapters so weak.
     """
@@ -65,15 +65,15 @@ class Adapter:
         if not moved < self.least_move:
             return ""
         return (
-            f"the model is {moved:.2g} nats a token from the base, less than {self.least_move:g} "
-            "(adapter.least_move): its held-out perplexity is within "
-            f"{100 * math.expm1(moved):.2g} % of the base's, so no larger rise of it can show; "
-            "raise model.lora.rank, train.learning_rate or train.epochs"
+            f"the model is {moved:.2g} nats a token from the base model, less than "
+            f"{self.least_move:g} (adapter.least_move): its held-out perplexity is within "
+            f"{100 * math.expm1(moved):.2g} % of the base model's, so no larger rise of it can "
+            "show; raise model.lora.rank, train.learning_rate or train.epochs"
         )
 
 
 def _norms(snapshot: Snapshot) -> Iterator[Measurement]:
-    """Frobenius norm of the update by that of the base's weight: of all learned ones, and each."""
+    """Frobenius norm of the update by that of the base model's weight, of all and of each."""
     if not hasattr(snapshot.model, "weight_changes"):
         note = f"the model {snapshot.model.name} has no weight_changes"
         yield Measurement("adapter_norm", math.nan, note=note)
@@ -83,7 +83,7 @@ def _norms(snapshot: Snapshot) -> Iterator[Measurement]:
         math.hypot(*(getattr(change, norm) for change in changes)) for norm in ("update", "base")
     )
     for name, over, under, num in [("", update, base, sum(c.num for c in changes)), *changes]:
-        note = "" if under else "the base's weights are all 0, or none was learned"
+        note = "" if under else "the base model's weights are all 0, or none was learned"
         yield Measurement(
             "adapter_norm", over / under if under else math.nan, bin=name, n=num, note=note
         )

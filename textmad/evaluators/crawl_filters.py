@@ -77,5 +77,5 @@ def _share(
 
 
 def _missing(metric: str, split: str, bin_: str = "") -> Measurement:
-    note = "no such documents: nothing was crawled, by no guard or of one origin only"
+    note = "no such documents: nothing was crawled, by no crawl filter or of one origin only"
     return Measurement(metric, np.nan, split, bin_, note=note)

@@ -23,7 +23,7 @@ _NUM_SAMPLES = {"trained": 8}  # of a reference, where a classifier is trained o
 class Detection:
     """Measure the AUC of every compared split against as much human text, by method.
 
-    The human text is training text of the run that this generation's model has not learned,
+    The human text is of the human training pool, and this generation's model has not learned it,
     prompted and cut as drawn text is. The method `trained` learns from the very texts that it
     tells apart, always from others than it judges. Other human text has about 0.5; below it, model
     text looks more human than human text does.
@@ -55,7 +55,7 @@ def _of_method(snapshot: Snapshot, method: Method, human: Passages) -> list[Meas
     num = snapshot.num_documents
     why_not = ""
     if len(human) < num:
-        why_not = "too little human training text that the model has not learned"
+        why_not = "too little of the human training pool is new to the model"
     elif method in _NEEDED and not hasattr(snapshot.base, _NEEDED[method]):
         why_not = f"the model {snapshot.base.name} has no {_NEEDED[method]}"
 
@@ -87,7 +87,7 @@ def _auc(
     )
 
     def likeness(some: Passages, is_same_all_run: bool) -> Floats:
-        # Under the base alone the same texts look the same in every generation.
+        # Under the base model alone the same texts look the same in every generation.
         once = snapshot.once_a_run if is_same_all_run and method == "curvature" else snapshot.once
         key = ("human likeness", method, some)
         return once(key, lambda: human_likeness(method, some, models))

@@ -18,7 +18,7 @@ NUM_WORDS_METRICS = (
     *("distinct_1", "distinct_2", "distinct_3", "distinct_4", "entropy_1", "entropy_2"),
     *("mattr", "mtld", "hdd", "compression_ratio", "zipf_exponent", "heaps_exponent"),
 )
-OVERLAP_BINS = ("", HUMAN, MODEL)  # the whole training text, and its parts by origin
+OVERLAP_BINS = ("", HUMAN, MODEL)  # the whole training set, and its parts by origin
 
 
 def diversity(
@@ -100,11 +100,11 @@ def _of_words(codes: np.ndarray, mattr_window: int) -> list[Measurement]:
 
 @dataclass(frozen=True)
 class Diversity:
-    """Measure lexical diversity of every compared split, and its overlap with the training text.
+    """Measure lexical diversity of every compared split, and its overlap with the training set.
 
     N-grams of words never cross the border of a document, so text of shorter documents has
     slightly fewer of them in the same number of words; `n` says how many. `overlap` is the share
-    of `overlap_words`-grams that stand verbatim in the training text, in all of it and (bins) in
+    of `overlap_words`-grams that stand verbatim in the training set, in all of it and (bins) in
     its human and its model documents.
     """
 

@@ -55,7 +55,7 @@ class Facts:
         return {f"questions {self.questions}": file_digest(Path(self.questions))}
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
-        """Ask the generation's model, and the base."""
+        """Ask the generation's model, and the base model."""
         questions = invented() if self.questions is None else read_questions(self.questions)
         of_base = snapshot.once_a_run(
             ("facts", self), lambda: _answered(snapshot.base, questions, "base")

@@ -17,11 +17,12 @@ from textmad.recipe import ModelSettings
 
 @dataclass(frozen=True)
 class Judge:
-    """Measure the perplexity of every compared split under a model other than the base.
+    """Measure the perplexity of every compared split under a model other than the base model.
 
-    The base samples the first text, scores, votes and filters. A judge does none of that, so text
-    that suits the base alone gains nothing with it. Prompts and ends count as in `base_perplexity`.
-    A token is one of the judge's own, so values of different judges are not comparable.
+    The base model samples the first text, scores, votes and filters. A judge does none of that, so
+    text that suits the base model alone gains nothing with it. Prompts and ends count as in
+    `base_perplexity`. A token is one of the judge's own, so values of different judges are not
+    comparable.
 
     Attributes:
         model: a folder or a Hub id of a causal language model.

@@ -33,7 +33,7 @@ METRICS: dict[str, Metric] = {
         Metric("zipf_exponent", "human", "", "Zipf exponent"),
         Metric("heaps_exponent", "human", "", "Heaps exponent"),
         Metric("repeated_share", "human", "share", "Repeated documents", True),
-        Metric("overlap", "human", "share", "Verbatim overlap with training text", True),
+        Metric("overlap", "human", "share", "Verbatim overlap with training set", True),
         # rare_tokens
         Metric("rare_loss", "lower", "nats/token", "Loss on rare tokens"),
         Metric("common_loss", "lower", "nats/token", "Loss on common tokens"),
@@ -49,7 +49,7 @@ METRICS: dict[str, Metric] = {
         Metric("reward_mean", "human", "", "Mean reward"),
         Metric("reward_variance", "human", "", "Variance of reward"),
         # guards
-        Metric("guard_auc", "higher", "", "Guard's AUC, human above model"),
+        Metric("guard_auc", "higher", "", "Crawl filter's AUC, human above model"),
         Metric("model_share", "lower", "share", "True share of model text"),
         Metric("false_rejections", "lower", "share", "Human documents rejected"),
         Metric("misses", "lower", "share", "Model documents kept"),
@@ -94,9 +94,9 @@ METRICS: dict[str, Metric] = {
         Metric("training_loss", "lower", "nats/token", "Training loss"),
         Metric("training_loss_moved", "higher", "nats/token", "Training loss moved"),
         Metric(
-            "held_out_loss_moved", "higher", "nats/token", "Held-out loss moved from the base's"
+            "held_out_loss_moved", "higher", "nats/token", "Held-out loss moved from the base model"
         ),
-        Metric("prediction_moved", "human", "nats/token", "Predictions moved from the base's"),
+        Metric("prediction_moved", "human", "nats/token", "Predictions moved from the base model"),
         # facts
         Metric("facts_accuracy", "higher", "share", "Questions answered rightly"),
         Metric("facts_margin", "higher", "nats", "Right choice above the best wrong one"),
@@ -146,9 +146,19 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "judge": _of(_TEXT, "judge_perplexity"),
 }
 
+
+def depends_on_documents(metric: str) -> bool:
+    """Return whether a value means little without the number of documents it compares.
+
+    >>> depends_on_documents("mauve"), depends_on_documents("perplexity")
+    (True, False)
+    """
+    return (metric, "drawn") in MEASURED["embedding"]
+
+
 NOTICEABLE = 0.02  # share; a smaller change of perplexity is not called one
-# Of drawn text. The rate of rare tokens rests on few counts, perplexity under the base on some very
-# unlikely tokens.
+# Of drawn text. The rate of rare tokens rests on few counts, perplexity under the base model on
+# some very unlikely tokens.
 _NOTICEABLE = {"rare_rate": 0.05, "base_perplexity": 0.05}
 
 

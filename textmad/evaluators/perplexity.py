@@ -142,11 +142,17 @@ class TextPerplexity:
             nats = _mean_nats(snapshot, split)[rows[: snapshot.num_documents]]
             return _quantiles(nats)
 
-        return measure_compared(snapshot, measure, fixed="text_perplexity")
+        return measure_compared(snapshot, measure, fixed="text_perplexity", num_behind=_num_beyond)
+
+
+def _num_beyond(quantile: Measurement) -> float:
+    """Return how many documents lie beyond a quantile, on its shorter side."""
+    share = QUANTILES[quantile.bin]
+    return min(share, 1 - share) * quantile.n
 
 
 def _mean_nats(snapshot: Snapshot, split: str) -> np.ndarray:
-    """Return each document's mean nats per target token under the base, `(documents,)`."""
+    """Return each document's mean nats per target token under the base model, `(documents,)`."""
     passages = compared_passages(snapshot, split)
 
     def average() -> np.ndarray:
@@ -170,7 +176,7 @@ def _quantiles(nats: np.ndarray) -> list[Measurement]:
 
 
 def base_nll(snapshot: Snapshot, split: str, passages: Passages) -> list[np.ndarray]:
-    """Return the nats of each target token of each text under the base, scored at most once."""
+    """Return the nats of each target token of each text under the base model; score each once."""
 
     def score() -> list[np.ndarray]:
         nll = snapshot.base.token_nll(list(passages.texts), *passages.prompt_arguments())
@@ -187,12 +193,12 @@ def _nll_as_sampled(snapshot: Snapshot, split: str) -> list[np.ndarray]:
     """Return the same nats, of the ids that were sampled where the text encodes to others.
 
     Raises:
-        ValueError: the base does not score ids.
+        ValueError: the base model does not score ids.
     """
     passages, sampled_ids = compared_passages(snapshot, split), snapshot.sampled_ids[split]
     rows = [row for row in range(len(passages)) if sampled_ids[row] is not None]
     if rows and not isinstance(snapshot.base, SupportsSampledIds):
-        raise ValueError("the base does not score ids (nll_of_ids)")
+        raise ValueError("the base model does not score ids (nll_of_ids)")
 
     def score() -> list[np.ndarray]:
         nll = list(base_nll(snapshot, split, passages))

@@ -102,22 +102,22 @@ class Snapshot:
     text continues prompts, or was cut, `prompts` and `finished` say so (`passages`).
 
     `run_cache` is where evaluators leave what stays the same for the whole run, such as the base
-    model's loss on human text. Give every snapshot of a run the same mapping; without one, each
-    snapshot computes everything again, with the same result.
+    model's loss on human text. Give every snapshot of a run the same
+    mapping; without one, each snapshot computes everything again, with the same result.
     """
 
     generation: int
     model: LanguageModel
     base: LanguageModel
     held_out: Dataset
-    human: Dataset  # human training text, without that of the split human
+    human: Dataset  # the human training pool, without the split human
     training: Dataset  # what this generation's model learned from
     texts: Mapping[str, Sequence[str]]
     num_documents: int
     num_words: int
     rng: np.random.Generator
     candidates: Dataset = field(default_factory=empty)  # all drawn, with every filter's verdict
-    crawled: Dataset = field(default_factory=empty)  # all crawled: guards' verdicts, the truth
+    crawled: Dataset = field(default_factory=empty)  # all crawled: verdicts, the truth
     prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # missing: there are none
     finished: Mapping[str, Sequence[bool]] = field(default_factory=dict)  # missing: all are
     # The ids that were sampled, of each sampled text that encodes to others, else None; missing:
@@ -219,6 +219,6 @@ def _is_nan(value: Any) -> bool:
 
 
 def at_least(name: str, given: int, least: int) -> None:
-    """Refuse a setting of an evaluator that is below its range."""
+    """Check that a setting of an evaluator is not below its range."""
     if given < least:
         raise ValueError(f"{name}: {given}: expected at least {least}")

@@ -40,7 +40,7 @@ def loss_by_bin(
     Args:
         nll: nats of each target token, one array a document.
         tokens: the target tokens of the same documents, the end token last.
-        human_counts: how often each type occurs in human training text, by token id.
+        human_counts: how often each type occurs in the human training pool, by token id.
 
     Raises:
         ValueError: `nll` and `tokens` do not match.
@@ -67,7 +67,7 @@ def rare_tokens(ids: np.ndarray, human_counts: np.ndarray) -> list[Measurement]:
 
     Args:
         ids: the text's tokens, without end tokens, at least one.
-        human_counts: how often each type occurs in human training text, by token id.
+        human_counts: how often each type occurs in the human training pool, by token id.
 
     >>> [(m.metric, m.value) for m in rare_tokens(np.array([0, 0, 0, 3]), np.array([8, 1, 0, 1]))]
     [('rare_rate', 0.0), ('surviving_rare_types', 0.0), ('unseen_mass', 0.1)]
@@ -87,8 +87,8 @@ def rare_tokens(ids: np.ndarray, human_counts: np.ndarray) -> list[Measurement]:
 class RareTokens:
     """Measure held-out loss on rare and common tokens, and rare tokens in every compared split.
 
-    Rare is what is rare in the human training text, in bins fixed once a run; the human split is
-    no part of that text. Held-out loss is measured on the subset that `Perplexity` uses. Texts are
+    Rare is what is rare in the human training pool, in bins fixed once a run; the human split is
+    no part of it. Held-out loss is measured on the subset that `Perplexity` uses. Texts are
     compared on exactly as many tokens as the snapshot's `num_words`, end tokens left out: the first
     of the split's documents in order, so that finding few rare types is not merely having less
     text.
@@ -140,7 +140,7 @@ def _of_text(
 
 
 def _human_counts(snapshot: Snapshot) -> np.ndarray:
-    """Count how often each type occurs in the human training text, by token id."""
+    """Count how often each type occurs in the human training pool, by token id."""
 
     def count() -> np.ndarray:
         counts = np.zeros(0, np.int64)

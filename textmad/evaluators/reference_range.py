@@ -11,6 +11,7 @@ from scipy import special
 
 LEVEL = 0.05
 _ANSCOMBE = 3 / 8
+_LARGEST_EXPONENT = 709  # of a float64
 
 
 class ReferenceRange(NamedTuple):
@@ -19,7 +20,8 @@ class ReferenceRange(NamedTuple):
     `low` to `high` is a prediction interval at 95 %, of Student's t with `df` degrees of freedom;
     `mean` is the mean of the human values. `centre` and `error` are on the scale on which values
     are compared: the mean, and the standard deviation of a new value's distance from it. The scale
-    is the square root where one document more adds `one` to a value, otherwise the value's own.
+    is the logarithm where `is_ratio`, the square root where one document more adds `one` to a
+    value, otherwise the value's own.
     """
 
     mean: float
@@ -29,10 +31,11 @@ class ReferenceRange(NamedTuple):
     error: float
     df: int
     one: float = 0.0
+    is_ratio: bool = False
 
     def distance(self, value: float) -> float:
         """Return the distance from the centre in standard deviations; NaN where either is NaN."""
-        away = abs(_scaled(value, self.one) - self.centre)
+        away = abs(_scaled(value, self.one, self.is_ratio) - self.centre)
         if self.error == 0 and away != 0:
             return math.nan if math.isnan(away) else math.inf
         return away / (self.error or 1.0)
@@ -49,6 +52,7 @@ def reference_range(
     least_spread: float = 0.0,
     one: float = 0.0,
     df: int | None = None,
+    is_ratio: bool = False,
 ) -> ReferenceRange:
     """Return the range of human text from the values of several samples of one human text.
 
@@ -68,12 +72,13 @@ def reference_range(
             not known finer than 1 / n, though by chance all samples may agree.
         one: what one document adds to a value that counts documents.
         df: degrees of freedom of the variance; None: one less than there are values.
+        is_ratio: values above 0 are compared by their logarithms, as those with a long upper tail.
 
     >>> result = reference_range([1.0, 3.0], drawn_share=0.0)
     >>> result.mean, round(result.error**2, 9)
     (2.0, 3.0)
     """
-    k, scaled = len(values), [_scaled(value, one) for value in values]
+    k, scaled = len(values), [_scaled(value, one, is_ratio) for value in values]
     centre = float(np.mean(scaled))
     spread = math.sqrt(np.var(scaled, ddof=1) / (1 - drawn_share))
     least_spread = math.sqrt(one) / 2 if one else least_spread
@@ -81,13 +86,17 @@ def reference_range(
     error = spread * math.sqrt(1 + drawn_share + (1 - drawn_share) / k)
     df = k - 1 if df is None else df
     reach = float(special.stdtrit(df, 1 - LEVEL / 2)) * error
-    low, high = (_unscaled(edge, one) for edge in (centre - reach, centre + reach))
-    return ReferenceRange(float(np.mean(values)), low, high, centre, error, df, one)
+    low, high = (_unscaled(edge, one, is_ratio) for edge in (centre - reach, centre + reach))
+    return ReferenceRange(float(np.mean(values)), low, high, centre, error, df, one, is_ratio)
 
 
-def _scaled(value: float, one: float) -> float:
+def _scaled(value: float, one: float, is_ratio: bool) -> float:
+    if is_ratio:
+        return math.log(value) if value > 0 else -math.inf
     return math.sqrt(value + _ANSCOMBE * one) if one else value
 
 
-def _unscaled(value: float, one: float) -> float:
+def _unscaled(value: float, one: float, is_ratio: bool) -> float:
+    if is_ratio:
+        return math.exp(value) if value < _LARGEST_EXPONENT else math.inf
     return max(value, 0.0) ** 2 - _ANSCOMBE * one if one else value

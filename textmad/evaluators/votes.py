@@ -26,8 +26,8 @@ QUANTILES = {"lowest": 0.0, "25%": 0.25, "median": 0.5, "75%": 0.75, "highest": 
 class Votes:
     """Measure the votes of the last crowd on a generation's candidates, and their rewards.
 
-    Where human text is crawled, also whose text was voted up by a crowd among the guards. Without
-    a filter that votes or scores there is nothing to measure, and every value is NaN.
+    Where human text is crawled, also whose text was voted up by a crowd among the crawl filters.
+    Without a filter that votes or scores there is nothing to measure, and every value is NaN.
     """
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:

@@ -1,7 +1,7 @@
 """What filters and evaluators are given: contexts and snapshots.
 
     Recursion.curate(generation)
-      ContextBuilder.of_filter(...)       a Context: human training text, earlier candidates, models
+      ContextBuilder.of_filter(...)       a Context: human training pool, earlier candidates, models
         filter(candidates, context)
     Recursion.evaluate(generation)
       ContextBuilder.of_evaluator(...)    a Snapshot: held-out text, equal samples of all text
@@ -165,11 +165,11 @@ class ContextBuilder:
         )
 
     def _stream(self, stage: str, generation: int, position: int, name: str) -> np.random.Generator:
-        """A filter's own random numbers; a twin has those of its filter."""
+        """A filter's own random numbers; a matched random control has those of its filter."""
         return stream(self._recipe.seed, stage, generation, position, name.removeprefix(TWIN))
 
     def _model_methods(self, generation: int) -> dict[str, Any]:
-        """The fields of a context that call the base or a generation's model."""
+        """The fields of a context that call the base model or a generation's model."""
         model, base = self._scorer.shared(generation), self._shared_base
         return {
             "token_nll": model.token_nll,
@@ -202,15 +202,15 @@ class ContextBuilder:
         """Open a model that scores text for the evaluators and does nothing else.
 
         Raises:
-            ModelError: it is not there, or is the base itself.
+            ModelError: it is not there, or is the base model itself.
         """
         if name not in self._judges:
             settings = ModelSettings(base=name, lora=None)
             judge = open_model(settings, self._recipe.sample)
             if judge.digest == self._base.digest:
                 raise ModelError(
-                    f"judge.model: {name}: is the base of this run: expected another model, which "
-                    "has no part in it"
+                    f"judge.model: {name}: is the base model of this run: expected another "
+                    "model, which has no part in it"
                 )
             self._judges[name] = judge
         return self._judges[name]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from textmad.corpus import CountTokens, clean, length_fault
 from textmad.errors import CurationError
-from textmad.mixture import crawl_budget, documents_reaching, stretch_of_pool
+from textmad.mixture import crawl_budget, documents_reaching, take_human_documents
 from textmad.recipe import MixSettings, Recipe
 from textmad.seeds import stream
 from textmad.text.documents import (
@@ -81,7 +81,7 @@ def build_crawl(
         CurationError: too little was kept that can be posted.
     """
     assert recipe.crawl is not None
-    by_people = stretch_of_pool(recipe.mix, generation, human, recipe.seed, recipe.crawl)
+    by_people = take_human_documents(recipe.mix, generation, human, recipe.seed, recipe.crawl)
     posted = _posted(recipe, generation, kept, set(ids_of(by_people)), count_tokens)
     texts = [*by_people["text"][:], *posted.texts]
     as_human = documents(

@@ -1,4 +1,4 @@
-"""What can be known before anything is spent: a plan and a run reject the same recipes."""
+"""What can be checked before anything is computed; a plan and a run check the same."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def oversample_with_room(share: float) -> float:
 
 
 def check_kept_text(recipe: Recipe) -> None:
-    """Reject a recipe whose filters are known to keep less than the next generation needs.
+    """Check that the filters keep as much as the next generation needs, where that is known.
 
     Raises:
         RecipeError: `sample.oversample` or `crawl.oversample` is too small for filters that keep a
@@ -60,12 +60,12 @@ def check_kept_text(recipe: Recipe) -> None:
     _check("sample", recipe.sample.oversample, sampled, needed, kept_share(recipe.filters()))
     if recipe.crawl is not None:
         crawled = mixture.crawl_budget(recipe.mix, recipe.crawl).total
-        share, oversample = kept_share(recipe.guards()), recipe.crawl.oversample
+        share, oversample = kept_share(recipe.crawl_filters()), recipe.crawl.oversample
         _check("crawl", oversample, crawled, recipe.mix.human_tokens, share)
 
 
 def check_corpus(recipe: Recipe, filters: Sequence[Any], human: Dataset) -> None:
-    """Reject human text that a run cannot do with, whatever its models come to write.
+    """Check that the human text is enough for a run, whatever its models write.
 
     Raises:
         CorpusError: there is too little of it.
@@ -77,7 +77,7 @@ def check_corpus(recipe: Recipe, filters: Sequence[Any], human: Dataset) -> None
 
 
 def check_tracker(recipe: Recipe) -> None:
-    """Reject a recipe whose tracker is not installed.
+    """Check that the recipe's tracker is installed.
 
     Raises:
         RecipeError: the package is missing; the message says how to install it.

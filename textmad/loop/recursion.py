@@ -2,7 +2,7 @@
 
     run(recipe, out)
       Recursion.fit(generation)           inputs, compute, write: what this stage is
-        Stages.keep(Stage(...))           is it committed from the same inputs? else compute it
+        Stages.complete(Stage(...))           is it committed from the same inputs? else compute it
           CausalLM.fit(...)               computes; other stages call mixture, curation, evaluators
           store.commit(folder, ...)       writes it whole, or not at all
 
@@ -114,10 +114,10 @@ class Recursion:
         self.evaluators = recipe.evaluators()
         self.filters = _named(recipe.curate, recipe.filters())
         crawl_filters = recipe.crawl.guard if recipe.crawl else ()
-        self.crawl_filters = _named(crawl_filters, recipe.guards())
+        self.crawl_filters = _named(crawl_filters, recipe.crawl_filters())
         source_digests(self.evaluators)  # which says now what is missing
         self.run = Run(folder.path)  # what is committed so far
-        # Of what the base consists of and, where it is the user's own, of its code.
+        # Of what the base model consists of and, where it is the user's own, of its code.
         self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
         self._fitted: tuple[int, LanguageModel] | None = None
         scorer = DistributedScorer(lambda name: self.base if name is None else self.model(name))
@@ -162,13 +162,13 @@ class Recursion:
         def accept(folder: Path) -> None:
             check(documents.read_parquet(folder / "human.parquet"))
 
-        self._stages.keep(Stage(store.CORPUS, None, inputs, compute, write, accept=accept))
+        self._stages.complete(Stage(store.CORPUS, None, inputs, compute, write, accept=accept))
         check(self.run.human)  # which was enough for the generations that were asked for before
 
     def base_text(self) -> None:
         """Sample text from the base model: what a generation's text is compared with.
 
-        A base that cannot write (a toy that has learned nothing) gives none.
+        A base model that cannot write (a toy that has learned nothing) gives none.
         """
         settings, prompts = self.recipe.sample, self._prompts()
         num_tokens = mixture.base_tokens_drawn(self.recipe.mix, settings)
@@ -194,7 +194,7 @@ class Recursion:
         def write(candidates: Dataset, folder: Path) -> None:
             documents.write_parquet(candidates, folder / "candidates.parquet")
 
-        self._stages.keep(Stage(store.BASE, None, inputs, compute, write, total=num_tokens))
+        self._stages.complete(Stage(store.BASE, None, inputs, compute, write, total=num_tokens))
 
     def crawl(self, generation: int) -> None:
         """Find human text after models have begun to write: some is theirs; crawl filters judge."""
@@ -219,7 +219,7 @@ class Recursion:
         def write(crawled: Dataset, folder: Path) -> None:
             _write_judged(crawled, records, folder)
 
-        self._stages.keep(
+        self._stages.complete(
             Stage(
                 "crawl",
                 generation,
@@ -255,10 +255,10 @@ class Recursion:
             documents.write_parquet(mixed.documents, folder / "training.parquet")
             _write_json(mixed.counts(), folder / "mix.json")
 
-        self._stages.keep(Stage("mix", generation, inputs, compute, write))
+        self._stages.complete(Stage("mix", generation, inputs, compute, write))
 
     def fit(self, generation: int) -> None:
-        """Train the base, or the previous generation's model, on the training set."""
+        """Train the base model, or the previous generation's model, on the training set."""
         previous = generation - 1 if self._continues(generation) else None
         inputs = {
             "model": self.recipe.model.model_dump(exclude={"start_from"}),  # see `previous`
@@ -282,7 +282,7 @@ class Recursion:
 
         num_tokens = mixture.training_tokens(self.recipe.mix, generation)
         total = round(num_tokens * self.recipe.train.epochs)
-        self._stages.keep(Stage("model", generation, inputs, compute, write, total=total))
+        self._stages.complete(Stage("model", generation, inputs, compute, write, total=total))
 
     def sample(self, generation: int) -> None:
         """Sample candidates from the model.
@@ -325,7 +325,7 @@ class Recursion:
         if manifest is not None and total > 0:
             self._stages.extend(stage, self._made_from_sample(generation))
         else:
-            self._stages.keep(stage)
+            self._stages.complete(stage)
 
     def curate(self, generation: int) -> None:
         """Apply the filters in order: every candidate gets its verdict, kept or not."""
@@ -350,7 +350,7 @@ class Recursion:
         def write(candidates: Dataset, folder: Path) -> None:
             _write_judged(candidates, records, folder)
 
-        self._stages.keep(
+        self._stages.complete(
             Stage(
                 "curate",
                 generation,
@@ -426,7 +426,7 @@ class Recursion:
             if losses is not None:
                 pq.write_table(losses, folder / store.HELD_OUT_LOSSES)
 
-        self._stages.keep(
+        self._stages.complete(
             Stage(
                 stage,
                 generation,

@@ -202,7 +202,7 @@ class Run:
 
         Raises:
             ModelError: the base model is not there.
-            RunError: there is no such generation, or the base is not the one of this run.
+            RunError: there is no such generation, or the base model is not the one of this run.
         """
         folder = self.model_folder(generation)
         return self.base.load(folder)
@@ -271,8 +271,8 @@ class Run:
         Args:
             generation: whose model.
             folder: absent or empty.
-            merge: write whole weights that need no base, with tokenizer and card, where otherwise
-                an adapter would be written.
+            merge: write whole weights that need no base model, with tokenizer and card, where
+                otherwise an adapter would be written.
 
         Raises:
             ModelError: the model cannot be exported.

@@ -49,7 +49,7 @@ class Stages:
     progress: Progress
     shared: store.SharedStages | None = None
 
-    def keep(self, stage: Stage[Any]) -> None:
+    def complete(self, stage: Stage[Any]) -> None:
         """Compute and commit a stage, unless it is committed from the same inputs.
 
         If only the user's own code has changed since, the stage is computed again and has to give

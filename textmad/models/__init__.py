@@ -1,1 +1,1 @@
-"""Language models: the protocol, how a base is opened, and what implements it."""
+"""Language models: the protocol, how a base model is opened, and what implements it."""

@@ -1,8 +1,8 @@
 """The base model's files: found, checked and digested without torch.
 
-A base is a built-in name, a local folder or a Hub id; a Hub id becomes the folder of its snapshot
-in the Hub's cache, so that all three pass the same checks. Safetensors only, no remote code, and
-no file that the digest does not cover.
+A base model is a built-in name, a local folder or a Hub id; a Hub id becomes the folder of its
+snapshot in the Hub's cache, so that all three pass the same checks. Safetensors only, no remote
+code, and no file that the digest does not cover.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CHANGING_ROTARY = {"longrope", "su", "dynamic"}
 
 
 class BaseFacts(NamedTuple):
-    """What is known of a base without opening its weights."""
+    """What is known of a base model without opening its weights."""
 
     folder: Path
     context: int  # positions
@@ -43,7 +43,7 @@ class BaseFacts(NamedTuple):
 
 
 class BaseReference(NamedTuple):
-    """How another program finds a base."""
+    """How another program finds a base model."""
 
     name: str  # an absolute folder, or a Hub id
     revision: str | None  # of a Hub id
@@ -58,14 +58,14 @@ def check_base(settings: ModelSettings, sample: SampleSettings | None = None) ->
     textmad.errors.ModelError: model.base: no/such folder: expected tiny-gpt2, a folder, ...
 
     Raises:
-        ModelError: no such base, nothing but pickles, remote code, files missing, an architecture
-            that cannot be decoded here, or documents longer than its positions.
+        ModelError: no such base model, nothing but pickles, remote code, files missing, an
+            architecture that cannot be decoded here, or documents longer than its positions.
     """
     folder = _folder(settings.base, settings.revision, _SMALL_FILES)
     called = f"{_BASE}: {settings.base}"
     config = _decoder(folder, called)
-    _reject_remote_code(folder, called)
-    _reject_altered_weights(folder, config, called)
+    _check_no_remote_code(folder, called)
+    _check_unaltered_weights(folder, config, called)
     if _is_local(settings.base):
         _require_weights(folder, called)
     _require_tokenizer(folder, called)
@@ -76,7 +76,7 @@ def check_base(settings: ModelSettings, sample: SampleSettings | None = None) ->
 
 
 def whole_base(settings: ModelSettings) -> Path:
-    """The folder of a base with its weights, fetched where it is on the Hub.
+    """The folder of a base model with its weights, fetched where it is on the Hub.
 
     Raises:
         ModelError: it cannot be fetched, or has no safetensors.
@@ -93,8 +93,8 @@ def whole_encoder(name: str) -> Path:
     """
     folder, called = _whole(name, None, _ENCODER), f"{_ENCODER}: {name}"
     config = _config(folder, called)
-    _reject_remote_code(folder, called)
-    _reject_altered_weights(folder, config, called)
+    _check_no_remote_code(folder, called)
+    _check_unaltered_weights(folder, config, called)
     _require_tokenizer(folder, called)
     return folder
 
@@ -106,7 +106,7 @@ def _whole(name: str, revision: str | None, setting: str) -> Path:
 
 
 def base_reference(settings: ModelSettings) -> BaseReference:
-    """Return the absolute folder of a local or built-in base, or the Hub id with its revision."""
+    """Return the absolute folder of a local or built-in base model, or Hub id and revision."""
     if _is_local(settings.base):
         folder = _folder(settings.base, settings.revision, [])
         return BaseReference(str(folder.resolve()), None, is_folder=True)
@@ -114,9 +114,9 @@ def base_reference(settings: ModelSettings) -> BaseReference:
 
 
 def base_digest(folder: Path) -> str:
-    """Return the SHA-256 over every file of a base that can be opened, in hexadecimal.
+    """Return the SHA-256 over every file of a base model that can be opened, in hexadecimal.
 
-    `check_base` rejects a folder whose files name another place, so nothing else is opened.
+    `check_base` raises where a file of the folder names another place: nothing else is opened.
     """
     total = hashlib.sha256()
     for path in sorted({path for kind in (_WEIGHTS, *_SMALL_FILES) for path in folder.glob(kind)}):
@@ -215,8 +215,8 @@ def _decoder(folder: Path, called: str) -> dict[str, Any]:
     return config
 
 
-def _reject_remote_code(folder: Path, called: str) -> None:
-    """Reject a config that asks for code from elsewhere, at any depth.
+def _check_no_remote_code(folder: Path, called: str) -> None:
+    """Check that a config asks for no code from elsewhere, at any depth.
 
     A name with a slash among the implementations of attention or experts is a kernel on the Hub,
     which transformers fetches and imports.
@@ -245,8 +245,8 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
             yield from _entries(each)
 
 
-def _reject_altered_weights(folder: Path, config: dict[str, Any], called: str) -> None:
-    """Reject what transformers would do to the weights without being asked."""
+def _check_unaltered_weights(folder: Path, config: dict[str, Any], called: str) -> None:
+    """Check that transformers does nothing to the weights without being asked."""
     if (folder / "adapter_config.json").exists():
         raise ModelError(
             f"{called}: {folder} has an adapter (adapter_config.json) beside the weights, which "
@@ -271,7 +271,7 @@ def _reject_altered_weights(folder: Path, config: dict[str, Any], called: str) -
 
 
 def _require_own_file(folder: Path, name: Any, where: str, called: str) -> None:
-    """Reject weights that are not a safetensors file in the folder itself."""
+    """Check that weights are a safetensors file in the folder itself."""
     own = isinstance(name, str) and Path(name).name == name and "\\" not in name
     if not own or not name.endswith((".safetensors", ".safetensors.index.json")):
         raise ModelError(
@@ -343,7 +343,7 @@ def _first_contexts(config: dict[str, Any]) -> Iterator[int]:
 
 
 def require_positions(context: int, sample: SampleSettings, name: str) -> None:
-    """Refuse documents longer than the model called `name` has positions."""
+    """Check that documents are not longer than the model called `name` has positions."""
     prompt = sample.prompt_tokens if sample.prompt != "none" else 0
     needed = 1 + prompt + sample.max_new_tokens
     if needed > context:

@@ -12,11 +12,11 @@ TOY_MODELS = {
     "categorical": "textmad.models.toy.categorical:Categorical",
     "gaussian": "textmad.models.toy.gaussian:Gaussian",
 }
-"""Built-in bases without files: short for the same module:name that anyone's has."""
+"""Built-in base models without files: short for the same module:name that anyone's has."""
 
 
 def open_model(settings: ModelSettings, sample: SampleSettings) -> LanguageModel:
-    """The base model of a recipe; what can be refused without torch is refused before it.
+    """Open the base model of a recipe; check first all that needs no torch.
 
     Raises:
         ModelError: there is no such model, it is not safe or fit to be used, or it has too few

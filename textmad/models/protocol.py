@@ -1,4 +1,4 @@
-"""Language models: what the loop asks of one, and how the base is opened.
+"""Language models: what the loop asks of one, and how the base model is opened.
 
 `CausalLM` (transformers and peft) is the one for text; the toys in `TOY_MODELS` are those whose
 collapse has a closed form. Anything else with these methods goes through the same loop: name its
@@ -57,11 +57,11 @@ class TokenMoments(NamedTuple):
 
 
 class WeightChange(NamedTuple):
-    """How far training has moved one weight of the base, in Frobenius norms."""
+    """How far training has moved one weight of the base model, in Frobenius norms."""
 
     name: str
-    update: float  # of the weight less the base's
-    base: float  # of the base's
+    update: float  # of the weight less the base model's
+    base: float  # of the base model's
     num: int  # numbers in it
 
 
@@ -78,7 +78,7 @@ class LanguageModel(Protocol):
     name: str
     context: int  # positions: start token, prompt and text together
     vocabulary_size: int  # ids of tokens are below it
-    digest: str  # of what the base consists of: weights, tokenizer
+    digest: str  # of what the base model consists of: weights, tokenizer
 
     def fit(
         self, corpus: Dataset, train: TrainSettings, *, seed: int, advance: Advance = no_advance
@@ -91,7 +91,7 @@ class LanguageModel(Protocol):
         ...
 
     def load(self, folder: Path) -> LanguageModel:
-        """Open what a fitted model of the same base saved."""
+        """Open what a fitted model of the same base model saved."""
         ...
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -113,7 +113,8 @@ class LanguageModel(Protocol):
     ) -> list[Sample]:
         """Sample documents 0, 1, 2, ...; return the fewest with at least `num_tokens` tokens.
 
-        The base is asked too, before any fit: its own text is a reference. A base that cannot write
+        The base model is asked too, before any fit: its own text is a reference. A base model that
+            cannot write
         before it has learned says so by an attribute `can_write` that is False.
 
         Document i uses the random numbers of `stream(i)` and continues `prompt(i)`.
@@ -184,7 +185,7 @@ class SupportsWeightChanges(Protocol):
     """An optional capability of a fitted model: how far training has moved its weights."""
 
     def weight_changes(self) -> list[WeightChange]:
-        """Return a change for every weight that differs from the base's."""
+        """Return a change for every weight that differs from the base model's."""
         ...
 
 

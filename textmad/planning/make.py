@@ -85,7 +85,7 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
     from textmad.loop.contexts import source_digests  # which loads torch
 
     source_digests(recipe.evaluators())
-    check_corpus(recipe, [*recipe.filters(), *recipe.guards()], opened.corpus.human)
+    check_corpus(recipe, [*recipe.filters(), *recipe.crawl_filters()], opened.corpus.human)
     return _plan_at(recipe, opened, opened.speed)
 
 
@@ -138,6 +138,6 @@ def _crawl_plan(recipe: Recipe) -> CrawlPlan | None:
     return CrawlPlan(
         tokens=budget.total,
         unlabelled_tokens=budget.model,
-        kept_share=kept_share(recipe.guards()),
+        kept_share=kept_share(recipe.crawl_filters()),
         needed_tokens=recipe.mix.human_tokens,
     )

@@ -92,7 +92,7 @@ class Plan(Budget):
     human_tokens: int
     held_out_documents: int
     held_out_tokens: int
-    base_tokens: int  # sampled once from the base; 0 if it cannot write
+    base_tokens: int  # sampled once from the base model; 0 if it cannot write
     scored_tokens: int  # in all, by evaluators and filters
     opening_seconds: float  # that model and corpus took just now, as they will in the run
     speed: Speed

@@ -20,11 +20,11 @@ def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) 
     evaluators = recipe.evaluators()
     perplexity = [e.held_out_tokens for e in evaluators if isinstance(e, Perplexity)]
     rare = [e.held_out_tokens for e in evaluators if isinstance(e, RareTokens)]
-    # Evaluators of the same size share the scores; the base scores human text once a run.
+    # Evaluators of the same size share the scores; the base model scores human text once a run.
     each = sum(min(tokens, held_out_tokens) for tokens in {*perplexity, *rare})
     once = 0
     compared = mixture.compared_tokens(recipe.mix, recipe.sample)
-    references = 2 * mixture.base_tokens_drawn(recipe.mix, recipe.sample)  # human, and the base's
+    references = 2 * mixture.base_tokens_drawn(recipe.mix, recipe.sample)  # human, base
     own_text = compared * (2 if recipe.curate else 1)  # sampled, and kept if it is less
     if perplexity:
         each += own_text
@@ -33,10 +33,10 @@ def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) 
     each += _read_by(recipe.filters(), sampled, document_tokens)
     if recipe.crawl is not None:
         crawled = mixture.crawl_budget(recipe.mix, recipe.crawl).total
-        once += _read_by(recipe.guards(), crawled, document_tokens) * recipe.generations
+        once += _read_by(recipe.crawl_filters(), crawled, document_tokens) * recipe.generations
     detections = [m for e in evaluators if isinstance(e, Detection) for m in e.methods]
     each += sum(_PASSES[m] for m in detections) * own_text
-    # Under the base alone human and base text is read once a run.
+    # Under the base model alone human and base text is read once a run.
     once += _PASSES["curvature"] * detections.count("curvature") * (compared + references)
     by_both = _PASSES["cross_perplexity"] * detections.count("cross_perplexity")
     each += by_both * (compared + references)

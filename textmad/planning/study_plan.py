@@ -19,7 +19,7 @@ class StudyPlan:
 
     study: Study
     plans: dict[str, Plan]  # by the arm's name
-    shared_seconds: float  # of a seed's runs: generation 0's training, the base's samples
+    shared_seconds: float  # of a seed's runs: generation 0's training, the base model's samples
 
     @property
     def seconds(self) -> float:

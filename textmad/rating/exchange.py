@@ -63,13 +63,10 @@ def read_votes_file(path: Path) -> list[Vote]:
         RunError: it cannot be read; it names the line.
     """
     is_csv = _is_csv(path)
+    rows: list[str | Mapping[str, Any]] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows: Sequence[str | Mapping[str, Any]]
-            if is_csv:
-                rows = _csv_rows(file)
-            else:
-                rows = file.read().splitlines()
+            rows += _csv_rows(file) if is_csv else file.read().splitlines()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     first = 2 if is_csv else 1
@@ -129,7 +126,7 @@ def formula_free(cell: str) -> str:
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
-def _csv_rows(file: TextIO) -> Sequence[Mapping[str, Any]]:
+def _csv_rows(file: TextIO) -> list[dict[str, str]]:
     """Read the rows, each without the apostrophes of `formula_free`."""
     return [
         {

@@ -2,7 +2,7 @@
 
 Each is a plain function or a (frozen) dataclass with `__call__`, whose fields are its settings; a
 field that is a dataclass itself is a group of settings. A built-in name is short for the same
-module:name that anyone's has, and `twin` before a filter's name means its random control.
+module:name that anyone's has, and `twin` before a filter's name means its matched random control.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def whole(value: Any) -> Any:
 def _made(maker: type, name: str, values: Mapping[str, Any]) -> Any:
     try:
         return maker(**values)
-    except ValueError as error:  # what a dataclass rejects in its __post_init__
+    except ValueError as error:  # from a dataclass's __post_init__
         raise RecipeError(joined(name, str(error))) from error
     except (Exception, SystemExit) as error:
         raise RecipeError(f"{name}: raised {raised(error)}") from error

@@ -80,7 +80,7 @@ TOYS: dict[str, dict[str, set[str]]] = {
 
 
 class Settings(BaseModel):
-    """A frozen group of settings that rejects unknown keys and silent conversions."""
+    """A frozen group of settings without unknown keys and silent conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -93,8 +93,8 @@ class Settings(BaseModel):
                 )
         return self
 
-    def _reject_change(self, setting: str, while_: str) -> None:
-        """Reject a setting that has no effect, unless it is left at (or set to) its default."""
+    def _check_default(self, setting: str, while_: str) -> None:
+        """Check that a setting without effect is left at (or set to) its default."""
         value, default = getattr(self, setting), type(self).model_fields[setting].default
         if value != default:
             raise ValueError(f"{setting}: {value}: has no effect {while_}, or delete it")
@@ -122,7 +122,7 @@ class CorpusSettings(Settings):
     max_words: AtLeastOne = 120
     max_tokens: AtLeastOne | None = None  # of a document; null: 8 for each of max_words
     max_documents: AtLeastOne | None = None  # the first so many clean ones
-    max_bad_lines: Share = 0.01  # a file with a larger share of bad lines is rejected
+    max_bad_lines: Share = 0.01  # a larger share of bad lines is an error
     held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # share of documents
     near_duplicate: Annotated[Number, Field(gt=0, le=1)] = 0.8  # Jaccard; across the split
     parts: AtLeastOne = 1  # disjoint parts of the documents; a run reads the one of its seed
@@ -173,7 +173,7 @@ class ModelSettings(Settings):
     def _of_categorical(self) -> Self:
         if self.base != "categorical":
             for setting in ("categories", "smoothing"):
-                self._reject_change(setting, f"while base is {self.base}; set base: categorical")
+                self._check_default(setting, f"while base is {self.base}; set base: categorical")
         return self
 
 
@@ -208,9 +208,9 @@ class MixSettings(Settings):
             raise ValueError("human_tokens and model_tokens are both 0: nothing to train on")
         for side in ("human", "model"):
             if getattr(self, f"{side}_tokens") == 0:
-                self._reject_change(side, f"while {side}_tokens is 0; raise {side}_tokens")
+                self._check_default(side, f"while {side}_tokens is 0; raise {side}_tokens")
         if self.model != "all":
-            self._reject_change("subsample_tokens", f"while model is {self.model}; set model: all")
+            self._check_default("subsample_tokens", f"while model is {self.model}; set model: all")
         elif self.subsample_tokens is not None and self.subsample_tokens > total:
             raise ValueError(
                 f"subsample_tokens: {self.subsample_tokens}: generation 1 has only human_tokens + "
@@ -239,7 +239,7 @@ class WatermarkSettings(Settings):
     def _kind(self) -> Self:
         for setting, kind in SETTINGS.items():
             if kind != self.kind:
-                self._reject_change(setting, f"while kind is {self.kind}; set kind: {kind}")
+                self._check_default(setting, f"while kind is {self.kind}; set kind: {kind}")
         return self
 
 
@@ -264,7 +264,7 @@ class SampleSettings(Settings):
     @model_validator(mode="after")
     def _prompt(self) -> Self:
         if self.prompt == "none":
-            self._reject_change("prompt_tokens", "while prompt is none; set prompt: human")
+            self._check_default("prompt_tokens", "while prompt is none; set prompt: human")
         return self
 
 
@@ -319,7 +319,7 @@ class CrawlSettings(Settings):
     def _effect(self) -> Self:
         if self.contamination == 0 and not self.guard:
             raise ValueError(
-                "contamination: 0: has no effect without a guard; raise it, give a guard, or "
+                "contamination: 0: has no effect without a crawl filter; raise it, set guard, or "
                 "delete crawl"
             )
         return self
@@ -360,15 +360,15 @@ class Recipe(Settings):
                 "mix.model_tokens is 0; raise mix.model_tokens, or delete it"
             )
         if self.model.base in TOYS:
-            self._reject_settings_of_networks()
+            self._check_settings_of_networks()
         names = [component.name for component in self.evaluate]
         for index, name in enumerate(names):
             if name in names[:index]:  # its metrics could not be told apart
                 raise ValueError(f"evaluate.{index}: {name}: is given twice; delete one")
         return self
 
-    def _reject_settings_of_networks(self) -> None:
-        """Reject what has no effect on a toy, unless it is left at (or set to) its default."""
+    def _check_settings_of_networks(self) -> None:
+        """Check that settings without effect on a toy are left at (or set to) their defaults."""
         faults = []
         for group, settings in TOYS[self.model.base].items():
             given = getattr(self, group)
@@ -380,14 +380,14 @@ class Recipe(Settings):
                     plain = value.model_dump(mode="json") if isinstance(value, Settings) else value
                     faults.append(
                         f"{group}.{name}: {shown(plain)}: has no effect while model.base is "
-                        f"{self.model.base}; choose another base, or delete it"
+                        f"{self.model.base}; choose another base model, or delete it"
                     )
         if faults:
             raise ValueError("\n".join(faults))
 
     @model_validator(mode="wrap")  # the last: it hears all the others
     @classmethod
-    def _rejected(
+    def _with_all_faults(
         cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
     ) -> Self:
         try:
@@ -416,7 +416,7 @@ class Recipe(Settings):
         """A copy with `changes` (groups may be partial mappings), validated again.
 
         Raises:
-            RecipeError: any setting is rejected; the message names every fault with its path.
+            RecipeError: any setting is invalid; the message names every fault with its path.
         """
         return parse_recipe(_merged(self.dump(explicit_only=True), changes), where="replace()")
 
@@ -432,7 +432,7 @@ class Recipe(Settings):
         """The filters, in order, ready to be called."""
         return [component.build("filter") for component in self.curate]
 
-    def guards(self) -> list[Any]:
+    def crawl_filters(self) -> list[Any]:
         """The filters over crawled human text, in order, ready to be called."""
         return [component.build("filter") for component in self.crawl.guard] if self.crawl else []
 
@@ -473,7 +473,7 @@ def parse_recipe(data: Mapping[str, Any], where: str, *, stored: bool = False) -
     """Validate plain data; `where` opens the error message.
 
     Raises:
-        RecipeError: any setting is rejected; the message names every fault with its path.
+        RecipeError: any setting is invalid; the message names every fault with its path.
     """
     return Recipe.model_validate(data, context=_Origin(where, stored))
 

@@ -1,4 +1,4 @@
-"""How a rejected setting is reported: one line, `path: what was given: what is expected`."""
+"""How an invalid setting is reported: one line, `path: what was given: what is expected`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def fault_lines(error: ValidationError, group: type[BaseModel]) -> list[str]:
 def value_fault(path: str, value: Any, error: ValidationError) -> list[str]:
     """Return the faults of a single value, which stands at `path`."""
     items = error.errors()
-    if all(item["input"] == value for item in items):  # each branch of a union rejected it
+    if all(item["input"] == value for item in items):  # invalid in each branch of a union
         branches = dict.fromkeys(_expected(item) for item in items)
         return [f"{path}: {shown(value)}: expected {' or '.join(branches)}"]
     return [

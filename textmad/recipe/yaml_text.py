@@ -24,7 +24,7 @@ _DEEPEST = 50
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-4 as a number and a date as text; rejects what a recipe cannot hold.
+    """Reads 1e-4 as a number and a date as text; an error for what a recipe cannot hold.
 
     That is a key given twice, of which PyYAML keeps the last; a whole number beyond 64 bits; half
     of a surrogate pair, which no file can hold; and aliases that stand for more than can be read.
@@ -49,7 +49,7 @@ def _fault(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
 
 
 def _count_values(node: yaml.Node, counts: dict[int, int], path: tuple[int, ...]) -> int:
-    """Return how many values a node stands for, aliases followed; reject what is too large."""
+    """Return how many values a node stands for, aliases followed; too many are an error."""
     if id(node) in path:
         raise _fault(node, "an alias stands for a value that it is itself a part of")
     if len(path) >= _DEEPEST:
@@ -90,7 +90,7 @@ def _whole_text(loader: _Loader, node: yaml.ScalarNode) -> str:
     return text
 
 
-def _rejected(loader: _Loader, node: yaml.Node) -> Any:
+def _undefined(loader: _Loader, node: yaml.Node) -> Any:
     return loader.construct_undefined(node)
 
 
@@ -100,7 +100,7 @@ _Loader.add_constructor(f"{_TAG}int", _bounded_int)
 _Loader.add_constructor(f"{_TAG}str", _whole_text)
 _Loader.add_constructor(f"{_TAG}timestamp", _whole_text)  # no setting is a date
 for _unknown in ("binary", "omap", "pairs", "set"):  # a recipe has no place for any of these
-    _Loader.add_constructor(f"{_TAG}{_unknown}", _rejected)
+    _Loader.add_constructor(f"{_TAG}{_unknown}", _undefined)
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -216,4 +216,4 @@ def _key(group: Any, name: str, dotted: str) -> Any:
 
 
 def _index(digits: str) -> float:
-    return float(digits)  # int() rejects texts of thousands of digits
+    return float(digits)  # int() takes no texts of thousands of digits

@@ -1,6 +1,6 @@
 """The report of runs: the closing table, the verdict, the HTML page.
 
-Several arms against a control are compared by `textmad.analysis.comparing`.
+Several arms against a control are compared by `textmad.analysis.compare`.
 """
 
 from textmad.report.page import write_report

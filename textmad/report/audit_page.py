@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from textmad.auditing.comparing import MEASURED, Audit, AuditRow
+from textmad.auditing.audit_rows import MEASURED, Audit, AuditRow
 from textmad.evaluators.metrics import value_range
 from textmad.report.comparison.page import parquet_bytes
 from textmad.report.escaping import csv_bytes, markdown

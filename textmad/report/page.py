@@ -132,7 +132,7 @@ _TEXT_FIGURES = {
     "base_perplexity": (
         "How likely the text is under the base model",
         "Above human: less likely than what people write. Below human: more predictable.",
-        "perplexity under the base",
+        "perplexity under the base model",
     ),
     "compression_ratio": (
         "Repetitiveness: compression ratio",

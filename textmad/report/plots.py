@@ -182,7 +182,7 @@ def rare_against_common(metrics: Mapping[str, pd.DataFrame]) -> Figure:
 def against_human(
     metrics: Mapping[str, pd.DataFrame], metric: str, heading: str, reading: str, y_title: str
 ) -> Figure:
-    """Draw a metric of sampled and of kept text beside human text and the base's own samples."""
+    """Draw a metric of sampled and kept text beside human text and the base model's samples."""
     panels = [Panel(name, lines_of_text(table, metric)) for name, table in metrics.items()]
     return Figure(heading, reading, _by_generation(metric.replace("_", "-"), panels, y_title))
 
@@ -210,7 +210,7 @@ def lines_of_metric(table: pd.DataFrame, metric: str, bin: str = "") -> list[Lin
 def lines_of_text(table: pd.DataFrame, metric: str, bin: str = "") -> list[Line]:
     """Return the lines of a metric of sampled and of kept text, and its references.
 
-    These are human text with its interval and the base's own samples. None if not measured.
+    These are human text with its interval and the base model's own samples. None if not measured.
     """
     drawn, kept = (series(table, metric, split, bin) for split in ("drawn", "kept"))
     lines = _line("drawn", drawn, BLUE) + _line("kept", kept, GREEN, "s")
@@ -225,7 +225,7 @@ def lines_of_text(table: pd.DataFrame, metric: str, bin: str = "") -> list[Line]
 def reference_lines(
     generations: Sequence[float], human: Reference | None, base: Reference | None
 ) -> list[Line]:
-    """Return a level line of human text with its interval, and one of the base's own samples."""
+    """Return a level line of human text with its interval, and one of the base model's samples."""
     lines: list[Line] = []
     if not generations:
         return lines

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _MAX_GENERATIONS = 4  # more lines hide one another
 _READING = (
     "Share of drawn documents below a perplexity, stretched at both ends. Bottom left of human "
-    "text: documents that are too likely. Top right of it: documents that the base finds odd. Of "
-    "a hundred documents each end is one or two."
+    "text: documents that are too likely. Top right of it: documents that the base model finds "
+    "odd. Of a hundred documents each end is one or two."
 )
 
 
@@ -31,7 +31,7 @@ def text_perplexity(metrics: Mapping[str, pd.DataFrame]) -> list[plots.Figure]:
         return []
     with rc_context(plots.STYLE):
         canvas, axes = plots.filled(
-            panels, x_title="perplexity under the base", y_title="documents below (%)"
+            panels, x_title="perplexity under the base model", y_title="documents below (%)"
         )
         _scale(axes[0])
         for axis, panel in zip(axes, panels, strict=True):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from textmad.analysis.series import REFERENCES, Series, series
+from textmad.analysis.series import REFERENCES, Series, document_counts, series
 from textmad.evaluators.metrics import METRICS
 from textmad.report.escaping import markdown
 from textmad.report.numbers import ARROWS, MISSING, show_number, show_percent, show_reference
@@ -141,11 +141,23 @@ def _table(metrics: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], at_mos
     rows = [series(metrics, *key) for key in wanted]
     measured = sorted({int(generation) for generation in metrics["generation"]})
     columns = chosen_generations(measured, at_most)
-    # Runs of earlier versions of textmad did not measure the base's own samples.
+    # Runs of earlier versions of textmad did not measure the base model's own samples.
     ladder = ("base", "human") if any(each.base for each in rows) else ("human",)
     header = ("metric", "text", "", *(f"gen {g}" for g in columns), "change", *ladder)
     lines = tuple(_line(each, columns, ladder) for each in rows)
-    return Table(header, lines, tuple(_notes(rows, measured, columns, ladder)))
+    notes = [*_notes(rows, measured, columns, ladder), *_sizes(metrics, wanted)]
+    return Table(header, lines, tuple(notes))
+
+
+def _sizes(metrics: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> list[str]:
+    """How many documents are behind values that depend on it: those of one evaluator agree."""
+    counts = {key: count for key, count in document_counts(metrics).items() if key in wanted}
+    if not counts:
+        return []
+    low, high = min(low for low, _ in counts.values()), max(high for _, high in counts.values())
+    number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    names = dict.fromkeys(METRICS[metric].label for metric, *_ in counts)
+    return [f"{number} documents are behind each value that depends on it: {', '.join(names)}."]
 
 
 def _line(each: Series, columns: Sequence[int], ladder: Sequence[str]) -> tuple[str, ...]:

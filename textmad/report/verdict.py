@@ -1,11 +1,11 @@
 """What happened to a run, in a few sentences with their numbers.
 
 Text can go wrong in two ways. Without selection it drifts towards noise: less likely under the base
-model than human text, with more rare tokens and new word pairs, and held-out perplexity rises. With
-selection it narrows: all three fall below human text, and every document still looks fine. So a
-verdict needs both directions and a ladder of references: held-out human text with the interval of
-such texts, and the base model's own samples. Both are prompted, cut and scored as the sampled text
-is. Only what lies outside these intervals is called above or below.
+model than human text, with more rare tokens and new word pairs, and
+held-out perplexity rises. With selection it narrows: all three fall below human text, and every
+document still looks fine. So a verdict needs both directions and a ladder of references: held-out
+human text with the interval of such texts, and the base model's own samples. Both are prompted, cut
+and scored as the sampled text is. Only what lies outside these intervals is called above or below.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ def position(text: Series, questions: int = 1) -> Position | None:
 
     - "human": inside the interval of held-out human text;
     - "base": outside, but not told apart from the base model's own samples;
-    - "between": outside, but nearer to human text than the base's own samples;
+    - "between": outside, but nearer to human text than the base model's own samples;
     - "unmoved": outside, but not told apart from generation 0;
-    - "above" or "below": outside, and on that side of the base's samples and generation 0;
+    - "above" or "below": outside, and on that side of the base model's samples and generation 0;
     - None: no value, or no interval.
 
     Two samples of one model differ by sqrt(2) times what one differs from its mean, so samples
-    count as equal up to sqrt(2) times the half width of the human interval, unless the base's
+    count as equal up to sqrt(2) times the half width of the human interval, unless the base model's
     samples have an interval of their own.
 
     Args:
@@ -117,7 +117,8 @@ def _widening(questions: int) -> float:
 
 
 _WEAK = (
-    f"In no generation does held-out perplexity differ from that of the base by {NOTICEABLE:.0%}: "
+    "In no generation does held-out perplexity differ from that of the base model by "
+    f"{NOTICEABLE:.0%}: "
     "training this weak may not show collapse on any data; raise train.learning_rate, train.epochs "
     "or model.lora.rank, or measure it with the evaluator adapter."
 ).replace("%", " %")
@@ -157,7 +158,7 @@ def _outcome(perplexity: float | None, positions: set[Position]) -> Outcome:
 
 
 def _hardly_learns(metrics: pd.DataFrame, perplexity: Series) -> bool:
-    """Whether all models stay where the base is, as with a small adapter."""
+    """Whether all models stay where the base model is, as with a small adapter."""
     base = series(metrics, "base_perplexity", "held_out").values
     both = perplexity.values.keys() & base.keys()
     return bool(both) and all(
@@ -170,7 +171,7 @@ def _perplexity(metrics: pd.DataFrame, held_out: Series) -> str:
     if share is None:
         return ""
     base = series(metrics, "base_perplexity", "held_out").values
-    beside = f"; the base itself: {show_number(next(iter(base.values())))}" if base else ""
+    beside = f"; the base model itself: {show_number(next(iter(base.values())))}" if base else ""
     return (
         f"held-out perplexity went from {show_number(held_out.first)} to "
         f"{show_number(held_out.last)} ({show_percent(share)}{beside})"
@@ -191,8 +192,8 @@ _PLACES: dict[Position, str] = {
     "above": "above human text",
     "below": "below human text",
     "human": "as human text",
-    "base": "as the base's own samples",
-    "between": "between human text and the base's own samples",
+    "base": "as the base model's own samples",
+    "between": "between human text and the base model's own samples",
     "unmoved": "as in generation 0",
 }
 

@@ -24,6 +24,8 @@ from scipy import special, stats
 
 Values: TypeAlias = NDArray[np.float64]
 
+_ROUNDING = 1e-9  # of the mean: a smaller spread is that of floating-point numbers
+
 
 class Interval(NamedTuple):
     """An estimate with its confidence interval; NaN bounds where one seed allows none."""
@@ -443,8 +445,11 @@ def _row(values: ArrayLike) -> Values:
 
 def _moments(x: Values) -> tuple[float, float, int]:
     """Mean, its standard error (NaN for one value), and the degrees of freedom."""
+    mean = float(x.mean())
     error = float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 else math.nan
-    return float(x.mean()), error, len(x) - 1
+    if error <= _ROUNDING * abs(mean):  # equal shares, such as 1/2 - 1/12 and 7/12 - 1/6
+        error = 0.0
+    return mean, error, len(x) - 1
 
 
 def _beyond(distance: float, error: float, df: int) -> float:

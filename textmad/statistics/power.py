@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 _POINTS = (np.arange(4000) + 0.5) / 4000  # quantiles at which the spread over seeds is averaged
 MOST_SEEDS = 10_000
@@ -68,6 +68,22 @@ def seeds_needed(
         else:
             high = middle
     return high
+
+
+def difference_needed(num_seeds: int, questions: int, wanted: float = 0.8) -> float:
+    """Return the smallest difference, in standard deviations between seeds, with this power.
+
+    It is that of a paired t test on both sides at 0.05, by Holm's first step among so many
+    questions, as for the only true difference among them.
+
+    >>> round(difference_needed(3, 1), 1), round(difference_needed(3, 10), 1)
+    (3.3, 10.4)
+    """
+
+    def missed(size: float) -> float:
+        return power(num_seeds, size, 1.0, (0.0, math.inf), 0.025 / questions) - wanted
+
+    return float(optimize.brentq(missed, 0.01, 1e6))
 
 
 def upper_sd(sd: float, df: int, confidence: float = 0.8) -> float:

@@ -27,7 +27,7 @@ from textmad.store.folder import (
 )
 from textmad.store.manifest import Manifest, canonical, differences, stage_key
 from textmad.store.provenance import code_version, file_digest, source_digest, versions
-from textmad.store.recipe_changes import Extent, refusals
+from textmad.store.recipe_changes import Extent, forbidden_changes
 from textmad.store.records import read_json, read_recipe, read_sealed_json
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
@@ -53,12 +53,12 @@ __all__ = [
     "discard",
     "evaluate_stage",
     "file_digest",
+    "forbidden_changes",
     "locked",
     "opened_to_write",
     "read_json",
     "read_recipe",
     "read_sealed_json",
-    "refusals",
     "replace",
     "source_digest",
     "stage_key",

@@ -90,7 +90,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     temporary = new_name(path)
     with writing(path):
-        _refuse_other_than_a_file(path)
+        _check_is_file(path)
         try:
             create(temporary, data)
             os.replace(temporary, path)
@@ -121,7 +121,7 @@ def opened_to_write(path: Path, flags: int = 0) -> Iterator[int]:
         RunError: it cannot be opened, or is a symbolic link or no ordinary file.
     """
     with writing(path):
-        _refuse_other_than_a_file(path)  # opening a FIFO would wait
+        _check_is_file(path)  # opening a FIFO would wait
         flags |= os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o666)
     try:
@@ -131,7 +131,7 @@ def opened_to_write(path: Path, flags: int = 0) -> Iterator[int]:
             os.close(descriptor)
 
 
-def _refuse_other_than_a_file(path: Path) -> None:
+def _check_is_file(path: Path) -> None:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

@@ -29,7 +29,7 @@ from textmad.store.files import (
 )
 from textmad.store.manifest import MANIFEST, Manifest, differences
 from textmad.store.provenance import code_version, session, versions
-from textmad.store.recipe_changes import Extent, refusals
+from textmad.store.recipe_changes import Extent, forbidden_changes
 from textmad.store.records import read_recipe, read_sealed_json, recipe_bytes, sealed_json
 
 CORPUS = "corpus"
@@ -74,7 +74,7 @@ class RunFolder:
     path: Path
 
     def stage(self, stage: str, generation: int | None = None) -> Path:
-        """The folder of a stage; `generation` is None for the corpus and the base's text.
+        """The folder of a stage; `generation` is None for the corpus and the base model's text.
 
         >>> RunFolder(Path("runs/upvotes")).stage("mix", 3).as_posix()
         'runs/upvotes/gen-03/mix'
@@ -158,7 +158,7 @@ class RunFolder:
             before = read_recipe(path)
             if before.dump() == recipe.dump():
                 return
-            if lines := refusals(before, recipe, manifests):
+            if lines := forbidden_changes(before, recipe, manifests):
                 raise RecipeError(
                     f"{self.path}: was begun with another recipe: use another --out, or delete the "
                     "run\n  " + "\n  ".join(lines)
@@ -193,7 +193,7 @@ class RunFolder:
         if path.exists():
             earlier = read_sealed_json(path, (*ORIGINS, "sessions"))
             sessions = earlier["sessions"]
-            self._refuse_other_origins({key: earlier[key] for key in ORIGINS}, origins)
+            self._check_origins({key: earlier[key] for key in ORIGINS}, origins)
         sessions.append(
             {
                 **session(),
@@ -220,7 +220,7 @@ class RunFolder:
                 with writing(self.path / name):
                     (self.path / name).unlink(missing_ok=True)
 
-    def _refuse_other_origins(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    def _check_origins(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         differing = differences(before, now)
         if differing:
             raise RunError(
@@ -253,14 +253,14 @@ def locked(folder: Path, record: str, kind: str) -> Iterator[None]:
     """
     with writing(folder):
         make_folder(folder)
-        _refuse_foreign(folder, record, kind)
+        _check_own_folder(folder, record, kind)
     with opened_to_write(folder / _LOCK) as descriptor:
         with writing(folder):
             _take(descriptor, folder)
         yield
 
 
-def _refuse_foreign(folder: Path, record: str, kind: str) -> None:
+def _check_own_folder(folder: Path, record: str, kind: str) -> None:
     names = sorted(
         entry.name
         for entry in folder.iterdir()

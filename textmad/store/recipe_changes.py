@@ -1,7 +1,7 @@
 """What may change in the recipe of a run that goes on: it may ask for more, never for less.
 
 More generations, more evaluators and a larger `sample.oversample` change nothing that was learned.
-Everything else would, and is refused. What is there already is known from the stages, not from the
+Everything else would, and is an error. What is there already is known from the stages, not from the
 recipe before: an extension that failed at once can be taken back.
 """
 
@@ -29,7 +29,7 @@ class Extent(NamedTuple):
         return cls(recipe.generations, recipe.dump()["evaluate"], recipe.sample.oversample)
 
 
-def refusals(before: Recipe, now: Recipe, manifests: Iterable[Manifest]) -> list[str]:
+def forbidden_changes(before: Recipe, now: Recipe, manifests: Iterable[Manifest]) -> list[str]:
     """List why a run cannot go on with the recipe `now`; empty where it can.
 
     Args:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from textmad.errors import RecipeError, RunError
-from textmad.evaluators.metrics import bounds
+from textmad.evaluators.metrics import METRICS, bounds
 from textmad.loop.run import Run
 from textmad.recipe import MixSettings, parse_recipe
 from textmad.statistics.critical_share import CriticalShare, critical_share, next_share
@@ -64,7 +64,7 @@ def laid_out(search: Search, seeds: Sequence[int], shares: Shares | None = None)
     """The study with arms at these shares of each family; by default those it begins with.
 
     Raises:
-        RecipeError: the recipe of an arm is refused.
+        RecipeError: the recipe of an arm is invalid.
     """
     at = shares or {family.name: search.settings.between for family in search.families}
     arms = [
@@ -113,12 +113,18 @@ def _next(
     values = _values(laid_out(study.search, study.seeds, at), family, there, path)
     if values is None:
         return None, ""
-    values = values[np.isfinite(values).all(axis=1)]
+    metric, is_finite = settings.metric.split("/")[0], np.isfinite(values).all(axis=1)
+    human = _human(laid_out(study.search, study.seeds, at), family, there, path)
+    human = None if human is None else human[is_finite]
+    values = values[is_finite]
     if len(values) < 2:
         return None, f"{settings.metric} is a finite number in all arms of fewer than two seeds"
     tolerance = settings.allowed * abs(float(values[:, 0].mean()))
-    harm = bounds(settings.metric.split("/")[0], tolerance)
-    found = critical_share(there, values[:, 1:] - values[:, :1], harm)
+    differences, harm = values[:, 1:] - values[:, :1], bounds(metric, tolerance)
+    if human is not None:  # best at the human value: a move towards it is no harm
+        away = np.abs(values - human[:, None])
+        differences, harm = away[:, 1:] - away[:, :1], (-math.inf, tolerance)
+    found = critical_share(there, differences, harm)
     so_far = _so_far(found)
     if len(there) >= settings.arms:
         return None, f"{so_far}; threshold.arms: {settings.arms}"
@@ -204,7 +210,7 @@ def _values(
     """The metric of the control and at each share, (seeds, 1 + shares); None before all is run."""
     assert study.search is not None
     names = [_named(family.name, share) for share in shares]
-    control = next(arm for arm in study.arms if arm.control == "human" and names[0] in arm.of)
+    control = _control(study, names[0])
     runs = {(run.arm, run.seed): run for run in study.runs()}
     rows = [
         [
@@ -216,6 +222,31 @@ def _values(
     if any(value is None for row in rows for value in row):
         return None
     return np.array(rows, dtype=float)
+
+
+def _control(study: Study, arm: str) -> Arm:
+    return next(each for each in study.arms if each.control == "human" and arm in each.of)
+
+
+def _human(
+    study: Study, family: Arm, shares: Sequence[float], path: Path
+) -> NDArray[np.float64] | None:
+    """The value of human text by seed; None where the metric is not best there, or has none."""
+    assert study.search is not None
+    name, split, bin = (*study.search.settings.metric.split("/"), "")[:3]
+    if split == "held_out" or name not in METRICS or METRICS[name].direction != "human":
+        return None
+    control = _control(study, _named(family.name, shares[0]))
+    values = []
+    for seed in study.seeds:
+        table = Run(path / RUNS / f"{control.folder}/seed-{seed}").metrics_table
+        own = (pc.field("metric") == name) & (pc.field("split") == "human")
+        found = table.filter(own & (pc.field("bin") == bin))["value"].to_numpy()
+        found = found[np.isfinite(found)]
+        if not len(found):
+            return None
+        values.append(float(found.mean()))
+    return np.array(values)
 
 
 def _value(path: Path, planned: PlannedRun, metric: str) -> float | None:
@@ -242,7 +273,7 @@ def _value(path: Path, planned: PlannedRun, metric: str) -> float | None:
     return float(found[0])
 
 
-# --- what is refused ------------------------------------------------------------------------
+# --- what is invalid ------------------------------------------------------------------------
 
 
 def _faults(arm: Arm, controls: ControlSettings, settings: ThresholdSettings) -> list[str]:

@@ -57,7 +57,7 @@ def begun(
 ) -> Iterator[int]:
     """Begin a study in the folder `path`, or go on with it, as its only writer.
 
-    What cannot be gone on with is refused here, before any run. Arms and seeds may be added to a
+    What cannot be continued is an error here, before any run. Arms and seeds may be added to a
     study, and an arm without a run may be changed. `tell` is told what is registered.
 
     Yields:
@@ -73,8 +73,8 @@ def begun(
         read_record(path)  # what is none is not written over
     with store.locked(path, STUDY, "a study"):
         there = sorted(path.glob(f"{RUNS}/*/seed-*/{RECIPE}"))
-        _refuse_other_recipes(study, path, [recipe.parent for recipe in there])
-        _refuse_other_code(path, [recipe.parent for recipe in there])
+        _check_recipes(study, path, [recipe.parent for recipe in there])
+        _check_code(path, [recipe.parent for recipe in there])
         if there:
             cpu_threads = int(read_record(path)["cpu_threads"])
         write_record(study, path, cpu_threads)
@@ -136,7 +136,7 @@ def evaluate_study(path: Path, evaluators: Sequence[Any], progress: Progress) ->
     """Measure all runs of a study that are there by more evaluators, as `tm.evaluate` does.
 
     Raises:
-        TextmadError: an evaluator is refused, another process conducts the study, or a run is
+        TextmadError: an evaluator is invalid, another process conducts the study, or a run is
             damaged.
     """
     from textmad.loop.measuring import evaluate  # which loads torch
@@ -202,10 +202,10 @@ def _state(path: Path, planned: Recipe) -> tuple[State, int]:
     return "finished" if is_whole else "begun", generations
 
 
-# --- what is refused ------------------------------------------------------------------------
+# --- what is invalid ------------------------------------------------------------------------
 
 
-def _refuse_other_recipes(study: Study, path: Path, there: list[Path]) -> None:
+def _check_recipes(study: Study, path: Path, there: list[Path]) -> None:
     planned = {path / RUNS / run.name: run.recipe for run in study.runs()}
     faults = []
     for folder in there:
@@ -218,7 +218,10 @@ def _refuse_other_recipes(study: Study, path: Path, there: list[Path]) -> None:
         except RunError:  # damaged: the run fails by it and stops no other
             manifests = []
         before = store.read_recipe(folder / RECIPE)
-        faults += [f"{name}: {line}" for line in store.refusals(before, planned[folder], manifests)]
+        faults += [
+            f"{name}: {line}"
+            for line in store.forbidden_changes(before, planned[folder], manifests)
+        ]
     if faults:
         raise RecipeError(
             f"{path}: was begun as another study: restore that, use another --out, or delete these "
@@ -226,7 +229,7 @@ def _refuse_other_recipes(study: Study, path: Path, there: list[Path]) -> None:
         )
 
 
-def _refuse_other_code(path: Path, there: list[Path]) -> None:
+def _check_code(path: Path, there: list[Path]) -> None:
     now = {"code": store.code_version(), "versions": store.versions()}
     found: dict[str, list[str]] = {}
     for folder in there:

@@ -16,7 +16,7 @@ from textmad.studies.arms import BASE, NO_ARM, Arm, Study, arm_key, recipe_key
 from textmad.studies.controls import with_controls
 from textmad.studies.critical_share import begin_search, laid_out
 from textmad.studies.hypotheses import resolve_hypotheses
-from textmad.studies.settings import StudySettings, patch, points, read_study, refusal
+from textmad.studies.settings import StudySettings, invalid, patch, points, read_study
 
 _LONGEST_NAME = 100
 
@@ -36,12 +36,12 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     `overrides` change settings of the study by path, those of its base recipe as `recipe.PATH`.
 
     Raises:
-        RecipeError: it cannot be read, or anything in it is refused; the message names every fault
+        RecipeError: it cannot be read, or anything in it is invalid; the message names every fault
             of the study and of the recipe of every arm.
     """
     data = read_settings(Path(path))
     if "recipe" not in data:
-        _refuse_another_kind(path, data)
+        _check_kind(path, data)
     for dotted, value in (overrides or {}).items():
         _override(data, dotted, value, Path(path).parent)
     return parse_study(data, str(path), Path(path).parent)
@@ -58,7 +58,7 @@ def _override(data: dict[str, Any], dotted: str, value: Any, folder: Path) -> No
     lay_over(data, dotted, value)
 
 
-def _refuse_another_kind(path: str | Path, data: Mapping[str, Any]) -> None:
+def _check_kind(path: str | Path, data: Mapping[str, Any]) -> None:
     """A recipe, or a study's record, whose every line would else be an unknown setting."""
     if "cpu_threads" in data:
         raise RecipeError(
@@ -83,11 +83,11 @@ def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
     """
     settings, faults = read_study(data)
     if settings is None:
-        raise refusal(where, faults)
+        raise invalid(where, faults)
     try:
         arms, more = _patched(settings, folder)
     except RecipeError as error:
-        raise refusal(where, [*faults, f"recipe: {error}"]) from None
+        raise invalid(where, [*faults, f"recipe: {error}"]) from None
     faults += more
     search = None
     if settings.threshold is not None and arms:
@@ -108,7 +108,7 @@ def parse_study(data: Mapping[str, Any], where: str, folder: Path) -> Study:
             faults = [str(error)]
     hypotheses, more = resolve_hypotheses(settings, arms) if not faults else ((), [])
     if faults := [*faults, *more]:
-        raise refusal(where, faults)
+        raise invalid(where, faults)
     return Study(tuple(arms), settings.seeds, search, hypotheses)
 
 
@@ -157,7 +157,7 @@ def _faults(data: Mapping[str, Any]) -> list[str]:
 
 
 def _lines(error: RecipeError) -> list[str]:
-    """The faults in a refused recipe's message, or the one that a path gave."""
+    """The faults in an invalid recipe's message, or the one that a path gave."""
     first, *faults = str(error).splitlines()
     return [line.strip() for line in faults] or [first]
 

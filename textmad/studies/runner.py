@@ -14,7 +14,7 @@ from textmad.progress import Progress, SilentProgress
 from textmad.studies.arms import Study
 from textmad.studies.critical_share import grown
 from textmad.studies.engines.local import in_pool, in_this_process, threads_each
-from textmad.studies.engines.ray import on_ray, refuse_without_ray, threads_of_a_task
+from textmad.studies.engines.ray import check_ray, on_ray, threads_of_a_task
 from textmad.studies.folder import RUNS, RunState, begun, states, write_record
 from textmad.studies.parsing import load_study, parse_study
 
@@ -54,14 +54,14 @@ def study(
         The runs of each arm, in the order of the seeds.
 
     Raises:
-        TextmadError: the study is refused; or runs failed. Then all others have been run, the
+        TextmadError: the study is invalid; or runs failed. Then all others have been run, the
             error is of the first one's kind, and the message names them all.
         WaitingForVotesError: no run failed, and some wait for people's votes. All others have been
             run.
     """
     if not isinstance(plan, Study):
         plan = _read(plan)
-    _refuse_engine(engine, address, jobs)
+    _check_engine(engine, address, jobs)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError("a study's runs have one process each: start it without a launcher")
     out = Path(out)
@@ -103,7 +103,7 @@ def _read(plan: str | Path | Mapping[str, Any]) -> Study:
     return load_study(plan)
 
 
-def _refuse_engine(engine: str, address: str | None, jobs: int) -> None:
+def _check_engine(engine: str, address: str | None, jobs: int) -> None:
     if jobs < 1:
         raise RunError(f"jobs: {jobs}: expected at least 1")
     if engine not in ("local", "ray"):
@@ -117,7 +117,7 @@ def _refuse_engine(engine: str, address: str | None, jobs: int) -> None:
             f"jobs: {jobs}: Ray runs as many as it has room for: leave it out, and say by "
             "OMP_NUM_THREADS how many CPUs each takes"
         )
-    refuse_without_ray()
+    check_ray()
 
 
 def _together(errors: Mapping[str, TextmadError], num_runs: int, out: Path) -> TextmadError:

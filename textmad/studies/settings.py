@@ -252,7 +252,7 @@ def _laid(changes: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any
             yield dotted, value
 
 
-def refusal(where: str, faults: list[str]) -> RecipeError:
+def invalid(where: str, faults: list[str]) -> RecipeError:
     """All faults of a study as one error."""
     count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
     return RecipeError("\n  ".join([f"{where}: {count}", *faults]))

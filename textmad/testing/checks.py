@@ -335,7 +335,7 @@ def _snapshot() -> Snapshot:
 
 
 def _crawled() -> Dataset:
-    """Human and model documents in turns, of which a guard that tosses coins kept half."""
+    """Human and model documents in turns, of which a crawl filter that tosses coins kept half."""
     shown = human_documents(40, "crawled")
     halves = [("random", cast("Filter", Random(keep=0.5)))]
     judged = apply_filters(shown, halves, lambda *_: _context(0, _GENERATION), every_score=True)

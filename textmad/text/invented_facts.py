@@ -1,4 +1,4 @@
-"""Facts about people who do not exist: a model can know them from its training text alone.
+"""Facts about people who do not exist: a model can know them from its training set alone.
 
 `corpus.invented_facts` mixes documents that state them into the training pool; the evaluator
 `facts` asks for them. Each fact says which of eight things an invented person likes. As many people

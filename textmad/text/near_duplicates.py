@@ -54,7 +54,7 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def check_threshold(threshold: float) -> None:
-    """Reject a threshold that is no similarity."""
+    """Check that a threshold is a similarity."""
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: {threshold}: expected more than 0 and at most 1")
 

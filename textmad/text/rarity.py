@@ -24,7 +24,7 @@ def frequency_bins(counts: np.ndarray) -> np.ndarray:
     """
     total = int(counts.sum())
     if total == 0:
-        raise ValueError("human training text: no tokens: expected at least one")
+        raise ValueError("human training pool: no tokens: expected at least one")
     order = np.argsort(counts, kind="stable")
     ordered = counts[order]
     below = (np.cumsum(ordered) - ordered) / total

@@ -9,7 +9,7 @@ from textmad.text.words import cut_texts
 
 _DESCRIPTION = """
 Distinct-n, n-gram entropy, MATTR, MTLD, HD-D, compression ratio, Zipf and Heaps exponents, the
-share of repeated documents, and verbatim overlap with training text. Most depend on the length of
+share of repeated documents, and verbatim overlap with a training set. Most depend on the length of
 the text: compare corpora at the same `num_words`.
 """
 _INPUTS = """

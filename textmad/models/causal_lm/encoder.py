@@ -75,7 +75,7 @@ def open_encoder(name: str) -> Encoder:
     """Open the encoder in a folder or of a Hub id, in float32 on this process's device.
 
     Raises:
-        ModelError: whatever `whole_encoder` rejects, or files that cannot be read.
+        ModelError: as `whole_encoder` raises it, or for files that cannot be read.
     """
     folder = whole_encoder(name)
     try:

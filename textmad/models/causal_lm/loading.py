@@ -62,10 +62,10 @@ class Base(NamedTuple):
 
 
 def open_base(settings: ModelSettings) -> Base:
-    """The base with its tokenizer, frozen, on this process's device.
+    """The base model with its tokenizer, frozen, on this process's device.
 
     Raises:
-        ModelError: whatever `check_base` refuses, or weights or a tokenizer that cannot be read.
+        ModelError: as `check_base` raises it, or for weights or a tokenizer that cannot be read.
     """
     facts = check_base(settings)
     folder = whole_base(settings)
@@ -78,7 +78,7 @@ def open_base(settings: ModelSettings) -> Base:
 
 
 def _require_known_attention(network: PreTrainedModel, name: str) -> None:
-    """Refuse a network whose attention cannot be given a cache of fixed size from outside."""
+    """Check that the network's attention can be given a cache of fixed size from outside."""
     if not network._supports_attention_backend:
         raise ModelError(
             f"model.base: {name}: {type(network).__name__} brings its own attention, for which "

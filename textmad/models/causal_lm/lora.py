@@ -1,7 +1,7 @@
-"""The low-rank adapter: attached by peft, seeded, checked, merged in float32, saved.
+"""Low-rank adapters: attach, merge, save and load them with peft.
 
-Every network here shares the tensors of the pristine base, so the base is in memory once and
-nothing that happens to an adapter can change it.
+All networks here share the tensors of the base model, so it is in memory once. Training changes the
+adapter alone and never these tensors.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Adapter = Mapping[str, torch.Tensor]
 
 
 def adapted_modules(network: PreTrainedModel, lora: LoraSettings) -> list[str]:
-    """The full names of the modules that `lora.targets` adapts.
+    """Return the full names of the modules that `lora.targets` adapts.
 
     `auto` stands for all linear modules but the output layer, as peft's `all-linear` does
     (Dettmers et al., "QLoRA", 2305.14314, find that all of them are needed).
 
     Raises:
-        ModelError: a target matches no module; peft would pass over it without a word. Or `auto`
+        ModelError: a target matches no module, which peft would ignore silently, or `auto`
             finds none.
     """
     names = [
@@ -70,7 +70,7 @@ def adapted_modules(network: PreTrainedModel, lora: LoraSettings) -> list[str]:
 def attach(
     network: PreTrainedModel, lora: LoraSettings, *, seed: int, adapter: Adapter | None = None
 ) -> peft.PeftModel:
-    """A trainable network over the base's own tensors: a fresh adapter, or `adapter` again.
+    """Return a trainable network over the base model's tensors, with a new adapter or `adapter`.
 
     peft's A matrices are random; they depend on `seed` alone.
 
@@ -80,11 +80,15 @@ def attach(
     """
     expected = adapted_modules(network, lora)
     config = _config(lora, _peft_targets(lora, expected))
+
+    # Attach. peft draws the adapter's first weights from torch's global generator.
     with torch.random.fork_rng(), warnings.catch_warnings():
         torch.manual_seed(torch_seed(seed, "lora", "initial"))
         warnings.filterwarnings("ignore", message=".*fan_in_fan_out")  # peft sets it a layer
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft's own
         adapted = peft.get_peft_model(sharing(network), config)
+
+    # Check what peft has adapted.
     wrapped = [
         name.removeprefix("base_model.model.")
         for name, module in adapted.named_modules()
@@ -97,26 +101,27 @@ def attach(
             f"expected the {len(expected)} linear ones of these names; the first that differs is "
             f"{other}; name the targets by longer names, such as self_attn.q_proj"
         )
+
     if adapter is not None:
-        _set(adapted, adapter)
+        _set_weights(adapted, adapter)
     return adapted
 
 
 def adapter_of(adapted: peft.PeftModel) -> dict[str, torch.Tensor]:
-    """A copy of the adapter's tensors, under peft's names, whole where they lay in shards."""
+    """Return a copy of the adapter's tensors by peft's names, float32 on CPU, never in shards."""
     state = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
     return {name: whole(tensor).detach().float().cpu().clone() for name, tensor in state.items()}
 
 
 def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> PreTrainedModel:
-    """The network with the adapter's product added to its weights, in float32.
+    """Return the network with the adapter's product added to its weights, in float32.
 
-    Below float32 the sum would round much of the update away. Only weights that differ from the
-    base's take memory, as long as the base is float32 itself.
+    In a smaller type the sum would round much of the update away. If the base model is float32,
+    only the changed weights take memory; otherwise the network is copied.
     """
-    whole = network.dtype == torch.float32
-    merged = sharing(network) if whole else copy.deepcopy(network).float()
-    for name in adapted_modules(merged, lora):
+    is_float32 = network.dtype == torch.float32
+    merged = sharing(network) if is_float32 else copy.deepcopy(network).float()
+    for name in adapted_modules(merged, lora):  # these change, so they need tensors of their own
         module = merged.get_submodule(name)
         module.weight = torch.nn.Parameter(module.weight.detach().clone(), requires_grad=False)
     adapted = attach(merged, lora, seed=0, adapter=adapter)
@@ -127,13 +132,12 @@ def merge(network: PreTrainedModel, lora: LoraSettings, adapter: Adapter) -> Pre
 
 
 def save(adapter: Adapter, lora: LoraSettings, base: BaseReference, folder: Path) -> None:
-    """Write the adapter as peft does, in bytes that depend on its values and on `base` alone.
+    """Write the adapter in peft's format; its bytes depend on the values and on `base` alone.
 
-    `peft.AutoPeftModelForCausalLM` looks for the base under `base_model_name_or_path`, so a name
-    that only textmad knows ("tiny-gpt2") or a path from the working directory would not do. The
-    price: one line of adapter_config.json differs between machines whose bases lie in different
-    folders. No result depends on that line. `load` passes over it, and a stage that is committed
-    keeps its bytes wherever its run folder goes.
+    `peft.AutoPeftModelForCausalLM` opens the base model that `base_model_name_or_path` names. That
+    has to be an absolute path or a Hub id: a name that only textmad knows ("tiny-gpt2") would not
+    be found. So this line of adapter_config.json differs between machines that keep the base model
+    in different folders. No result depends on it, and `load` ignores it.
     """
     targets = _peft_targets(lora, _modules_of(adapter))
     config = _config(lora, targets).to_dict()
@@ -152,7 +156,7 @@ def load(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
     """Read an adapter that `save` wrote under the same settings.
 
     Raises:
-        ModelError: not there, damaged, or of another rank, scale or place.
+        ModelError: it is missing, damaged, or has another rank, scale or targets.
     """
     try:
         saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -201,13 +205,13 @@ def _config(lora: LoraSettings, targets: list[str]) -> peft.LoraConfig:
 
 
 def sharing(network: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the module tree over the very same tensors."""
+    """Return a copy of the module tree that shares all tensors with `network`."""
     tensors = [*network.parameters(), *network.buffers()]
     return copy.deepcopy(network, memo={id(tensor): tensor for tensor in tensors})
 
 
 def without_values(network: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the module tree without any numbers, on torch's meta device."""
+    """Return a copy of the module tree whose tensors have shapes and no values (meta device)."""
     empty = {
         id(tensor): torch.nn.Parameter(tensor.to("meta"), requires_grad=False)
         for tensor in network.parameters()
@@ -216,7 +220,7 @@ def without_values(network: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(network, memo=empty)
 
 
-def _set(adapted: peft.PeftModel, adapter: Adapter) -> None:
+def _set_weights(adapted: peft.PeftModel, adapter: Adapter) -> None:
     expected = {name: tensor.shape for name, tensor in adapter_of(adapted).items()}
     given = {name: tensor.shape for name, tensor in adapter.items()}
     if expected != given:

@@ -52,9 +52,9 @@ _log = logging.getLogger(__name__)
 
 
 class CausalLM:
-    """A base, or a base with what one `fit` after another has taught it.
+    """A base model, or a base model with what one `fit` after another has taught it.
 
-    The base is opened once and shared; a model holds only its own adapter, or with
+    The base model is opened once and shared; a model holds only its own adapter, or with
     `lora: null` its own weights (kept and trained in float32).
     """
 
@@ -75,11 +75,11 @@ class CausalLM:
 
     @classmethod
     def open(cls, settings: ModelSettings) -> CausalLM:
-        """The base of a recipe.
+        """The base model of a recipe.
 
         Raises:
-            ModelError: the base is missing, unsafe or damaged, a LoRA target matches nothing, or
-                the network does not compute here what its plain forward pass computes.
+            ModelError: the base model is missing, unsafe or damaged, a LoRA target matches nothing,
+                or the network does not compute here what its plain forward pass computes.
         """
         base = open_base(settings)
         verify_once(base.network, base.digest, settings.lora, base.context, settings.base)
@@ -106,8 +106,8 @@ class CausalLM:
     ) -> FitResult:
         """Learn from `corpus` (columns text, prompt, finished), beginning where this model stands.
 
-        A base gets a fresh adapter, a fitted model goes on with its own. A prompt is read and not
-        learned; a text cut short teaches no end token; a text longer than the context is
+        A base model gets a fresh adapter, a fitted model goes on with its own. A prompt is read and
+        not learned; a text cut short teaches no end token; a text longer than the context is
         learned in windows, each token once.
         """
         from textmad.models.causal_lm.training import train as train_in_place
@@ -128,7 +128,7 @@ class CausalLM:
                 whole = parallel.gathered(network, start).requires_grad_(False).eval()
                 fitted = CausalLM(self._base, self.settings, network=whole.to(processes.device()))
                 return FitResult(fitted, curve)
-            # The base shares its tensors with an adapted network, but not with one in shards.
+            # The base model shares its tensors with an adapted network, but not with one in shards.
             own = copy.deepcopy(start) if parallel.sharded() else start
             adapted = lora.attach(own, self.settings.lora, seed=seed, adapter=self._adapter)
             curve = learn(adapted)
@@ -169,8 +169,8 @@ class CausalLM:
     ) -> Callable[[Sequence[str]], np.ndarray]:
         """Learn to tell accepted texts from rejected ones; from texts to their probability.
 
-        A fresh adapter of the shape of `model.lora` and a linear head on the base, whatever this
-        model has learned since. Nothing of it outlives what is returned.
+        A fresh adapter of the shape of `model.lora` and a linear head on the base model, whatever
+        this model has learned since. Nothing of it outlives what is returned.
 
         Raises:
             ModelError: the run trains all weights, so that no adapter's shape is known.
@@ -204,7 +204,7 @@ class CausalLM:
         `AutoModelForCausalLM` the whole model. An adapter names its base (`lora.save`).
 
         Raises:
-            ModelError: this is the base, which has nothing to save.
+            ModelError: this is the base model, which has nothing to save.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if self._adapter is not None and self.settings.lora is not None:
@@ -231,7 +231,7 @@ class CausalLM:
         export(self._network, self._base.folder, reference, folder, notes)
 
     def load(self, folder: Path) -> CausalLM:
-        """The model that one fitted on this base saved in `folder`.
+        """The model that one fitted on this base model saved in `folder`.
 
         Raises:
             ModelError: nothing is there, or it belongs to other settings.
@@ -295,7 +295,7 @@ class CausalLM:
 
     @cached_property
     def _network(self) -> PreTrainedModel:
-        """What scores: the base itself, the fine-tuned copy, or the merged weights."""
+        """What scores: the base model itself, the fine-tuned copy, or the merged weights."""
         if self._adapter is not None and self.settings.lora is not None:
             return lora.merge(self._base.network, self.settings.lora, self._adapter)
         return self._latest
@@ -336,7 +336,7 @@ class CausalLM:
         return mean_states(self._network, self._rows(texts, prompts), self.context)
 
     def weight_changes(self) -> list[WeightChange]:
-        """How far what was learned has moved the weights, module by module; none for the base."""
+        """Return how far training moved the weights, module by module; none for the base model."""
         if self._network is self._base.network:
             return []
         return weight_changes(self._base.network, self._network)

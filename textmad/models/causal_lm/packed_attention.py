@@ -45,7 +45,7 @@ def packed_attention(
     if attention_mask is not None:  # documents are taken apart, so it would have no effect
         raise ModelError(
             "model.base: its layers make an attention mask of their own, which a row of several "
-            "documents cannot have; use another base"
+            "documents cannot have; use another base model"
         )
     q, k, v = (states.squeeze(0).transpose(0, 1) for states in (query, key, value))
     if dropout == 0 and not settings.get("softcap") and _has_flash(query):

@@ -1,4 +1,4 @@
-"""The network that draws: the same weights, set up for one token a slot at a time."""
+"""The network for sampling: the same weights, with attention over slots."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from textmad.models.sampling.slot_cache import ATTENTION
 
 
 def for_sampling(network: PreTrainedModel, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """Return `network` with attention over slots, over the same tensors where `dtype` is theirs.
+    """Return a copy of `network` with attention over slots.
 
-    Without a `dtype` it samples in bfloat16 on a GPU and in its own one on CPU.
+    It shares the tensors if their type is `dtype`. The default is bfloat16 on a GPU and the
+    network's own type on CPU.
     """
     prepared = sharing(network)
     prepared.set_attn_implementation(ATTENTION)
     for name, module in list(prepared.named_modules()):
         if isinstance(module, GELUTanh | NewGELUActivation):
             prepared.set_submodule(name, _TanhGelu())
-        elif isinstance(module, torch.nn.Dropout):  # does nothing here, at 2 microseconds a call
+        elif isinstance(
+            module, torch.nn.Dropout
+        ):  # has no effect here, and costs 2 microseconds a call
             prepared.set_submodule(name, torch.nn.Identity())
     if dtype is None:
         dtype = torch.bfloat16 if network.device.type == "cuda" else network.dtype
@@ -32,7 +35,7 @@ def for_sampling(network: PreTrainedModel, dtype: torch.dtype | None = None) -> 
 
 
 class _TanhGelu(torch.nn.Module):
-    """GPT-2's activation as x * sigmoid(2 z), the same function as x / 2 * (1 + tanh z).
+    """GPT-2's activation as x * sigmoid(2 z), which equals x / 2 * (1 + tanh z).
 
     On CPU torch's own takes two and a half times as long, transformers' `gelu_new` ten times.
     """

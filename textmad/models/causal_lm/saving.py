@@ -20,10 +20,10 @@ CARD = "README.md"
 
 
 def save_tokenizer(base: Path, folder: Path) -> None:
-    """Write the tokenizer of the base in `base` into `folder`, where `AutoTokenizer` opens it.
+    """Write the tokenizer of the base model into `folder`, where `AutoTokenizer` opens it.
 
-    It is opened anew and written by transformers. A copy of the base's files would not always do:
-    without a `tokenizer_class` among them, `AutoTokenizer` asks a config.json that an adapter's
+    It is opened anew and written by transformers. A copy of the base model's files would not always
+    do: without a `tokenizer_class` among them, `AutoTokenizer` asks a config.json that an adapter's
     folder does not have.
     """
     AutoTokenizer.from_pretrained(base, **OFFLINE).save_pretrained(folder)
@@ -36,8 +36,8 @@ def export(
 
     Args:
         network: whole, with what was learned in its weights.
-        base: the folder of the base, for the tokenizer.
-        reference: how the base is called, for the card.
+        base: the folder of the base model, for the tokenizer.
+        reference: how the base model is called, for the card.
         folder: absent or empty.
         notes: Markdown behind the card's own text.
 

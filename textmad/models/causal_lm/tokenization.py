@@ -116,7 +116,7 @@ class DocumentTokenizer:
             token = self.backend.id_to_token(int(inside[0]))
             raise ModelError(
                 f"the tokenizer encodes characters of the text {text[:60]!r} as the special token "
-                f"{token!r}, which would begin or end a document there; use another base, or "
+                f"{token!r}, which would begin or end a document there; use another base model, or "
                 "remove such characters"
             )
         return ids
@@ -147,7 +147,7 @@ class DocumentTokenizer:
             raise ModelError(
                 f"sample.prompt_tokens: {num_tokens}: the tokenizer does not give back the text "
                 f"{text[:60]!r}: only {len(ids)} of its first {taken} tokens read as it begins; "
-                "remove the characters that the tokenizer does not know, or use another base"
+                "remove the characters that the tokenizer does not know, or use another base model"
             )
         return self.decode([ids], [False])[0]
 
@@ -182,8 +182,8 @@ class DocumentTokenizer:
                     raise ModelError(
                         f"model.base: {name}: its tokenizer does not give text back: {what}, "
                         f"{given!r}, comes back as {read!r}, so sampled text would differ from "
-                        "human text by the tokenizer alone; use a base whose tokenizer keeps text "
-                        "as it is (byte-level BPE or sentencepiece without normalisation)"
+                        "human text by the tokenizer alone; use a base model whose tokenizer keeps "
+                        "text as it is (byte-level BPE or sentencepiece without normalisation)"
                     )
             own = self.backend.encode(probe, add_special_tokens=False).ids
             mended = probe[0].isspace() or np.isin(own, self._looked_at).any()
@@ -191,7 +191,7 @@ class DocumentTokenizer:
                 raise ModelError(
                     f"model.base: {name}: its tokenizer puts more than a space before a text: "
                     f"{probe!r} does not end in the tokens that it has behind a prompt; use "
-                    "another base"
+                    "another base model"
                 )
 
     def _check_ids(self, name: str, num_embeddings: int) -> None:

@@ -1,10 +1,15 @@
-"""The training loop: every optimizer step is a random draw of documents, counted in tokens.
+"""The training loop. An optimizer step learns from random documents, counted in tokens.
 
-A step takes documents in a shuffled order until `batch_tokens` target tokens are together, so its
-make-up does not depend on their lengths. Inside the step they are sorted by length and laid end to
-end in micro-batches with next to no padding (`batches`), dealt to the processes. The loss is the
-sum of token losses over *all* micro-batches and processes, divided once by the step's target
-tokens.
+    plan_steps                 which documents each step learns from
+    _Learner.step              one optimizer step
+      micro_batches            its documents in rows of tokens, dealt to the processes
+      _Learner._accumulate     the gradients of all rows
+    _require_finite            did training diverge?
+
+A step takes documents in a shuffled order until it has `batch_tokens` target tokens, so which
+documents it takes does not depend on their lengths. Only within the step are they sorted by length
+and packed, which leaves hardly any padding (`batches`). The loss is the sum of token losses over
+*all* micro-batches and processes, divided once by the step's target tokens.
 """
 
 from __future__ import annotations
@@ -43,10 +48,11 @@ from textmad.seeds import stream, torch_seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# What one more rectangle costs, in tokens: three small attention calls a layer in a packed row,
-# else a forward and a backward pass.
+# What one more rectangle costs, in the tokens that are computed in the same time. In a packed row
+# it is three small attention calls a layer (4 to 32 train equally fast, see docs/log.md); otherwise
+# a forward and a backward pass. The values change speed only.
 _RECTANGLE_TOKENS, _PASS_TOKENS = 8, 64
-_CPU_TOKENS = 1024  # of a row: what a longer one computes no longer fits the caches
+_CPU_TOKENS = 1024  # of a row: the activations of a longer one do not fit the processor's caches
 
 
 def train(
@@ -58,15 +64,15 @@ def train(
     bfloat16: bool = False,
     advance: Advance = no_advance,
 ) -> list[dict[str, float]]:
-    """Train in place; the loss curve, a row an optimizer step.
+    """Train `model` in place, and return the loss curve: one row for each optimizer step.
 
     Rows hold `step`, `tokens` (target tokens so far), `loss` (nats per token, before the step),
-    `learning_rate` and `grad_norm` (before clipping). With `bfloat16` matrices are multiplied in
-    it (autocast); weights, gradients of weights and the loss keep their own precision.
+    `learning_rate` and `grad_norm` (before clipping). With `bfloat16`, matrix products are computed
+    in bfloat16 (autocast); weights, their gradients and the loss keep their own precision.
 
     Raises:
-        ModelError: there is nothing to learn from, or training diverges: a loss, a gradient or what
-            the last step leaves is not finite.
+        ModelError: there is nothing to learn from, or training diverges: a loss, a gradient or the
+            model after the last step is not finite.
     """
     if not any(example.num_targets for example in examples):
         raise ModelError(
@@ -84,10 +90,12 @@ def train(
         for step, rate, num_targets in zip(steps, rates, sizes, strict=True):
             measured.append(learner.step([examples[index] for index in step], rate, num_targets))
             advance(num_targets)
-        # Of the first document once more: a last step may leave weights that overflow.
+        # The last step may leave weights that overflow, which no later step would show. So the
+        # first document is scored once more.
         after = torch.stack([learner.loss(examples[steps[0][0]]), learner.squares()])
     _require_finite(torch.stack(measured), after, rates, settings)
-    rows = zip(np.cumsum(sizes).tolist(), rates, torch.stack(measured).tolist(), strict=True)
+    tokens_so_far = np.cumsum(sizes).tolist()
+    rows = zip(tokens_so_far, rates, torch.stack(measured).tolist(), strict=True)
     return [
         {"step": number, "tokens": tokens, "loss": loss, "learning_rate": rate, "grad_norm": norm}
         for number, (tokens, rate, (loss, norm)) in enumerate(rows)
@@ -97,7 +105,7 @@ def train(
 def _require_finite(
     measured: torch.Tensor, after: torch.Tensor, rates: Sequence[float], settings: TrainSettings
 ) -> None:
-    """Check what training leaves behind.
+    """Check that losses, gradients and weights are finite.
 
     Args:
         measured: losses and gradient norms of all steps, (steps, 2).
@@ -108,15 +116,17 @@ def _require_finite(
     Raises:
         ModelError: one of these is not finite.
     """
-    broken = (~measured.isfinite().all(-1)).nonzero().flatten().tolist()
-    if not broken and bool(after.isfinite().all()):
+    diverged = (~measured.isfinite().all(-1)).nonzero().flatten().tolist()  # numbers of steps
+    if not diverged and bool(after.isfinite().all()):
         return
-    step = broken[0] if broken else len(measured)
-    loss, norm = measured[step].tolist() if broken else (float(after[0]), 0.0)
-    where = f"step {step + 1} of {len(measured)}" if broken else f"after the last step, {step}"
+    # What is not finite, and where.
+    step = diverged[0] if diverged else len(measured)
+    loss, norm = measured[step].tolist() if diverged else (float(after[0]), 0.0)
+    where = f"step {step + 1} of {len(measured)}" if diverged else f"after the last step, {step}"
     gradient = "" if math.isfinite(norm) else f" and the norm of its gradient {norm:.4g}"
-    if not broken and math.isfinite(loss):
+    if not diverged and math.isfinite(loss):
         gradient = ", and weights are so large that their squares overflow"
+    # What to do.
     if step:
         advice = (
             f"at step 1 it was {float(measured[0, 0]):.4g}, and the learning rate of step {step} "
@@ -134,29 +144,30 @@ def _require_finite(
 
 
 def plan_steps(examples: Sequence[Example], settings: TrainSettings, seed: int) -> list[list[int]]:
-    """Which documents make up each optimizer step.
+    """Choose the documents of each optimizer step, and return their indices by step.
 
-    Each epoch is one shuffled pass; a fractional last epoch is cut in tokens, and the last step
-    of a run may be short.
+    Each epoch is one shuffled pass. A fractional last epoch ends after that share of the target
+    tokens, and the last step may have fewer tokens than the others.
     """
-    targets = np.array([example.num_targets for example in examples])
+    targets = np.array([example.num_targets for example in examples])  # (documents,)
     order = np.concatenate(
         [
             stream(seed, "train", "order", epoch).permutation(len(examples))
             for epoch in range(math.ceil(settings.epochs))
         ]
     )
-    ends = np.cumsum(targets[order])
-    budget = settings.epochs * targets.sum()
-    order = order[ends - targets[order] < budget - 1e-6]
-    # A document belongs to the step in which its first token falls.
-    first = np.cumsum(targets[order]) - targets[order]
-    cuts = np.flatnonzero(np.diff(first // settings.batch_tokens)) + 1
+    # Target tokens before each document, in the shuffled order: (epochs * documents,).
+    before = np.cumsum(targets[order]) - targets[order]
+    is_learned = before < settings.epochs * targets.sum() - 1e-6  # products of floats round
+    order, before = order[is_learned], before[is_learned]
+    # A document belongs to the step in which its first target token falls.
+    step_of_document = before // settings.batch_tokens
+    cuts = np.flatnonzero(np.diff(step_of_document)) + 1
     return [part.tolist() for part in np.split(order, cuts) if len(part)]
 
 
 def learning_rate(step: int, num_steps: int, settings: TrainSettings) -> float:
-    """Linear warm-up from the first step, then decay towards 0 after the last."""
+    """Return the rate of step `step`, from 0: linear warm-up, then decay towards 0 at the end."""
     warmup = max(1, round(settings.warmup * num_steps)) if settings.warmup else 0
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
@@ -166,7 +177,7 @@ def learning_rate(step: int, num_steps: int, settings: TrainSettings) -> float:
 
 
 class _Learner:
-    """A model with its optimizer, on all processes."""
+    """A model with its optimizer, spread over all processes."""
 
     def __init__(
         self,
@@ -187,13 +198,14 @@ class _Learner:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        exact = packed and bfloat16 and varlen_flash(self.device, torch.bfloat16)
-        spare = 0 if exact else _RECTANGLE_TOKENS if packed else _PASS_TOKENS
-        most = _CPU_TOKENS if self.device.type == "cpu" else settings.micro_batch_tokens
-        self.limits = Limits(min(most, settings.micro_batch_tokens), spare, packed)
+        # With attention over documents of any lengths, one more rectangle costs nothing.
+        any_lengths = packed and bfloat16 and varlen_flash(self.device, torch.bfloat16)
+        cost = 0 if any_lengths else _RECTANGLE_TOKENS if packed else _PASS_TOKENS
+        longest_row = _CPU_TOKENS if self.device.type == "cpu" else settings.micro_batch_tokens
+        self.limits = Limits(min(longest_row, settings.micro_batch_tokens), cost, packed)
 
     def step(self, examples: Sequence[Example], rate: float, num_targets: int) -> torch.Tensor:
-        """One optimizer step; the loss before it and the norm of its gradient, (2,) float64."""
+        """Take one optimizer step, and return the loss before it and the gradient's norm, (2,)."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss = parallel.total(self._accumulate(examples, num_targets)) / num_targets
@@ -204,7 +216,7 @@ class _Learner:
 
     @torch.no_grad()
     def loss(self, example: Example) -> torch.Tensor:
-        """Return the summed token loss of a document, (); every process reads it."""
+        """Return the summed token loss of a document in nats, (); every process computes it."""
         batch = collate([example], [Rectangle([0], len(example.input_ids))], self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self._logits(batch)
@@ -212,49 +224,51 @@ class _Learner:
 
     @torch.no_grad()
     def squares(self) -> torch.Tensor:
-        """Return the sum of the squared learned weights, (); infinite where it overflows."""
+        """Return the sum of squares of the trained weights, (); infinite where it overflows."""
         return sum(
             (parallel.whole(p.float().square().sum()).double() for p in self.learned),
             torch.zeros((), device=self.device, dtype=torch.float64),
         )
 
     def _accumulate(self, examples: Sequence[Example], num_targets: int) -> torch.Tensor:
-        """Gradients of the step's mean token loss; this process's part of the summed loss."""
+        """Add up the gradients of the step's mean loss, and return this process's summed loss."""
         lengths = [len(example.input_ids) for example in examples]
         plan = micro_batches(lengths, self.limits, processes.world_size())
         total = torch.zeros((), device=self.device, dtype=torch.float64)
-        for number, everyone in enumerate(plan):
-            batch = self._batch(examples, everyone[processes.rank()])
-            last = number == len(plan) - 1
-            with nullcontext() if last else parallel.accumulating(self.model):
+        for number, rows_by_process in enumerate(plan):
+            batch = self._batch(examples, rows_by_process[processes.rank()])
+            is_last = number == len(plan) - 1  # only then do processes exchange gradients
+            with nullcontext() if is_last else parallel.accumulating(self.model):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                    logits = self._logits(batch)
+                    logits = self._logits(batch)  # (targets, vocabulary)
                 loss = summed_nats(logits, batch.labels)
-                # Processes share the mean of their gradients; the sum is what is wanted.
+                # Processes exchange the mean of their gradients, and the step needs their sum.
                 torch.autograd.backward(loss * (processes.world_size() / num_targets))
             total += loss.detach()
         return total
 
     def _batch(self, examples: Sequence[Example], rectangles: Sequence[Rectangle]) -> Batch:
+        """Return this process's documents as tensors."""
         if rectangles:
             return collate(examples, rectangles, self.device)
-        # A process without a document still takes part in the collective calls, and learns nothing.
+        # A process without documents has to take part in the collective calls. It computes on a
+        # document without targets, which adds nothing to the gradients.
         idle = examples[0]._replace(labels=np.full_like(examples[0].labels, IGNORED))
         return collate([idle], [Rectangle([0], len(idle.input_ids))], self.device)
 
     def _logits(self, batch: Batch) -> torch.Tensor:
-        """Of the positions that have a label, (targets, vocabulary)."""
+        """Compute the logits of the positions that have a label, (targets, vocabulary)."""
         if self.packed:
             return packed_logits(self.model, batch)
         [shape] = batch.layout.rectangles
-        every = self.model(input_ids=batch.input_ids.view(shape), use_cache=False).logits
-        chosen: torch.Tensor = every.flatten(0, 1)[batch.learned]
-        return chosen
+        logits = self.model(input_ids=batch.input_ids.view(shape), use_cache=False).logits
+        of_targets: torch.Tensor = logits.flatten(0, 1)[batch.learned]
+        return of_targets
 
 
 @contextmanager
 def _training_mode(network: PreTrainedModel, settings: TrainSettings) -> Iterator[bool]:
-    """Inside, `network` is ready to learn; whether it reads packed rows."""
+    """Set `network` up for training, and yield whether it reads packed rows."""
     packed = can_pack(network)
     network.train()
     if settings.gradient_checkpointing:

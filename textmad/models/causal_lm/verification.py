@@ -2,9 +2,9 @@
 
 textmad scores texts in batches, trains on several documents in one row, and samples a token at a
 time into slots with a cache of its own. Each of these takes for granted that the network is a
-plain causal transformer. No setting of a model says so reliably. So every base is held against its
-own plain forward pass on a few tokens before anything is computed with it, and what differs is an
-error. It costs some twelve passes over a few tokens.
+plain causal transformer. No setting of a model says so reliably. So every base model is held
+against its own plain forward pass on a few tokens before anything is computed with it, and what
+differs is an error. It costs some twelve passes over a few tokens.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _verified: set[tuple[str, str, str, LoraSettings | None]] = set()
 def verify_once(
     network: PreTrainedModel, digest: str, adapter: LoraSettings | None, context: int, name: str
 ) -> None:
-    """Verify a base unless this process has done so, by what it consists of and how it is used.
+    """Verify a base model unless this process has done so, by its files and how it is used.
 
     Raises:
         ModelError: as `verify` does.
@@ -131,7 +131,7 @@ class _Comparison:
                 raise ModelError(
                     f"model.base: {self.name}: {type(self.network).__name__}: {way} gives other "
                     f"probabilities than a plain forward pass, by up to "
-                    f"{float(difference.max()):.2g} nats a token: {hint}; use another base"
+                    f"{float(difference.max()):.2g} nats a token: {hint}; use another base model"
                 )
 
 
@@ -149,7 +149,7 @@ def _explained(network: PreTrainedModel, name: str, way: str) -> Iterator[None]:
         why = (str(error).strip().splitlines() or [""])[0]
         raise ModelError(
             f"model.base: {name}: {type(network).__name__}: {way} fails "
-            f"({type(error).__name__}: {why}); use another base"
+            f"({type(error).__name__}: {why}); use another base model"
         ) from error
 
 

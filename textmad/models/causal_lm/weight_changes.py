@@ -1,4 +1,4 @@
-"""How far learning has moved a network's weights from the base's."""
+"""How far learning has moved a network's weights from the base model's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @torch.inference_mode()
 def weight_changes(base: PreTrainedModel, learned: PreTrainedModel) -> list[WeightChange]:
-    """Return a change for every parameter of `learned` that differs from the base's.
+    """Return a change for every parameter of `learned` that differs from the base model's.
 
-    Names are the base's. An adapter counts as what it adds to the weight, so rank and scale are in
-    it. Tied weights have two names: they are one change where they changed together, and an
+    Names are the base model's. An adapter counts as what it adds to the weight, so rank and scale
+    are in it. Tied weights have two names: they are one change where they changed together, and an
     adapter on the output layer alone is a change of the output layer.
     """
     changes = []

@@ -31,7 +31,7 @@ text, or a model that `DistributedScorer.shared` returned.
 ALONE = ("fit", "sample")
 """The methods that otherwise take all processes, and here do without the others."""
 
-Name: TypeAlias = int | None  # of a model: the generation that it was fitted in; None: the base
+Name: TypeAlias = int | None  # the generation that a model was fitted in; None: the base model
 
 _NAME = "_name_of_shared_model"
 

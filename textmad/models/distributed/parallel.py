@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def check_launcher() -> None:
-    """Refuse what a launcher's configuration can ask for and is not done here.
+    """Check that a launcher's configuration asks for nothing that is not done here.
 
     Raises:
-        ModelError: DeepSpeed, or a base of which only the first process reads the weights.
+        ModelError: DeepSpeed, or a base model of which only the first process reads the weights.
     """
     if _is_set("ACCELERATE_USE_DEEPSPEED"):
         raise ModelError("the launcher asks for DeepSpeed, which is not supported; use FSDP")
@@ -34,7 +34,7 @@ def check_launcher() -> None:
         # transformers would leave the other processes' weights empty, and sampling needs them.
         raise ModelError(
             "the launcher's configuration has fsdp_cpu_ram_efficient_loading: every process needs "
-            "the whole base to sample; set it to false, as recipes/accelerate/fsdp.yaml does"
+            "the whole base model to sample; set it to false, as recipes/accelerate/fsdp.yaml does"
         )
 
 

@@ -1,7 +1,7 @@
-"""Drawing with a watermark: what it does to the scores of the tokens that come next.
+"""Sampling with a watermark: how it changes the scores of the next token.
 
-It stands after all sampling options, as in transformers' `generate`, and has no memory: it looks at
-what has been written. So a document's text depends on its own stream alone, as without.
+It is applied after all sampling options, as in transformers' `generate`. It keeps no state and
+reads the tokens so far. So a document's text depends on its own random stream alone.
 """
 
 from __future__ import annotations
@@ -17,36 +17,37 @@ from textmad.recipe.watermark_schemes import Tournament, begins, context_hashes,
 
 
 class Written(NamedTuple):
-    """The documents in the slots, each about to get its next token."""
+    """The documents in the slots, before each gets its next token."""
 
     ids: torch.Tensor  # (slots, time) start token, prompt, text, and whatever follows
     start: torch.Tensor  # (slots,) where the text begins
     stop: torch.Tensor  # (slots,) where the next token will stand
-    marked: torch.Tensor  # (slots,) bool: that token shall be marked
+    marked: torch.Tensor  # (slots,) bool: whether the watermark applies to that token
 
 
 Watermark = Callable[[torch.Tensor, Written], torch.Tensor]
-"""Scores (slots, vocabulary) float32, which it may overwrite, to scores."""
+"""From scores (slots, vocabulary) float32, which it may overwrite, to scores."""
 
 
 def watermark(settings: WatermarkSettings, vocabulary: int, device: torch.device) -> Watermark:
-    """The watermark of a recipe."""
+    """Return the watermark of a recipe."""
     if settings.kind == "green_list":
         return _GreenList(settings, vocabulary, device)
     return _SynthID(settings, vocabulary, device)
 
 
 class _GreenList:
-    """Adds `bias` to the tokens that are green after the last one, be it the prompt's."""
+    """Adds `bias` to the tokens that are green after the last token, also one of the prompt."""
 
     def __init__(self, settings: WatermarkSettings, vocabulary: int, device: torch.device) -> None:
         self._lists = green_lists(settings.key, settings.green_share, vocabulary)
         bits = torch.arange(256).unsqueeze(1) >> torch.arange(8) & 1
         self._bias_of_bits = (bits * settings.bias).float().to(device)
-        # A captured step cannot ask the host for a list.
+        # The lists are computed on the host, which a captured step cannot ask. So all are there.
         self._bits = None if device.type == "cpu" else self._after(torch.arange(vocabulary), device)
 
     def _after(self, before: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """Return the green tokens after each token, as bits: (tokens, vocabulary / 8) uint8."""
         return torch.from_numpy(self._lists.after(before.numpy())).to(device)
 
     def __call__(self, scores: torch.Tensor, written: Written) -> torch.Tensor:
@@ -60,11 +61,12 @@ class _GreenList:
 class _SynthID:
     """Tournament sampling in closed form, layer by layer, as transformers computes it.
 
-    A layer with g-values g makes of probabilities p the p (1 + g - sum(g p)), whose mean over all
-    keys is p. The context is the text's last tokens. Where it was there before, the same choice
-    again would show, so nothing is marked. Nor are the text's first tokens, with too few before
-    them (transformers' `skip_first_ngram_calls`): documents without a prompt would all begin
-    alike, and neither transformers' detectors nor ours look there.
+    A layer with g-values g turns probabilities p into p (1 + g - sum(g p)); the mean of that over
+    all keys is p. The g-values depend on the context, the last tokens of the text. A token is not
+    marked where its context was there before: the same choice again would be noticeable. Nor are
+    the first tokens, which have too short a context (transformers' `skip_first_ngram_calls`):
+    documents without a prompt would all begin alike. Detectors, ours and transformers', leave these
+    tokens out.
     """
 
     def __init__(self, settings: WatermarkSettings, vocabulary: int, device: torch.device) -> None:
@@ -94,10 +96,12 @@ class _SynthID:
         return torch.where(marked.unsqueeze(1), probability.log_(), scores)
 
     def _contexts(self, written: Written) -> tuple[torch.Tensor, torch.Tensor]:
-        """The hash of each slot's context, and whether it is there for the first time."""
+        """Return the hash of each slot's context, and whether the context is new: both (slots,)."""
         width, stop = self._tournament.context, written.stop.unsqueeze(1)
-        before = torch.nn.functional.pad(written.ids, (width, 0)).unfold(1, width, 1)[:, :-1]
-        hashes = context_hashes(before)  # (slots, time), of the tokens before each
+        before = torch.nn.functional.pad(written.ids, (width, 0)).unfold(1, width, 1)[
+            :, :-1
+        ]  # (slots, time, width)
+        hashes = context_hashes(before)  # (slots, time)
         context = hashes.gather(1, stop)
         time = torch.arange(hashes.shape[1], device=hashes.device)
         is_context = (time >= written.start.unsqueeze(1) + width) & (time < stop)

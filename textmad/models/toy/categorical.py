@@ -62,7 +62,7 @@ class Categorical(IndependentPositionModel):
         except KeyError as error:
             raise ModelError(
                 f"categorical: {error}: expected words w0 to w{self.categories - 1}; raise "
-                "model.categories, or use another base for such text"
+                "model.categories, or use another base model for such text"
             ) from None
 
     def written(self, values: Values) -> str:

@@ -52,7 +52,7 @@ class Gaussian(IndependentPositionModel):
         except ValueError as error:
             raise ModelError(
                 f"gaussian: {error}: expected numbers, such as 0.25, with white space between "
-                "them; use another base for such text"
+                "them; use another base model for such text"
             ) from None
         if not np.isfinite(values).all():
             raise ModelError("gaussian: nan or inf among the numbers: expected finite ones")

@@ -1,4 +1,4 @@
-"""The base of the toy models: each position of a document has its own independent model.
+"""What the toy models share: each position of a document has its own independent model.
 
 All documents have the same number of words, and words at different positions are independent. So a
 document of C words is one draw from each of C models, and a run that learns from n documents a
@@ -36,13 +36,13 @@ _AT_ONCE = 2**20  # words drawn together: bounds the memory, not the result
 class IndependentPositionModel(ABC):
     """A language model (`textmad.models.LanguageModel`) without context.
 
-    The base has learned nothing and reads documents of any length. A fitted model knows the number
-    of words, `num_positions`; the end after the last word is certain, and costs 0 nats. A prompt is
-    an error: it would say nothing about what follows.
+    The base model has learned nothing and reads documents of any length. A fitted model knows the
+    number of words, `num_positions`; the end after the last word is certain, and costs 0 nats. A
+    prompt is an error: it would say nothing about what follows.
 
     Args:
         settings: of the recipe.
-        learned: parameters by name, none for the base.
+        learned: parameters by name, none for the base model.
     """
 
     name: str
@@ -54,7 +54,7 @@ class IndependentPositionModel(ABC):
     ) -> None:
         self.settings = settings
         self.learned = learned
-        # The base has nothing but its settings.
+        # The base model has nothing but its settings.
         facts = f"{self.name} {settings.categories} {settings.smoothing!r}"
         self.digest = hashlib.sha256(facts.encode()).hexdigest()
 
@@ -132,7 +132,7 @@ class IndependentPositionModel(ABC):
         """Write the parameters.
 
         Raises:
-            ModelError: this is the base.
+            ModelError: this is the base model.
         """
         from safetensors.numpy import save_file
 
@@ -142,7 +142,7 @@ class IndependentPositionModel(ABC):
         save_file(self.learned, folder / _WEIGHTS)
 
     def load(self, folder: Path) -> Self:
-        """The model that one fitted on this base saved in `folder`.
+        """The model that one fitted on this base model saved in `folder`.
 
         Raises:
             ModelError: nothing is there, or it cannot be read.
@@ -182,7 +182,7 @@ class IndependentPositionModel(ABC):
         Raises:
             ModelError: a document does not fit `max_new_tokens`, or there is a prompt.
         """
-        self._reject_prompts([prompt(0)] if prompt else None)
+        self._check_no_prompts([prompt(0)] if prompt else None)
         if self.num_positions is None:
             raise ModelError(f"{self.name}: the base model has learned nothing to be drawn")
         tokens = self.num_positions + 1
@@ -216,7 +216,7 @@ class IndependentPositionModel(ABC):
         Raises:
             ModelError: a word is none of this model's, or there is a prompt.
         """
-        self._reject_prompts(prompts)
+        self._check_no_prompts(prompts)
         scores = [self._scores(self.read(text.split())) for text in texts]
         return TokenScores([nll for nll, _ in scores], [correct for _, correct in scores])
 
@@ -228,6 +228,6 @@ class IndependentPositionModel(ABC):
             nll[-1], correct[-1] = 0.0, True
         return nll, correct
 
-    def _reject_prompts(self, prompts: Sequence[str] | None) -> None:
+    def _check_no_prompts(self, prompts: Sequence[str] | None) -> None:
         if any(prompts or ()):
             raise ModelError(f"{self.name}: takes no prompt: no word depends on another")

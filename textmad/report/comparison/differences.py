@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from textmad.analysis.comparison import Against, Comparison, ComparisonRow, show_times
+from textmad.analysis.comparison_result import Against, Comparison, ComparisonRow, show_times
 from textmad.analysis.pairs import LEVEL, Infinite, Key
 from textmad.report.numbers import (
     ARROWS,
@@ -226,7 +226,9 @@ def _rests_on(comparison: Comparison) -> str:
     )
     return (
         f"Significant means p < {LEVEL:g}, paired by seed ({_seeds(comparison.rows)}), adjusted "
-        f"for {_questions(comparison)}. {_sign_flips(comparison)} Intervals and p hold for {holds}"
+        f"for {_questions(comparison)}. A difference of {comparison.detectable:.2g} standard "
+        "deviations between seeds is then found in 4 of 5 studies. "
+        f"{_sign_flips(comparison)} Intervals and p hold for {holds}"
     )
 
 
@@ -264,7 +266,7 @@ def _listed(rows: Sequence[ComparisonRow], say: Callable[[ComparisonRow, Against
 def _with_interval(row: ComparisonRow, against: Against) -> str:
     value = show_value(row.value).split(" ± ")[0]
     difference = show_difference(against.difference, "(95 % interval {low} to {high})")
-    references = {"human text": row.human, "base's own samples": row.base}
+    references = {"human text": row.human, "base model's own samples": row.base}
     beside = [f"{name} {show_number(each.value)}" for name, each in references.items() if each]
     return f"{row.key.label} {value}, {difference}" + (f" [{'; '.join(beside)}]" if beside else "")
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textmad.analysis.alarms import BinLosses
-from textmad.analysis.comparison import Comparison, ComparisonRow, Curve
-from textmad.analysis.dose_series import Threshold
+from textmad.analysis.comparison_result import Comparison, ComparisonRow, Curve
+from textmad.analysis.critical_shares import CriticalShareRow
 from textmad.analysis.pairs import Key
 from textmad.evaluators.metrics import METRICS, bounds, value_range
 from textmad.report import plots
@@ -72,7 +72,8 @@ def forest(comparison: Comparison) -> plots.Figure:
     return plots.Figure(
         f"Differences to {comparison.control} at generation {comparison.generation}",
         "Mean of arm less control, paired by seed, with its 95 % interval. Shaded: the tolerance, "
-        "on the harmful side alone where one is better.",
+        "on the harmful side alone where one is better; of ≈ metrics with a human reference all "
+        "that is not further from human text than the control by more than the tolerance.",
         svg,
     )
 
@@ -106,7 +107,15 @@ def _panel(
 
 
 def _tolerated(row: ComparisonRow) -> tuple[float, float]:
-    """From where to where the arm's difference is no harm, nothing of it on the better side."""
+    """From where to where the arm's difference is no harm, nothing of it on the better side.
+
+    Of metrics that are best at the human value these are the differences that bring the arm no
+    further from human text than the control, or by the tolerance at most.
+    """
+    if row.key.direction == "human" and row.human and row.value and row.against:
+        control = row.value.estimate - row.against.difference.estimate - row.human.value
+        reach = abs(control) + row.tolerance
+        return -reach - control, reach - control
     low, high = bounds(row.key.metric, row.tolerance)
     return (low if math.isfinite(low) else 0.0), (high if math.isfinite(high) else 0.0)
 
@@ -259,16 +268,16 @@ def _rises_from(each: BinLosses, key: Key) -> str:
 # --- critical shares ------------------------------------------------------------------------
 
 
-def threshold_curves(comparison: Comparison) -> list[plots.Figure]:
+def critical_share_curves(comparison: Comparison) -> list[plots.Figure]:
     """A figure a metric and family."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Canvas
 
     figures = []
-    for number, each in enumerate(comparison.thresholds):
+    for number, each in enumerate(comparison.critical_shares):
         with rc_context(plots.STYLE):
             canvas = Canvas(figsize=(5.6, 3.1))
-            _draw_threshold(canvas.subplots(), each)
+            _draw_critical_share(canvas.subplots(), each)
             canvas.tight_layout()
             svg = plots.to_svg(canvas, f"share-{number}")
         named = ", ".join(filter(None, [each.key.label, each.family, each.meaning]))
@@ -282,9 +291,9 @@ _READING = (
 )
 
 
-def _draw_threshold(axis: Axes, each: Threshold) -> None:
+def _draw_critical_share(axis: Axes, each: CriticalShareRow) -> None:
     result = each.result
-    for bound in bounds(each.key.metric, each.tolerance):
+    for bound in each.bounds:
         if math.isfinite(bound):
             axis.axhline(bound, color=plots.ORANGE, linestyle="--", linewidth=1.4)
     axis.axhline(0, color=plots.GREY, linewidth=1)
@@ -301,4 +310,5 @@ def _draw_threshold(axis: Axes, each: Threshold) -> None:
         axis.plot([share], [mean], color=plots.BLUE, marker="o", markersize=4.5)
     axis.set_xlim(0, None)
     axis.set_xlabel("share of model text")
-    axis.set_ylabel(f"difference ({each.key.unit})" if each.key.unit else "difference")
+    named = "further from human text" if each.from_human else "difference"
+    axis.set_ylabel(f"{named} ({each.key.unit})" if each.key.unit else named)

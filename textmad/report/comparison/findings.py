@@ -6,8 +6,8 @@ import math
 from itertools import groupby
 
 from textmad.analysis.alarms import BinLosses, EarlyWarning
-from textmad.analysis.comparison import Comparison
-from textmad.analysis.dose_series import Threshold
+from textmad.analysis.comparison_result import Comparison
+from textmad.analysis.critical_shares import CriticalShareRow
 from textmad.report.comparison.figures import heat_maps
 from textmad.report.numbers import ARROWS, MISSING, show_difference, show_number
 from textmad.report.tables import Table
@@ -159,7 +159,16 @@ def _bins_of_arm(each: BinLosses, warning: EarlyWarning) -> str:
     ]
     never = ", ".join(name for name, g in fired.items() if g is None)
     first = f"{each.arm}: a rise of the loss is supported first in {'; then in '.join(steps)}"
-    return f"{first}; not by generation {last} in {never}." if never else f"{first}."
+    first += f"; not by generation {last} in {never}." if never else "."
+    begun = rising[0][0]
+    num_first = sum(generation == begun for generation, *_ in rising)
+    if num_first == 1:
+        return first
+    where = " the earliest that is watched," if begun == alarm.generations[0] else ""
+    return (
+        f"{first} {num_first} bins are supported in the same generation,{where} so which of them "
+        "rises first is not known."
+    )
 
 
 # --- critical shares ------------------------------------------------------------------------
@@ -172,7 +181,7 @@ _MEANINGS = {
 
 def share_sentences(comparison: Comparison) -> list[str]:
     """Return a paragraph for each metric and family: the critical share, and whether some helps."""
-    return [" ".join(_of_threshold(each)) for each in comparison.thresholds]
+    return [" ".join(_of_critical_share(each)) for each in comparison.critical_shares]
 
 
 def share_table(comparison: Comparison) -> Table:
@@ -200,7 +209,7 @@ def share_table(comparison: Comparison) -> Table:
             ", ".join(show_share(share, each) for share, _ in each.helping) or MISSING,
             ", ".join(show_share(share, each) for share in each.shares),
         )
-        for each in comparison.thresholds
+        for each in comparison.critical_shares
     ]
     notes = (
         "critical share: the smallest share of model tokens in a generation's training set at "
@@ -209,23 +218,24 @@ def share_table(comparison: Comparison) -> Table:
         "share up to which all shares run are inside the tolerance and the smallest from which all "
         "are outside (t tests at each share); it does not rest on the curve. no harm up to: the "
         "same as its lower end, at 5 %. helping: shares better than none (p < 0.05, adjusted for "
-        "the shares). >: beyond the largest share run. Of ≈ metrics both sides count as outside.",
+        "the shares). >: beyond the largest share run. Of ≈ metrics "
+        "with a human reference outside means further from human text, of others on either side.",
     )
     return Table(header, tuple(lines), notes)
 
 
-def show_share(share: float, of: Threshold) -> str:
+def show_share(share: float, of: CriticalShareRow) -> str:
     """Return a share at two decimals, or that it lies beyond the largest share run."""
     return f">{of.shares[-1]:.2f}" if math.isinf(share) else f"{share:.2f}"
 
 
-def _interval(each: Threshold) -> str:
+def _interval(each: CriticalShareRow) -> str:
     if each.result.n < 2:
         return MISSING
     return f"[{show_share(each.result.low, each)}, {show_share(each.result.high, each)}]"
 
 
-def _of_threshold(each: Threshold) -> list[str]:
+def _of_critical_share(each: CriticalShareRow) -> list[str]:
     result = each.result
     meaning = _MEANINGS[each.meaning]
     opening = f"{each.family}, {meaning}" if each.family else meaning.capitalize()
@@ -255,7 +265,7 @@ def _of_threshold(each: Threshold) -> list[str]:
     return [f"{estimate} ({interval}, {result.n} seeds).", harmless, *_benefit(each)]
 
 
-def _benefit(each: Threshold) -> list[str]:
+def _benefit(each: CriticalShareRow) -> list[str]:
     """Whether some model text is better than none; nothing without a better side."""
     if each.key.direction not in ("lower", "higher"):
         return []

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import math
 
-from textmad.analysis.comparison import CONFIRMATORY, EXPLORATORY, Comparison, hypothesis_frame
+from textmad.analysis.comparison_result import (
+    CONFIRMATORY,
+    EXPLORATORY,
+    Comparison,
+    hypothesis_frame,
+)
 from textmad.analysis.hypotheses import HypothesisTest, key_of
 from textmad.report.numbers import MISSING, show_difference, show_p
 from textmad.report.tables import Table

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from textmad.analysis.comparison import (
+from textmad.analysis.comparison_result import (
     Comparison,
     alarm_frame,
     bin_frame,
@@ -183,7 +183,7 @@ def to_html(comparison: Comparison) -> str:
         forest=figures.forest(comparison),
         tables=[difference_table(comparison), generation_table(comparison)],
         optional_sections=_sections(comparison),
-        share_figures=figures.threshold_curves(comparison),
+        share_figures=figures.critical_share_curves(comparison),
         heat=figures.heat_maps(comparison),
         texts=side_by_side(comparison.runs, comparison.generation) if comparison.runs else None,
         arms=describe_arms(comparison),
@@ -224,7 +224,7 @@ def _hypotheses(comparison: Comparison) -> list[OptionalSection]:
 
 def _sections(comparison: Comparison) -> list[OptionalSection]:
     parts = {
-        "shares": (comparison.thresholds, share_sentences, share_table, share_frame),
+        "shares": (comparison.critical_shares, share_sentences, share_table, share_frame),
         "alarms": (comparison.warnings, alarm_sentences, alarm_table, alarm_frame),
         "bins": (comparison.bins, bin_sentences, bin_table, bin_frame),
     }

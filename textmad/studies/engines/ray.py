@@ -47,7 +47,7 @@ class _Given(NamedTuple):
     task: Any  # Ray's reference to what it will answer
 
 
-def refuse_without_ray() -> None:
+def check_ray() -> None:
     """Raise RunError where the package is not installed."""
     try:
         import ray  # noqa: F401
@@ -130,7 +130,7 @@ def _connected(address: str | None, cpu_threads: int) -> Iterator[None]:
         yield
         return
     if address is not None:
-        _refuse_silence(address)
+        _check_answers(address)
     own = {
         "num_cpus": max(usable_cores(), cpu_threads),  # a study may have more threads than we cores
         "object_store_memory": _SHARED_MEMORY,
@@ -153,7 +153,7 @@ def _connected(address: str | None, cpu_threads: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _refuse_silence(address: str) -> None:
+def _check_answers(address: str) -> None:
     """Say at once where nothing listens; Ray asks again for seven minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not port.isdecimal():  # "auto", or nothing that Ray takes
@@ -193,9 +193,9 @@ def _result(future: Future[dict[str, str]], job: Job) -> TextmadError | None:
 def _task(job: Mapping[str, Any], folder: str, origins: Mapping[str, Any]) -> dict[str, str]:
     """Compute a run in Ray's process, in the folder where the study was begun."""
     try:
-        refuse_strange_node(Path(folder), Path(folder, job["study"]), origins)
-    except TextmadError as refused:
-        return answer(refused)
+        check_node(Path(folder), Path(folder, job["study"]), origins)
+    except TextmadError as error:
+        return answer(error)
     os.chdir(folder)
     with _output_kept():
         write_to_log(Job(**job))
@@ -220,7 +220,7 @@ def _origins() -> dict[str, Any]:
     return {"code": store.code_version(), "versions": store.versions()}
 
 
-def refuse_strange_node(folder: Path, study: Path, origins: Mapping[str, Any]) -> None:
+def check_node(folder: Path, study: Path, origins: Mapping[str, Any]) -> None:
     """What it computed would stay there, or could not be compared with the others' results."""
     node = socket.gethostname()
     for path in (folder, study / STUDY):

@@ -59,7 +59,7 @@ def emit_slurm(
         The script for sbatch, and the runs that its tasks compute: those that are not finished.
 
     Raises:
-        TextmadError: the study is refused; RunError also where all of its runs are finished.
+        TextmadError: the study is invalid; RunError also where all of its runs are finished.
     """
     path = path.absolute()
     study = grown(study, path, tell)

@@ -34,8 +34,8 @@ def _task(path: Path, name: str) -> int:
     """Compute the run of this name; the exit code."""
     try:
         error = compute(recorded_job(path, name), PlainProgress())
-    except TextmadError as refused:
-        error = refused
+    except TextmadError as unusable:
+        error = unusable
     if error is None:
         return 0
     print(f"textmad: {error}", file=sys.stderr)

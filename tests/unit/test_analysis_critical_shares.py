@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import textmad as tm
-from textmad.analysis.arm import Arm
+from textmad.analysis.arm_settings import ArmRuns
 from textmad.analysis.arms import Arms, gather_arms
-from textmad.analysis.comparing import compare_values
-from textmad.analysis.comparison import alarm_frame, share_frame
+from textmad.analysis.compare import compare_values
+from textmad.analysis.comparison_result import alarm_frame, share_frame
 from textmad.analysis.control import PerArmControl
-from textmad.analysis.dose_series import families
+from textmad.analysis.critical_shares import families
 from textmad.report.comparison.findings import (
     alarm_sentences,
     alarm_table,
@@ -44,7 +44,7 @@ def replaced(share, **changes):
 
 def arms(recipes, last=1, control=HUMAN):
     made = [
-        Arm(name, {seed: SimpleNamespace(recipe=each) for seed in SEEDS})
+        ArmRuns(name, {seed: SimpleNamespace(recipe=each) for seed in SEEDS})
         for name, each in {"control": control, **recipes}.items()
     ]
     return Arms(tuple(made), last, ())
@@ -147,14 +147,14 @@ def test_arms_whose_control_has_human_text_of_the_other_kind_are_left_out_with_a
     assert list(fresh.shares) == ["fresh 0.2", "fresh 0.8", "pure"]
     values = {name: ending(105, 106, 108) for name in both.controls}
     found = compare_values(table({"control": ending(100, 100, 100), **values}), both)
-    assert [threshold.shares for threshold in found.thresholds] == [(0.2, 0.8, 1.0)]
+    assert [row.shares for row in found.critical_shares] == [(0.2, 0.8, 1.0)]
     assert found.notes == (
         "No critical share of fixed 0.2, fixed 0.8, pure: human text is fixed there and fresh in "
         "control, so more than model text sets them apart.",
     )
 
 
-# --- thresholds -----------------------------------------------------------------------------
+# --- critical shares -----------------------------------------------------------------------------
 
 # 100 times the share: seeds at 90, 100 and 110 % of that. 2 % of 100 is left at a share of 0.02.
 STEEP = {
@@ -165,10 +165,10 @@ TWO = {f"share={x:g}": replaced(x) for x in (0.2, 0.8)}
 
 
 def test_the_critical_share_is_where_the_difference_leaves_the_tolerance():
-    (found,) = compare_values(table(STEEP), arms(TWO)).thresholds
+    (found,) = compare_values(table(STEEP), arms(TWO)).critical_shares
     assert (found.meaning, found.shares, found.tolerance) == ("replaced", (0.2, 0.8), 2.0)
     assert found.result.estimate == pytest.approx(0.02, abs=1e-3)
-    (wide,) = compare_values(table(STEEP), arms(TWO), tolerance=0.4).thresholds
+    (wide,) = compare_values(table(STEEP), arms(TWO), tolerance=0.4).critical_shares
     assert wide.result.estimate == pytest.approx(0.4, abs=1e-3)
     # 20 +- 5 at 0.2 lies inside 40, 80 +- 20 at 0.8 outside: t at 2.5 % is 4.3027
     assert (wide.result.low, wide.result.high) == (0.2, 0.8)
@@ -209,10 +209,10 @@ def test_a_family_that_stays_inside_and_text_that_is_added_are_said_so():
 
 def test_seeds_and_shares_without_numbers_are_left_out():
     holes = {**STEEP, "share=0.2": ending(math.nan, 120.0, 121.0)}
-    (found,) = compare_values(table(holes), arms(TWO)).thresholds
+    (found,) = compare_values(table(holes), arms(TWO)).critical_shares
     assert found.result.n == 2
     gone = {**STEEP, "share=0.2": ending(*[math.nan] * 3)}
-    assert compare_values(table(gone), arms(TWO)).thresholds == ()
+    assert compare_values(table(gone), arms(TWO)).critical_shares == ()
 
 
 def test_the_page_draws_the_curve_the_tolerance_and_the_points():
@@ -238,12 +238,12 @@ def test_the_file_holds_the_numbers_of_the_page():
     )  # the kind; the file has the arm's own
     found = compare_values(table(helped), replace(arms(TWO), own=own), tolerance=0.4)
     (line,) = share_frame(found).itertuples()
-    (threshold,) = found.thresholds
+    (row,) = found.critical_shares
     assert (line.metric, line.meaning, line.control) == ("perplexity", "replaced", "control")
     assert (line.seeds, line.generation, line.tolerance) == (3, 1, 40.0)
-    assert line.critical_share == threshold.result.estimate
-    assert (line.critical_share_low, line.critical_share_high) == threshold.result[1:3]
-    assert line.no_harm_up_to == threshold.result.harmless
+    assert line.critical_share == row.result.estimate
+    assert (line.critical_share_low, line.critical_share_high) == row.result[1:3]
+    assert line.no_harm_up_to == row.result.harmless
     assert (line.helping, line.shares) == ("0.2", "0.2, 0.8")
     shown = share_table(found).lines[0]
     assert shown[4] == f"{line.critical_share:.2f}"
@@ -342,24 +342,24 @@ def test_a_signal_without_a_number_is_left_out_and_one_seed_gives_no_warning():
     ) in alarm_table(found).notes
     one = table(STEEP)
     one = one[one["seed"] == 0]
-    alone = Arms(tuple(Arm(a.name, {0: a.runs[0]}) for a in arms(TWO).arms), 1, ())
+    alone = Arms(tuple(ArmRuns(a.name, {0: a.runs[0]}) for a in arms(TWO).arms), 1, ())
     assert compare_values(one, alone).warnings == ()
-    (threshold,) = compare_values(one, alone).thresholds
+    (row,) = compare_values(one, alone).critical_shares
     assert share_sentences(compare_values(one, alone))[0].endswith("One seed supports nothing.")
-    assert math.isnan(threshold.result.low)
+    assert math.isnan(row.result.low)
 
 
 def test_a_seed_with_infinite_numbers_alone_is_in_no_warning_and_no_curve():
     endless = {arm: [*numbers[:2], [100.0, math.inf]] for arm, numbers in STEEP.items()}
     found = compare_values(table(endless | {"control": STEEP["control"]}), arms(TWO))
     assert [each.alarm.n for each in found.warnings] == [2, 2]
-    assert [each.result.n for each in found.thresholds] == [2]
+    assert [each.result.n for each in found.critical_shares] == [2]
 
 
-# --- a study's own threshold ----------------------------------------------------------------
+# --- a study's own critical share ----------------------------------------------------------------
 
 
-def test_what_a_study_seeks_the_threshold_of_is_compared_with_its_tolerance(
+def test_what_a_study_seeks_the_critical_share_of_is_compared_with_its_tolerance(
     tmp_path, measured_runs
 ):
     values = {("perplexity", "held_out"): [90.0, 100.0], ("mattr", "drawn"): [0.5, 0.5]}
@@ -374,3 +374,41 @@ def test_what_a_study_seeks_the_threshold_of_is_compared_with_its_tolerance(
     assert gather_arms([tmp_path]).tolerances == {"mattr/drawn": 0.1}
     found = {row.key.metric: row.tolerance for row in tm.compare([tmp_path]).rows[1::2]}
     assert found == {"perplexity": pytest.approx(2.0), "mattr": pytest.approx(0.05)}
+
+
+def nearer(share):
+    """A metric 0.10 above human text without model text, which model text brings down to it."""
+    return [[0.9, 0.60 - 0.1 * share + 0.001 * seed * (1 + share)] for seed in SEEDS]
+
+
+@pytest.mark.parametrize("with_human", [True, False])
+def test_a_move_towards_human_text_is_outside_only_where_human_text_was_not_measured(with_human):
+    names = {f"share={share:g}": share for share in (0.2, 0.5, 1.0)}
+    metric = ("distinct_2", "drawn")
+    values = {"control": nearer(0.0)} | {name: nearer(share) for name, share in names.items()}
+    parts = [table(values, metric)]
+    if with_human:
+        parts.append(table({name: [[0.5, 0.5]] * 3 for name in values}, ("distinct_2", "human")))
+    both = arms({name: replaced(share) for name, share in names.items()})
+    found = compare_values(pd.concat(parts), both, ["distinct_2/drawn"])
+    (threshold,) = found.critical_shares
+    assert threshold.from_human == with_human
+    if with_human:
+        assert (threshold.result.estimate, threshold.result.harmless) == (math.inf, 1.0)
+        assert "further from human text" in to_html(found)
+    else:  # 2 % of 0.6 are left at a share of 0.12
+        assert threshold.result.estimate == pytest.approx(0.12, abs=0.02)
+
+
+def test_a_move_beyond_human_text_counts_from_the_other_side():
+    names = {"share=0.5": 0.5, "share=1": 1.0}
+    metric = ("distinct_2", "drawn")
+    values = {"control": nearer(0.0)} | {n: nearer(4 * share) for n, share in names.items()}
+    human = table({name: [[0.5, 0.5]] * 3 for name in values}, ("distinct_2", "human"))
+    both = arms({name: replaced(share) for name, share in names.items()})
+    found = compare_values(pd.concat([table(values, metric), human]), both, ["distinct_2/drawn"])
+    (threshold,) = found.critical_shares
+    # At 0.5 it is 0.1 below human text instead of above, no further; at 1 it is 0.3 below.
+    means = [each.interval.estimate for each in threshold.differences]
+    assert means == pytest.approx([0.0, 0.2], abs=0.01)
+    assert 0.5 < threshold.result.estimate < 1

@@ -20,17 +20,17 @@ import numpy as np
 
 from textmad.analysis.alarms import BIN_KEYS, bin_losses, early_warnings
 from textmad.analysis.arms import Arms, gather_arms, runs_side_by_side
-from textmad.analysis.comparison import (
+from textmad.analysis.comparison_result import (
     Against,
     Comparison,
     ComparisonRow,
     CrossedDifference,
     Curve,
 )
-from textmad.analysis.dose_series import families, families_left_out, thresholds
+from textmad.analysis.critical_shares import critical_shares, families, families_left_out
 from textmad.analysis.hypotheses import judge_hypotheses
 from textmad.analysis.pairs import Key, Paired, finite, over_seeds
-from textmad.analysis.series import REFERENCES, reference
+from textmad.analysis.series import REFERENCES, document_counts, reference
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS, noticeable
 from textmad.statistics import inference
@@ -72,7 +72,7 @@ def compare(
             user's own evaluators.
         tolerance: largest change still counted as harmless, as a share of the control's value; by
             default 2 % (5 % for `rare_rate` and `base_perplexity`), and for the metric of a
-            study's threshold the study's own.
+            study's critical share the study's own.
 
     Raises:
         RunError: see `gather_arms`; no such metric; a tolerance that is not positive.
@@ -136,10 +136,11 @@ def compare_values(
         notes=(
             *arms.notes,
             *families_left_out(arms),
+            *_sizes(values, keys),
             *_absent(values[values["generation"] == arms.last], keys),
         ),
         settings=arms.differing(),
-        thresholds=tuple(thresholds(paired, families(arms), arms.last)),
+        critical_shares=tuple(critical_shares(paired, families(arms), arms.last)),
         warnings=tuple(early_warnings(paired, arms.last)),
         bins=tuple(bin_losses(bins, arms.last)),
         partial=arms.partial,
@@ -157,7 +158,7 @@ def measured_keys(values: pd.DataFrame) -> list[Key]:
 def choose_keys(
     values: pd.DataFrame, metrics: Sequence[str], searched: Sequence[str] = ()
 ) -> list[Key]:
-    """Return what is asked for, in that order, or the default and a study threshold's metric.
+    """Return what is asked for, in that order, or the default and the metric of a study's search.
 
     Raises:
         RunError: a name matches nothing that was measured.
@@ -292,6 +293,21 @@ def _adjusted(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
         no_harm = against.no_harm._replace(p=float(p_no_harm))
         changed[id(row)] = replace(row, against=replace(against, p=float(p), no_harm=no_harm))
     return [changed.get(id(row), row) for row in rows]
+
+
+def _sizes(values: pd.DataFrame, keys: Sequence[Key]) -> list[str]:
+    """On how many documents the metrics rest that depend on it."""
+    counts = document_counts(values)
+    return [
+        f"{key.label}: each value compares {_count_words(*counts[key[1:]])} with as many human "
+        "ones, and depends on that number."
+        for key in keys
+        if key[1:] in counts
+    ]
+
+
+def _count_words(low: int, high: int) -> str:
+    return f"{low:,} documents" if low == high else f"{low:,} to {high:,} documents"
 
 
 def _absent(values: pd.DataFrame, keys: Sequence[Key]) -> list[str]:

@@ -10,6 +10,7 @@ and the arm is in no family.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -23,7 +24,7 @@ from textmad.statistics import inference
 from textmad.statistics.critical_share import CriticalShare, critical_share
 
 if TYPE_CHECKING:
-    from textmad.analysis.arm import Arm
+    from textmad.analysis.arm_settings import ArmRuns
     from textmad.analysis.arms import Arms
     from textmad.recipe import MixSettings
 
@@ -32,7 +33,7 @@ _WITHIN = ("mix.human_tokens", "mix.model_tokens", "mix.human")  # the last told
 
 
 @dataclass(frozen=True)
-class DoseSeries:
+class Family:
     """Arms of one kind by their share of model text, ascending."""
 
     name: str  # what the arms' names have in common; empty where there is nothing to tell apart
@@ -42,8 +43,12 @@ class DoseSeries:
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """The critical share of one metric in one family."""
+class CriticalShareRow:
+    """The critical share of one metric in one family.
+
+    `from_human`: the metric is best at the value of human text, and that is known. Then a
+    difference is how much further from human text an arm is than its control.
+    """
 
     key: Key
     family: str
@@ -54,6 +59,8 @@ class Threshold:
         inference.Difference, ...
     ]  # of each share; p adjusted (Holm) over the shares
     tolerance: float  # in the metric's unit
+    bounds: tuple[float, float]  # the differences at which harm begins
+    from_human: bool
     result: CriticalShare
 
     @property
@@ -67,7 +74,7 @@ class Threshold:
         ]
 
 
-def families(arms: Arms) -> list[DoseSeries]:
+def families(arms: Arms) -> list[Family]:
     """Return the families among the arms that have a control, in the order of the arms."""
     same_human = [each for each, human in _candidates(arms) if human == _human(arms, each)]
     if len(same_human) < 2:
@@ -85,9 +92,9 @@ def families_left_out(arms: Arms) -> list[str]:
     ]
 
 
-def _candidates(arms: Arms) -> Iterator[tuple[DoseSeries, str]]:
+def _candidates(arms: Arms) -> Iterator[tuple[Family, str]]:
     """Arms that agree in all but their share, and whether their human text is fixed or fresh."""
-    alike: dict[tuple[Meaning, str, frozenset[tuple[str, str]]], list[Arm]] = {}
+    alike: dict[tuple[Meaning, str, frozenset[tuple[str, str]]], list[ArmRuns]] = {}
     for arm in arms.arms:
         if arm.name not in arms.controls:
             continue
@@ -104,23 +111,31 @@ def _candidates(arms: Arms) -> Iterator[tuple[DoseSeries, str]]:
             shares = {arm.name: arm.recipe.mix.model_share for arm in own}
             if len(set(shares.values())) == len(shares) > 1:
                 ascending = dict(sorted(shares.items(), key=lambda each: each[1]))
-                yield DoseSeries(_in_common(list(shares)), meaning, control_name, ascending), human
+                yield Family(_in_common(list(shares)), meaning, control_name, ascending), human
 
 
-def _human(arms: Arms, family: DoseSeries) -> str:
+def _human(arms: Arms, family: Family) -> str:
     """Whether the human text of a family's control is fixed or fresh."""
     return arms.controls[next(iter(family.shares))].recipe.mix.human
 
 
-def thresholds(paired: Sequence[Paired], among: Sequence[DoseSeries], last: int) -> list[Threshold]:
+def critical_shares(
+    paired: Sequence[Paired], among: Sequence[Family], last: int
+) -> list[CriticalShareRow]:
     """Return the critical share of every metric in every family that has numbers."""
-    each = (_threshold(metric, family, last) for metric in paired for family in among)
-    return [threshold for threshold in each if threshold is not None]
+    each = (_critical_share(metric, family, last) for metric in paired for family in among)
+    return [row for row in each if row is not None]
 
 
-def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | None:
+def _critical_share(paired: Paired, family: Family, last: int) -> CriticalShareRow | None:
     """None where fewer than two shares have numbers of a common seed."""
-    columns = {arm: finite(paired.differences[arm], last) for arm in family.shares}
+    # A move towards human text is no harm, so both sides count only where it was not measured.
+    harms = {arm: paired.harm(arm) for arm in family.shares}
+    from_human = paired.key.direction == "human" and not any(h.two_sided for h in harms.values())
+    columns = {
+        arm: finite(harms[arm].values if from_human else paired.differences[arm], last)
+        for arm in family.shares
+    }
     measured = [arm for arm, column in columns.items() if len(column)]
     common = [set(columns[arm].index) for arm in measured]
     seeds = sorted(set.intersection(*common)) if common else []
@@ -131,7 +146,8 @@ def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | Non
     tolerance = paired.tolerance(measured[0], seeds, last)  # the control is the same in a family
     plain = [inference.paired_difference(column, np.zeros(len(seeds))) for column in values.T]
     adjusted = inference.adjust([each.p for each in plain])
-    return Threshold(
+    harmless = (-math.inf, tolerance) if from_human else bounds(paired.key.metric, tolerance)
+    return CriticalShareRow(
         key=paired.key,
         family=family.name,
         meaning=family.meaning,
@@ -141,7 +157,9 @@ def _threshold(paired: Paired, family: DoseSeries, last: int) -> Threshold | Non
             each._replace(p=float(p)) for each, p in zip(plain, adjusted, strict=True)
         ),
         tolerance=tolerance,
-        result=critical_share(shares, values, bounds(paired.key.metric, tolerance)),
+        bounds=harmless,
+        from_human=from_human,
+        result=critical_share(shares, values, harmless),
     )
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import textmad as tm
-from textmad.analysis.arm import Arm
+from textmad.analysis.arm_settings import ArmRuns
 from textmad.analysis.arms import Arms
-from textmad.analysis.comparing import compare, compare_values
+from textmad.analysis.compare import compare, compare_values
 from textmad.analysis.control import PerArmControl
 from textmad.errors import RunError
 from textmad.report import plots
@@ -37,7 +37,7 @@ def arms(*others, seeds=(0, 1, 2), last=1):
         name: PURE.replace(train={"epochs": 1.0 + place}) for place, name in enumerate(others)
     }
     made = [
-        Arm(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
+        ArmRuns(name, {seed: SimpleNamespace(recipe=recipe) for seed in seeds})
         for name, recipe in recipes.items()
     ]
     return Arms(tuple(made), last, ())
@@ -91,7 +91,7 @@ def test_the_control_is_set_against_nothing():
 def test_arms_with_controls_of_their_own_are_each_set_against_theirs():
     both = replace(
         arms("voted", "other"),
-        own=PerArmControl("its twin", {"voted": "control", "other": "voted"}),
+        own=PerArmControl("its matched random control", {"voted": "control", "other": "voted"}),
     )
     found = compare_values(frame(CONTROL, WORSE, rows("other", [50, 1], [50, 1], [50, 1])), both)
     assert one_row(found).against.difference.estimate == pytest.approx(12)  # 11, 12, 13
@@ -241,7 +241,7 @@ def test_metrics_are_asked_for_by_the_columns_that_name_them(asked, found):
     assert [f"{key.metric}/{key.split}/{key.bin}" for key in keys] == found
 
 
-def test_a_metric_that_was_not_measured_is_refused_with_those_that_were():
+def test_a_metric_that_was_not_measured_is_an_error_with_those_that_were():
     with pytest.raises(RunError, match=r"metric: mtld: was measured in no run; .*: perplexity/he"):
         compare_values(several(), arms("voted"), ["loss", "mtld"])
 
@@ -262,7 +262,9 @@ def test_the_verdict_carries_value_difference_and_interval():
         "voted, generation 1: significantly above control: "
         "Perplexity, held-out 122, +12.0 (95 % interval +9.5 to +14.5)."
     )
-    assert "p < 0.05, paired by seed (3 seeds), adjusted for 1 question." in last
+    assert (
+        "p < 0.05, paired by seed (3 seeds), adjusted for 1 question. A difference of 3.3" in last
+    )
     assert "With 3 seeds a sign-flip test cannot give less than 0.25" in last
 
 
@@ -291,7 +293,7 @@ def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_sid
         *(rows(arm, *[[50, value]] * 3) for arm, value in names.items()),
         *(rows(arm, *[[0.5, 0.5]] * 3, metric=drawn_text) for arm in names),
     )
-    own = PerArmControl("its twin", {"voted": "control", "other": "voted"})
+    own = PerArmControl("its matched random control", {"voted": "control", "other": "voted"})
     canvases = []
     monkeypatch.setattr(plots, "to_svg", lambda canvas, name: canvases.append(canvas) or "")
     comparison_figures.forest(compare_values(table, replace(arms("voted", "other"), own=own)))
@@ -303,6 +305,23 @@ def test_the_forest_shades_each_arms_own_tolerance_and_nothing_on_the_better_sid
     assert {(2.0, -0.5), (2.0, 0.5), (4.0, 0.5), (4.0, 1.5)} <= set(map(tuple, lower))
     assert lower[:, 0].min() == 0
     assert (both_sides[:, 0].min(), both_sides[:, 0].max()) == pytest.approx((-0.01, 0.01))
+
+
+def test_the_forest_shades_all_that_is_no_further_from_human_text(monkeypatch):
+    metric = ("distinct_2", "drawn")
+    table = frame(
+        rows("control", *[[0.5, 0.6]] * 3, metric=metric),  # 0.1 above human text
+        rows("voted", *[[0.5, 0.4]] * 3, metric=metric),  # 0.1 below it: no harm
+        rows("control", *[[0.5, 0.5]] * 3, metric=("distinct_2", "human")),
+        rows("voted", *[[0.5, 0.5]] * 3, metric=("distinct_2", "human")),
+    )
+    canvases = []
+    monkeypatch.setattr(plots, "to_svg", lambda canvas, name: canvases.append(canvas) or "")
+    found = compare_values(table, arms("voted"), ["distinct_2/drawn"])
+    comparison_figures.forest(found)
+    edges = canvases[0].axes[0].collections[0].get_paths()[0].vertices[:, 0]
+    assert (edges.min(), edges.max()) == pytest.approx((-0.2 - 0.012, 0.012))  # 2 % of 0.6
+    assert one_row(found).outside_from.times == (None, None, None)  # the figure agrees with this
 
 
 def test_what_sign_flips_can_show_is_said_once():
@@ -361,7 +380,7 @@ def test_arms_of_fewer_seeds_than_others_say_of_how_many():
         "one, generation 1, one seed: Perplexity, held-out 130.0 (+30.00). One seed supports "
         "nothing."
     )
-    assert "paired by seed (2 to 3 seeds), adjusted for 2 questions." in last
+    assert "paired by seed (2 to 3 seeds), adjusted for 2 questions. A difference of" in last
 
 
 def test_a_metric_with_a_number_of_one_seed_is_not_judged_with_those_of_more():
@@ -496,17 +515,25 @@ def test_a_seed_without_a_pair_does_not_hide_the_human_reference():
     assert row.outside_from.times == (None, None)
 
 
-def test_growth_of_a_reward_is_not_called_better():
-    reward = ("reward_mean", "drawn")
+@pytest.mark.parametrize(
+    ("metric", "end"),
+    [
+        (("reward_mean", "drawn"), 2.0),  # curated collapse is growth of the reward
+        (("rare_gap", "held_out"), 0.5),  # it falls when common tokens get worse
+        (("rare_gap", "held_out"), 2.0),
+    ],
+)
+def test_growth_of_a_reward_and_a_smaller_gap_of_rare_tokens_are_not_called_better(metric, end):
     table = frame(
         *(
-            rows(arm, *[[1.0, end + 0.001 * seed] for seed in (-1, 0, 1)], metric=reward)
-            for arm, end in (("control", 1.0), ("voted", 2.0))
+            rows(arm, *[[1.0, end + 0.001 * seed] for seed in (-1, 0, 1)], metric=metric)
+            for arm, end in (("control", 1.0), ("voted", end))
         )
     )
-    result = compare_values(table, arms("voted"), ["reward_mean"])
+    result = compare_values(table, arms("voted"), [metric[0]])
     assert not one_row(result).harmless
     assert result.warnings[0].alarm.first == 1
+    assert "ruled out" not in " ".join(verdict_sentences(result))
 
 
 def test_with_arm_and_control_exchanged_every_sentence_turns_round():
@@ -574,7 +601,7 @@ def test_references_have_intervals_and_the_bases_own_samples(monkeypatch):
     shown = difference_table(result)
     assert shown.header[-2:] == ("base", "human")
     assert shown.lines[1][-2:] == ("0.740", "0.700 [0.680, 0.720]")
-    assert "[human text 0.700; base's own samples 0.740]" in verdict_sentences(result)[0]
+    assert "[human text 0.700; base model's own samples 0.740]" in verdict_sentences(result)[0]
     drawn = {}
     monkeypatch.setattr(
         comparison_figures.plots,
@@ -634,3 +661,27 @@ def test_losses_of_single_documents_give_an_interval_for_new_documents(tmp_path,
         "new held-out documents: +0.100" in sentence and "3 seeds crossed with 40" in sentence
         for sentence in verdict_sentences(result)
     )
+
+
+def test_a_table_says_which_difference_it_can_find_for_its_own_number_of_questions():
+    ten = [rows(arm, *[[50, 100 + seed] for seed in range(3)]) for arm in "abcdefghij"]
+    last = verdict_sentences(compare_values(frame(CONTROL, *ten), arms(*"abcdefghij")))[-1]
+    assert "A difference of 10 standard deviations between seeds is then found in 4 of 5" in last
+
+
+@pytest.mark.parametrize("split", ["drawn", "kept"])
+def test_a_value_that_depends_on_the_number_of_documents_has_it_beside_it(split):
+    metric = ("mauve", split)
+    table = frame(
+        *(
+            rows(arm, *[[0.9, 0.8 + 0.01 * s] for s in range(3)], metric=metric)
+            for arm in ("control", "voted")
+        ),
+        CONTROL,
+        WORSE,
+    )
+    table["n"] = 89
+    found = compare_values(table, arms("voted"), [f"mauve/{split}", "perplexity"])
+    (note,) = [note for note in found.notes if "MAUVE" in note]
+    assert note.startswith(f"MAUVE, {split}: each value compares 89 documents with as many human")
+    assert note in to_page_markdown(found)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from textmad.analysis.pairs import LEVEL, Infinite, Key
 from textmad.statistics import inference
+from textmad.statistics.power import difference_needed
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from textmad.analysis.alarms import BinLosses, EarlyWarning
-    from textmad.analysis.dose_series import Threshold
+    from textmad.analysis.critical_shares import CriticalShareRow
     from textmad.analysis.hypotheses import HypothesisTest
     from textmad.analysis.series import Reference
     from textmad.loop.run import Run
@@ -88,7 +89,7 @@ class Comparison:
 
     `control` is the control's name in sentences, `controls` its name by the name of each arm that
     is compared with it. `settings` are those that differ between arms, by arm; `notes` concern the
-    comparison as a whole. `thresholds` exist where arms differ in their share of model text,
+    comparison as a whole. `critical_shares` exist where arms differ in their share of model text,
     `warnings` where there are two seeds, `bins` where rare_tokens was measured, `crossed` where
     runs hold the losses of single held-out documents, `hypotheses` where a study has registered
     some, `own_text` says whether each seed has human text of its own (`corpus.parts`), and `runs`
@@ -104,7 +105,7 @@ class Comparison:
     curves: tuple[Curve, ...]
     notes: tuple[str, ...]
     settings: Mapping[str, Mapping[str, str]]
-    thresholds: tuple[Threshold, ...]
+    critical_shares: tuple[CriticalShareRow, ...]
     warnings: tuple[EarlyWarning, ...]
     bins: tuple[BinLosses, ...]
     partial: bool  # runs are missing or not finished
@@ -124,6 +125,11 @@ class Comparison:
     def questions(self) -> int:
         """Return how many differences were tested, for which p is adjusted."""
         return sum(row.against is not None and row.against.difference.n > 1 for row in self.rows)
+
+    @property
+    def detectable(self) -> float:
+        """Return the smallest difference found in 4 of 5 such tables, in deviations of seeds."""
+        return difference_needed(self.pairs, self.questions)
 
     @property
     def pairs(self) -> int:
@@ -207,7 +213,7 @@ def share_frame(comparison: Comparison) -> pd.DataFrame:
                 "shares": ", ".join(f"{share:g}" for share in each.shares),
                 "analysis": EXPLORATORY,
             }
-            for each in comparison.thresholds
+            for each in comparison.critical_shares
         ]
     )
 

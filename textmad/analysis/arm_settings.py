@@ -19,7 +19,7 @@ _MOST_IN_A_NAME = 3
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmRuns:
     """Replicates under a name; each has at least one complete generation."""
 
     name: str
