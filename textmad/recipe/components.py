@@ -192,7 +192,7 @@ def component_options(component: Any) -> dict[str, Any]:
 
 
 def _group_options(group: Any, path: str) -> dict[str, Any]:
-    kind = type(group)
+    kind: type = type(group)
     return {
         field: _plain(getattr(group, field), adapter, f"{path}.{field}")
         if _group_of(kind, field) is None
