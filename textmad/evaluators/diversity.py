@@ -1,4 +1,7 @@
-"""How varied text is: drawn, kept and human, at the same number of words and of documents."""
+"""How varied text is: drawn, kept and human, at the same number of words and of documents.
+
+The formulas, such as distinct-n, are in `textmad.evaluators.lexical`.
+"""
 
 from __future__ import annotations
 
