@@ -110,7 +110,7 @@ def test_every_verdict_says_that_one_seed_has_no_interval(arm):
 def test_what_was_not_measured_is_said():
     said = str(verdict(metrics(perplexity=(84, 90))))
     assert "Not measured: distinct-2, rare-token rate, perplexity under the base model." in said
-    assert "the loss of rare tokens" not in said
+    assert "the loss on rare tokens" not in said
 
 
 def test_a_metric_without_a_number_says_why():

@@ -183,7 +183,7 @@ def _tokens(metrics: pd.DataFrame) -> str:
     if rare.change is None or common.change is None:
         return ""
     return (
-        f"the loss of rare tokens changed by {show_signed(rare.change)} nats, "
+        f"the loss on rare tokens changed by {show_signed(rare.change)} nats, "
         f"that of common tokens by {show_signed(common.change)}"
     )
 

@@ -1,8 +1,9 @@
 """What may change in the recipe of a run that goes on: it may ask for more, never for less.
 
 More generations, more evaluators and a larger `sample.oversample` change nothing that was learned,
-and `track` changes no result at all. Everything else would, and is an error. What is there already is known from the stages, not from the
-recipe before: an extension that failed at once can be taken back.
+and `track` changes no result at all. Everything else would, and is an error. What is there already
+is known from the stages, not from the recipe before: an extension that failed at once can be taken
+back.
 """
 
 from __future__ import annotations
