@@ -19,4 +19,4 @@ def test_power_that_is_lost_before_any_operation_changes_no_byte(sweep):
 
 @pytest.mark.faults
 def test_damage_of_any_file_changes_no_number(sweep):
-    sweep({"damage": 1}, fewest=500)
+    sweep({"damage": 1}, fewest=300)
