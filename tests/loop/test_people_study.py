@@ -55,7 +55,7 @@ def vote_on_all(study: Path) -> list[str]:
     return [vote.ballot for vote in sorted(votes, key=lambda vote: vote.cast_at)]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_study_says_which_runs_wait_for_votes_and_goes_on_when_they_are_there(
     textmad: Callable[..., Answer], study_file: Path, tmp_path: Path, jobs: int
 ):

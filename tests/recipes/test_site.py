@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path):
     """A page outside the navigation, a dead link or a docstring that is no reST is a warning."""
     options = ["-b", "html", "-W", "--keep-going", "-q", "-D", "nb_execution_mode=off"]

@@ -191,7 +191,15 @@ def test_a_gzip_bomb_is_an_error(tmp_path):
         read(tmp_path / "bomb.gz")
 
 
-@pytest.mark.parametrize(("name", "module"), [("a.bz2", bz2), ("a.xz", lzma)])
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        pytest.param(
+            "a.bz2", bz2, marks=pytest.mark.slow
+        ),  # bz2 takes most of a minute to write it
+        ("a.xz", lzma),
+    ],
+)
 def test_a_bz2_or_xz_bomb_is_an_error_in_little_memory(tmp_path, name, module):
     (tmp_path / name).write_bytes(module.compress(b"abcdefg\n" * 2**23))
     assert (tmp_path / name).stat().st_size < 2**26 / 1_000

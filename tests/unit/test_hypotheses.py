@@ -463,6 +463,7 @@ def test_the_table_of_a_pilot_has_the_plans_own_costs(tmp_path, results):
     plan = SimpleNamespace(
         disk_bytes=10**6,
         trained_tokens=[100, 200],
+        base_tokens=0,
         drawn_tokens=50,
         generations=1,
         scored_tokens=30,

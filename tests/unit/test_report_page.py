@@ -42,7 +42,11 @@ class FakeRun:
         self.generations = list(range(generations))
         self.complete = generations == 3
         self.human = documents({"text": ["good morning"]})
-        self.corpus_report = {"source": text, "dropped": {"too short": 7}}
+        self.corpus_report = {
+            "source": text,
+            "dropped": {"too short": 7},
+            "human": {"documents": 93},
+        }
         self.provenance = {"command": ["textmad", text]}
         self.warnings = []
 

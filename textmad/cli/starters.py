@@ -59,6 +59,7 @@ _QUESTIONS = {
         "arms:\n"
         "  share:                        # half human text, half generated: `threshold` moves it\n"
         "    mix: {human_tokens: 4000, model_tokens: 4000, human: fresh, model: latest}\n"
+        "    mix.subsample_tokens: null  # as many tokens at every share\n"
         "    sample.min_tokens: 800\n"
         "threshold:                      # more shares are run where the answer lies\n"
         "  share: replaced\n"

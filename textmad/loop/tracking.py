@@ -60,7 +60,9 @@ class Tracker:
         name = str(self._recipe.track)
         options: dict[str, Any] = {}
         if name == "tensorboard":
-            options = {"logging_dir": str(folder)}
+            # A file is named by the second in which it is opened, and opened anew: number it too.
+            number = len(list(folder.rglob("events.*")))
+            options = {"logging_dir": str(folder), "filename_suffix": f".{number}"}
         elif name == "wandb":
             options = {"dir": str(folder), "mode": "offline", "name": self._run.path.name}
         else:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 Design = Literal["up_down", "pairs", "best_of", "stars"]
 Ints = npt.NDArray[np.int64]
 
-DESIGNS: tuple[Design, ...] = ("up_down", "pairs", "best_of", "stars")
 _LABELS = {"up_down": ("No", "Yes"), "stars": ("1", "2", "3", "4", "5")}
 _MOST_CHARACTERS = 300  # of a question or a label
 _MOST_IN_GROUP = 8  # more texts cannot be compared on one page
