@@ -1,6 +1,5 @@
 """recipes/people-vote from its beginning to its end, with a simulated rater in a real browser."""
 
-import json
 import os
 import socket
 import subprocess
@@ -13,8 +12,7 @@ import pytest
 import textmad as tm
 from tests.browser_raters import PHONE
 from tests.command_line import Answer
-from textmad.rating.ballots import Ballots
-from textmad.rating.database import VOTES
+from tests.people_runs import check_replay
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
@@ -32,19 +30,10 @@ def likes(texts: list[str]) -> int:
     return int("?" not in texts[0])
 
 
-def files_of(run: Path) -> dict[str, bytes]:
-    """What a run's stages consist of, but for the manifests, which name the folder's own inputs."""
-    return {
-        path.relative_to(run).as_posix(): path.read_bytes()
-        for path in sorted(run.glob("gen-*/*/*"))
-        if path.is_file() and path.name != "manifest.json"
-    }
-
-
 def test_one_rater_in_a_browser_takes_the_recipe_from_generation_to_generation(
     textmad: Callable[..., Answer], join: Callable, tmp_path: Path
 ):
-    out, again, port = tmp_path / "run", tmp_path / "again", free_port()
+    out, port = tmp_path / "run", free_port()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "textmad", "run", str(RECIPE), "--out", str(out)),
@@ -79,17 +68,4 @@ def test_one_rater_in_a_browser_takes_the_recipe_from_generation_to_generation(
         assert candidates["ups"][:] == [likes([text]) for text in candidates["text"][:]]
 
     # The frozen votes, imported into a run in another folder, give the same bytes.
-    exported, part = tmp_path / "votes.jsonl", tmp_path / "part.jsonl"
-    assert textmad("votes", out, "--export", exported).code == 0
-    lines = exported.read_text().splitlines(keepends=True)
-    for _ in range(3):
-        assert textmad("run", RECIPE, "--out", again).code == 7
-        ballots = Ballots(again / VOTES)
-        known = {state.ballot for state in ballots.states() if not state.digest}
-        ballots.close()
-        part.write_text("".join(line for line in lines if json.loads(line)["ballot"] in known))
-        assert textmad("votes", again, "--import", part).code == 0
-    assert textmad("run", RECIPE, "--out", again).code == 0
-    first, second = files_of(out), files_of(again)
-    assert first.keys() == second.keys()
-    assert [name for name in first if first[name] != second[name]] == []
+    check_replay(textmad, RECIPE, out, tmp_path, num_ballots=3)

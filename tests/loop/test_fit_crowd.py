@@ -10,6 +10,7 @@ import yaml
 
 import textmad as tm
 from tests.command_line import Answer
+from tests.people_runs import settings_of_words
 from textmad.analysis.people import PeoplesVotes, compare_scorers, fit_to_people
 from textmad.curation.scorers import hdd
 from textmad.errors import RunError
@@ -29,15 +30,13 @@ def recipe_with(tmp_path: Path, curate: object) -> Path:
     corpus = tmp_path / "human.jsonl"
     corpus.write_text("".join(lines))
     path = tmp_path / "recipe.yaml"
-    settings = {
-        "generations": 0,
-        "corpus": {"source": str(corpus), "min_words": 1, "near_duplicate": 1.0},
-        "model": {"base": "categorical"},
-        "mix": {"model_tokens": 600},
-        "sample": {"min_tokens": 600, "oversample": 6.0},
-        "curate": curate,
-        "evaluate": ["diversity"],
-    }
+    settings = settings_of_words(
+        corpus,
+        generations=0,
+        mix={"model_tokens": 600},
+        sample={"min_tokens": 600, "oversample": 6.0},
+        curate=curate,
+    )
     path.write_text(json.dumps(settings))
     return path
 

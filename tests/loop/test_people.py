@@ -13,6 +13,7 @@ import pytest
 
 import textmad as tm
 from tests.command_line import Answer
+from tests.people_runs import check_replay, settings_of_words, write_words
 from tests.simulated_raters import vote_through_page
 from textmad.rating.ballots import Ballots
 from textmad.rating.database import VOTES
@@ -23,22 +24,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def recipe_file(tmp_path: Path) -> Path:
     """Two generations of a distribution over words, which costs nothing; people vote in each."""
-    lines = [{"text": f"w{i % 7} w{i % 5} w{i % 11} w{i} w1 w2 w3"} for i in range(60)]
-    corpus = tmp_path / "human.jsonl"
-    corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    recipe = {
-        "generations": 1,
-        "corpus": {"source": str(corpus), "min_words": 1, "near_duplicate": 1.0},
-        "model": {"base": "categorical"},
-        "mix": {"model_tokens": 60},
-        "sample": {"min_tokens": 60, "oversample": 4.0},
-        "curate": [
-            {"people": {"keep": 0.5, "ballot": {"raters_per_text": 2, "leave_out_random": True}}}
-        ],
-        "evaluate": ["diversity"],
-    }
+    people = {"keep": 0.5, "ballot": {"raters_per_text": 2, "leave_out_random": True}}
     path = tmp_path / "recipe.yaml"
-    path.write_text(json.dumps(recipe))
+    path.write_text(
+        json.dumps(settings_of_words(write_words(tmp_path), curate=[{"people": people}]))
+    )
     return path
 
 
@@ -69,19 +59,10 @@ def vote_on_real_page(run: Path, num_raters: int = 2) -> None:
         assert server.wait(60) == 130
 
 
-def files_of(run: Path) -> dict[str, bytes]:
-    """What a run's stages consist of, but for the manifests, which name the folder's own inputs."""
-    return {
-        path.relative_to(run).as_posix(): path.read_bytes()
-        for path in sorted(run.glob("gen-*/*/*"))
-        if path.is_file() and path.name != "manifest.json"
-    }
-
-
 def test_a_run_waits_for_votes_goes_on_and_comes_out_the_same_from_replayed_votes(
     textmad: Callable[..., Answer], recipe_file: Path, tmp_path: Path
 ):
-    out, again = tmp_path / "run", tmp_path / "again"
+    out = tmp_path / "run"
     command = ("run", recipe_file, "--out", out)
     waiting = textmad(*command)
     assert waiting.code == 7
@@ -110,19 +91,7 @@ def test_a_run_waits_for_votes_goes_on_and_comes_out_the_same_from_replayed_vote
         assert texts.isdisjoint(text_of_ballots(out))  # held-out text is shown to nobody
 
     # The same votes in another folder give the same generations, to the byte.
-    exported = tmp_path / "votes.jsonl"
-    assert textmad("votes", out, "--export", exported).code == 0
-    for _ in range(2):
-        assert textmad("run", recipe_file, "--out", again).code == 7
-        known = {state.ballot for state in Ballots(again / VOTES).states() if not state.digest}
-        part = tmp_path / "part.jsonl"
-        lines = exported.read_text().splitlines(keepends=True)
-        part.write_text("".join(x for x in lines if json.loads(x)["ballot"] in known))
-        assert textmad("votes", again, "--import", part).code == 0
-    assert textmad("run", recipe_file, "--out", again).code == 0
-    first, second = files_of(out), files_of(again)
-    assert first.keys() == second.keys()
-    assert [name for name in first if first[name] != second[name]] == []
+    check_replay(textmad, recipe_file, out, tmp_path, num_ballots=2)
 
     # What was frozen stays, whatever becomes of the file of votes.
     (out / VOTES).unlink()

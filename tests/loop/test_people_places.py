@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import textmad as tm
+from tests.people_runs import settings_of_words, write_words
 from tests.simulated_raters import run_with_votes
 from textmad.rating.ballots import Ballots
 from textmad.rating.database import VOTES
@@ -13,20 +14,8 @@ from textmad.rating.database import VOTES
 
 def recipe_of(folder: Path, **settings: object) -> tm.Recipe:
     """Three generations of a distribution over words, which costs nothing."""
-    corpus = folder / "human.jsonl"
-    lines = [{"text": f"w{i % 7} w{i % 5} w{i % 11} w{i} w1 w2 w3"} for i in range(400)]
-    corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return tm.Recipe(
-        **{
-            "generations": 2,
-            "corpus": {"source": str(corpus), "min_words": 1, "near_duplicate": 1.0},
-            "model": {"base": "categorical"},
-            "mix": {"model_tokens": 60},
-            "sample": {"min_tokens": 60, "oversample": 5.0},
-            "evaluate": ["diversity"],
-            **settings,
-        }
-    )
+    more = {"generations": 2, "sample": {"min_tokens": 60, "oversample": 5.0}} | settings
+    return tm.Recipe(**settings_of_words(write_words(folder, 400), **more))
 
 
 def texts_laid_out(run: tm.Run) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 import textmad as tm
 from tests.command_line import Answer
+from tests.people_runs import settings_of_words, write_words
 from textmad.rating.ballots import Ballots
 from textmad.rating.database import VOTES
 
@@ -15,17 +16,7 @@ from textmad.rating.database import VOTES
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
     """Two arms and one that needs no people, on a distribution over words, which costs nothing."""
-    corpus = tmp_path / "human.jsonl"
-    lines = [{"text": f"w{i % 7} w{i % 5} w{i % 11} w{i} w1 w2 w3"} for i in range(60)]
-    corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    recipe = {
-        "generations": 1,
-        "corpus": {"source": str(corpus), "min_words": 1, "near_duplicate": 1.0},
-        "model": {"base": "categorical"},
-        "mix": {"model_tokens": 60},
-        "sample": {"min_tokens": 60, "oversample": 4.0},
-        "evaluate": ["diversity"],
-    }
+    recipe = settings_of_words(write_words(tmp_path))
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     people = {"people": {"keep": 0.5, "ballot": {"raters_per_text": 1, "texts_per_rater": None}}}
     study = {

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from textmad.analysis.arm_settings import component
 from textmad.curation.protocol import Context
+from textmad.curation.score_mixture import standardised
 from textmad.curation.scorers import score_candidates
 from textmad.curation.text_features import fit_text_classifier
 from textmad.errors import CurationError, RunError
@@ -250,8 +251,7 @@ def _standardised(values: Floats, group: Ints) -> Floats:
     found = np.zeros_like(values)
     for number in np.unique(group):
         rows = group == number
-        if np.ptp(values[rows]):
-            found[rows] = (values[rows] - values[rows].mean()) / values[rows].std()
+        found[rows] = standardised(values[rows])
     return found
 
 

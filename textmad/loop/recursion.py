@@ -2,7 +2,7 @@
 
     run(recipe, out)
       Recursion.fit(generation)           inputs, compute, write: what this stage is
-        Stages.complete(Stage(...))           is it committed from the same inputs? else compute it
+        Stages.complete(Stage(...))       is it committed from the same inputs? else compute it
           CausalLM.fit(...)               computes; other stages call mixture, curation, evaluators
           store.commit(folder, ...)       writes it whole, or not at all
 

@@ -21,7 +21,7 @@ from textmad.models.protocol import Sample, SupportsExport
 from textmad.recipe import Recipe
 from textmad.seeds import stream
 from textmad.store.commit import check_content, damaged
-from textmad.store.files import make_folder, reading, unreadable, writing
+from textmad.store.files import check_unused, make_folder, reading, unreadable, writing
 from textmad.store.folder import (
     BASE,
     CORPUS,
@@ -279,8 +279,7 @@ class Run:
             RunError: there is something in `folder`, or no such generation.
         """
         folder, model = Path(folder), self.model(generation)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder}: holds something: expected an empty folder, or none")
+        check_unused(folder)
         with writing(folder):
             if not merge:
                 make_folder(folder)

@@ -79,6 +79,16 @@ def unreadable(path: Path, error: OSError) -> RunError:
     )
 
 
+def check_unused(folder: Path) -> None:
+    """Check that a folder which is to be filled is absent or empty.
+
+    Raises:
+        RunError: there is something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder}: holds something: expected an empty folder, or none")
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is there whole or, after a kill or on a full disk, as it was before.
 

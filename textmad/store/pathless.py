@@ -12,10 +12,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from textmad.errors import RunError
 from textmad.recipe import parse_recipe
 from textmad.store.commit import describe
-from textmad.store.files import create, make_folder, new_name, sync, writing
+from textmad.store.files import check_unused, create, make_folder, new_name, sync, writing
 from textmad.store.folder import METRICS, PROVENANCE, RECIPE, RECORDS, RunFolder
 from textmad.store.manifest import MANIFEST, Manifest
 from textmad.store.records import read_recipe, read_sealed_json, recipe_bytes, sealed_json
@@ -58,8 +57,7 @@ def share(run: Path, out: Path) -> None:
     provenance = read_sealed_json(run / PROVENANCE)
     cut = parse_recipe(without_paths(recipe.dump()), where=str(run / RECIPE), stored=True)
     with writing(out):
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise RunError(f"{out}: holds something: expected an empty folder, or none")
+        check_unused(out)
         temporary = new_name(out.absolute())
         try:
             make_folder(temporary)
