@@ -137,4 +137,4 @@ def _ranks(recipe: Recipe, generation: int, table: pa.Table) -> npt.NDArray[np.f
             "discriminator to curate, or choose kto or apo_zero_unpaired"
         )
     values: npt.NDArray[np.float64] = table[names[-1]].cast(pa.float64()).to_numpy()
-    return values if names[-1].startswith("rank") else -values
+    return values if names[-1].startswith("rank") else np.negative(values)
