@@ -128,7 +128,8 @@ def _ranks(recipe: Recipe, generation: int, table: pa.Table) -> npt.NDArray[np.f
         component.name.startswith(TWIN) for component in recipe.curate
     )
     if is_random:
-        return stream(recipe.seed, "preference", "ranks", generation).random(table.num_rows)
+        rng = stream(recipe.seed, "preference", "ranks", generation)
+        return rng.random(len(table))
     names = [name for name in table.column_names if _RANKS.fullmatch(name)]
     if not names:
         raise CurationError(
