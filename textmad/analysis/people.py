@@ -20,7 +20,7 @@ from textmad.errors import CurationError, RunError
 from textmad.loop.run import Run
 from textmad.rating.ballot import Ballot
 from textmad.seeds import stream
-from textmad.statistics.crowd_fit import CrowdFit, fit_choices, fit_crowd
+from textmad.statistics.crowd_fit import CrowdFit, Errors, fit_choices, fit_crowd
 from textmad.statistics.vote_prediction import Prediction, predict_votes
 from textmad.text.documents import take
 
@@ -240,7 +240,7 @@ def fit_to_people(people: PeoplesVotes, scorers: Sequence[str]) -> CrowdFit:
     rng = stream(0, "fit crowd")
     try:
         if True in compares:
-            errors = "gumbel" if people.is_author else "logistic"
+            errors: Errors = "gumbel" if people.is_author else "logistic"
             return fit_choices(values, people.group, *people.choices, rng, errors=errors)
         votes = people.votes
         decided = votes.mark != 0.5
@@ -271,7 +271,7 @@ def fitted_filter(people: PeoplesVotes, scorers: Sequence[str], fit: CrowdFit) -
         return {AUTHOR: {"drafts": drafts, "scorer": weights, "noise": noise}}
     kept = [np.mean(table["kept"][:]) for table in people.candidates]
     votes_per_text = len(people.votes.mark) / len(people.texts)
-    options = {
+    options: dict[str, Any] = {
         "scorer": weights,
         "voters": max(1, round(votes_per_text)),
         "noise": noise,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Errors = Literal["logistic", "gumbel"]
 
 _NUM_NODES = 21  # of Gauss and Hermite's rule for the raters' thresholds
 _NUM_LEGENDRE = 64  # nodes for the error of the chosen document: choices to 1e-5
@@ -89,7 +90,7 @@ def fit_choices(
     others: Ints,
     rng: np.random.Generator,
     *,
-    errors: Literal["logistic", "gumbel"] = "logistic",
+    errors: Errors = "logistic",
 ) -> CrowdFit:
     """Return the crowd under which choices among a few documents are likeliest.
 
