@@ -156,6 +156,7 @@ class Context:
         as_sampled: prompts and cuts human texts as the run's samples are.
         scored: for a scorer, the candidates that it scores, with their prompts; else None.
         votes_file: SQLite file in which people's votes are collected; None: people are not asked.
+        run: name of the run in its study, as arm/seed-0; "" outside of a study.
         record: takes facts (JSON values) about the judgement under a name, for the run folder;
             a text under "warning" among them is shown to the user.
         previous_state: reads what this filter has kept with `keep_state` in the generation before;
@@ -179,6 +180,7 @@ class Context:
     as_sampled: AsSampled = Passages.whole
     scored: Passages | None = None
     votes_file: Path | None = None
+    run: str = ""
     record: Callable[[str, Mapping[str, Any]], None] = forget
     previous_state: Callable[[], Mapping[str, Any] | None] = no_state
     keep_state: Callable[[Mapping[str, Any]], None] = forget_state

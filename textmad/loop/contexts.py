@@ -68,6 +68,7 @@ class ContextBuilder:
         base: the base model.
         scorer: scores text under the models of the run.
         votes_folder: has the file of people's votes.
+        name: of the run in its study; "" outside of one.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class ContextBuilder:
         base: LanguageModel,
         scorer: DistributedScorer,
         votes_folder: Path,
+        name: str = "",
     ) -> None:
-        self._votes_file = votes_folder / VOTES
+        self._votes_file, self._name = votes_folder / VOTES, name
         self._recipe, self._run, self._base, self._scorer = recipe, run, base, scorer
         self._shared_base = scorer.shared(None)
         self._encoders: dict[str, Encoder] = {}
@@ -96,6 +98,7 @@ class ContextBuilder:
             record=partial(self._record, records),
             votes_file=self._votes_file,
             **self._state("curate", generation, records, position, name),
+            run=self._name,
             **self._model_methods(generation),
         )
 
@@ -118,6 +121,7 @@ class ContextBuilder:
             record=partial(self._record, records),
             votes_file=self._votes_file,
             **self._state(CRAWL, generation, records, position, name),
+            run=self._name,
             # What is crawled are whole documents: finished, and with their prompts in the text.
             **{**self._model_methods(generation - 1), "as_sampled": Passages.whole},
         )
