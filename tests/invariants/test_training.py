@@ -98,13 +98,14 @@ for fsdp in ("false", "true"):
     for lora in (LoraSettings(rank=8, alpha=64.0), None):
         model = CausalLM.open(ModelSettings(base=given["base"], lora=lora))
         train = TrainSettings(**given["train"])
-        fitted = model.fit(documents({"text": given["texts"]}), train, seed=0)
-        nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(given["texts"]))
-        found.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
-        judged = documents({"text": given["texts"]}).add_column("accepted", given["accepted"])
-        fitted = model.prefer(judged, TrainSettings(**given["preference"]), seed=0)
-        nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(given["texts"]))
-        found.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
+        for _ in range(2):  # on the base model, and on a crossing
+            fitted = model.fit(documents({"text": given["texts"]}), train, seed=0)
+            judged = documents({"text": given["texts"]}).add_column("accepted", given["accepted"])
+            preferred = model.prefer(judged, TrainSettings(**given["preference"]), seed=0)
+            for each in (fitted, preferred):
+                nll = sum(float(nats.sum()) for nats in each.model.token_nll(given["texts"]))
+                found.append([[row["loss"] for row in each.curve], each.curve[0]["grad_norm"], nll])
+            model = model.crossed([fitted.model], [2.0])
     answers["fsdp" if parallel.sharded() else "ddp"] = [processes.world_size(), found]
 if processes.is_main():
     json.dump(answers, open("answers.json", "w"))
@@ -117,13 +118,13 @@ def by_one_process(trained_gpt2_folder: Path, corpus) -> list[list[object]]:
     for lora in (LoraSettings(rank=8, alpha=64.0), None):
         model = CausalLM.open(ModelSettings(base=str(trained_gpt2_folder), lora=lora))
         judged = corpus.add_column("accepted", accepted_of(corpus))
-        for fitted in (
-            model.fit(corpus, TRAIN, seed=0),
-            model.prefer(judged, PREFERENCE, seed=0),
-        ):
-            nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(corpus["text"][:]))
-            losses = [row["loss"] for row in fitted.curve]
-            answers.append([losses, fitted.curve[0]["grad_norm"], nll])
+        for _ in range(2):  # on the base model, and on a crossing
+            fitted = model.fit(corpus, TRAIN, seed=0)
+            for each in (fitted, model.prefer(judged, PREFERENCE, seed=0)):
+                nll = sum(float(nats.sum()) for nats in each.model.token_nll(corpus["text"][:]))
+                curve = [row["loss"] for row in each.curve]
+                answers.append([curve, each.curve[0]["grad_norm"], nll])
+            model = model.crossed([fitted.model], [2.0])
     return answers
 
 

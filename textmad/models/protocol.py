@@ -201,6 +201,30 @@ class SupportsWeightChanges(Protocol):
 
 
 @runtime_checkable
+class SupportsCrossing(Protocol):
+    """An optional capability of a base model: a child of several models that were fitted on it."""
+
+    def crossed(
+        self,
+        parents: Sequence[LanguageModel],
+        weights: Sequence[float],
+        *,
+        choose_layers: np.random.Generator | None = None,
+    ) -> LanguageModel:
+        """Return the model W0 + sum_i w_i (W_i - W0), where W0 is the base model.
+
+        Weights of any sign are for models whose weights can be added; a model that mixes
+        distributions says which it takes. With `choose_layers`, each layer comes from one parent,
+        drawn with chances proportional to the weights.
+
+        Raises:
+            ModelError: no parents, other weights than one a parent, a weight that cannot be used,
+                or a parent of another base model.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsExport(Protocol):
     """An optional capability: the model as a folder that other programs open."""
 
