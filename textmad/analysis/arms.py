@@ -31,6 +31,7 @@ from textmad.store.folder import RECIPE
 from textmad.studies.folder import RUNS, STUDY
 
 HUMAN_ONLY = "human only"
+SWEEP = "temperature"  # the kind of control that is sampled at one temperature after another
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,17 @@ def _open(paths: Sequence[Path]) -> tuple[list[ArmRuns], list[str]]:
 
 
 def _of_study(folder: Path) -> list[tuple[str, Path]]:
-    """Every run that a study has, begun or not, under the name of its arm."""
+    """Every run that a study has, begun or not, under the name of its arm.
+
+    Without the temperature sweep, which has one generation and stands on the plane alone.
+    """
     record = read_settings(folder / STUDY)
     try:
         return [
             (name, folder / RUNS / arm["folder"] / f"seed-{seed}")
             for name, arm in record["arms"].items()
             for seed in record["seeds"]
+            if arm["control"] != SWEEP
         ]
     except (AttributeError, KeyError, TypeError):
         raise RunError(
