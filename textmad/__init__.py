@@ -16,7 +16,7 @@ from textmad.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from textmad import curation as filters
-    from textmad import evaluators, plots, testing
+    from textmad import evaluators, kinship, plots, testing
     from textmad.analysis.compare import compare
     from textmad.analysis.comparison_result import Comparison
     from textmad.auditing import audit
@@ -74,6 +74,7 @@ __all__ = [
     "evaluate",
     "evaluators",
     "filters",
+    "kinship",
     "learned_votes",
     "load_recipe",
     "load_study",
@@ -115,6 +116,7 @@ _HOMES = {
 _MODULES = {
     "filters": "textmad.curation",
     "evaluators": "textmad.evaluators",
+    "kinship": "textmad.kinship",
     "learned_votes": "textmad.curation.learned_votes",
     "plots": "textmad.plots",
     "stats": "textmad.statistics.inference",

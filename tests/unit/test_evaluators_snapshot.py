@@ -18,13 +18,16 @@ from textmad.evaluators import (
     Snapshot,
     TextPerplexity,
     measure,
+    population,
 )
 from textmad.evaluators.metrics import MEASURED
+from textmad.kinship import HUMAN, Descent
 from textmad.models.protocol import TokenScores
 from textmad.recipe.components import BUILT_IN, Component
 from textmad.seeds import stream
 from textmad.testing import check_evaluator
 from textmad.text.documents import documents
+from textmad.text.passages import Passages
 
 END = 0
 TYPES = ["<end>", *(f"w{i}" for i in range(40))]
@@ -122,6 +125,9 @@ def test_no_metric_of_the_table_is_left_unmeasured(snapshot):
         name: {(metric, split) for metric, split, _ in values(evaluator, snapshot)}
         for name, evaluator in evaluators.items()
     }
+    found = population.measure([Passages.whole(["a b"])] * 2)
+    found += population.measure_lineage([Descent(0, k, -1, HUMAN, 1.0) for k in range(2)], 0)
+    measured["population"] = {(each.metric, each.split) for each in found}
     assert {metric for of in measured.values() for metric, _ in of} == METRICS.keys()
     measured["votes"].add(("votes_share", "crawled"))  # here nothing is crawled
     assert measured == MEASURED

@@ -102,6 +102,22 @@ METRICS: dict[str, Metric] = {
         Metric("facts_margin", "higher", "nats", "Right choice above the best wrong one"),
         # judge
         Metric("judge_perplexity", "human", "", "Perplexity under the judge"),
+        # population
+        Metric("population_distinct_1", "human", "share", "Distinct-1 of the population"),
+        Metric("population_distinct_2", "human", "share", "Distinct-2 of the population"),
+        Metric("population_distinct_3", "human", "share", "Distinct-3 of the population"),
+        Metric("population_distinct_4", "human", "share", "Distinct-4 of the population"),
+        Metric("population_vendi", "human", "documents", "Vendi score of the population"),
+        Metric("between_distinct_1", "human", "", "Distinct-1 between members"),
+        Metric("between_distinct_2", "human", "", "Distinct-2 between members"),
+        Metric("between_distinct_3", "human", "", "Distinct-3 between members"),
+        Metric("between_distinct_4", "human", "", "Distinct-4 between members"),
+        Metric("between_vendi", "human", "", "Vendi score between members"),
+        Metric("cross_perplexity", "human", "", "Perplexity of other members' text"),
+        Metric("member_divergence", "human", "nats/token", "Divergence of members"),
+        Metric("inbreeding", "human", "share", "Inbreeding coefficient"),
+        Metric("kinship", "human", "share", "Kinship of members"),
+        Metric("effective_founders", "human", "members", "Effective number of founders"),
     )
 }
 
@@ -144,6 +160,14 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     | _of("held_out", "held_out_loss_moved prediction_moved"),
     "facts": _of("all base", "facts_accuracy facts_margin"),
     "judge": _of(_TEXT, "judge_perplexity"),
+    # No evaluator of a member: the stage of a population measures its members together.
+    "population": _of(
+        "drawn",
+        "population_distinct_1 population_distinct_2 population_distinct_3 population_distinct_4 "
+        "population_vendi between_distinct_1 between_distinct_2 between_distinct_3 "
+        "between_distinct_4 between_vendi cross_perplexity member_divergence",
+    )
+    | _of("all", "inbreeding kinship effective_founders"),
 }
 
 
@@ -169,7 +193,7 @@ def noticeable(metric: str) -> float:
 
 # Beside shares: nothing of these is above 1.
 _UP_TO_1 = ("ngram_gap_", "self_bleu_", "detection_auc")
-_SIGNED = ("_moved", "_gap", "_mean", "_kappa", "_agreement")
+_SIGNED = ("_moved", "_divergence", "_gap", "_mean", "_kappa", "_agreement")
 
 
 def value_range(metric: Metric) -> tuple[float, float]:

@@ -39,13 +39,18 @@ def corpus_loss(nll: Sequence[np.ndarray]) -> float:
     return _total(nll) / _num_tokens(nll)
 
 
+def exponential(loss_nats: float) -> float:
+    """Compute the perplexity of a loss; infinite where a float64 would overflow."""
+    return math.exp(loss_nats) if loss_nats < 709 else math.inf
+
+
 def corpus_perplexity(nll: Sequence[np.ndarray]) -> float:
     """Compute the exponential of `corpus_loss`: 1 is certainty, the vocabulary's size a guess.
 
     >>> round(corpus_perplexity([np.log([2.0, 8.0]), np.log([4.0])]), 9)
     4.0
     """
-    return _exponential(corpus_loss(nll))
+    return exponential(corpus_loss(nll))
 
 
 def bits_per_byte(nll: Sequence[np.ndarray], texts: Sequence[str]) -> float:
@@ -74,7 +79,7 @@ def perplexity(
     """
     total, num_tokens = _total(nll), _num_tokens(nll)
     values = {
-        "perplexity": _exponential(total / num_tokens),
+        "perplexity": exponential(total / num_tokens),
         "loss": total / num_tokens,
         "bits_per_byte": total / math.log(2) / _num_bytes(texts),
     }
@@ -170,7 +175,7 @@ def _quantiles(nats: np.ndarray) -> list[Measurement]:
         ]
     # Interpolated in nats: a perplexity may be infinite.
     return [
-        Measurement("text_perplexity", _exponential(float(value)), bin=name, n=len(nats))
+        Measurement("text_perplexity", exponential(float(value)), bin=name, n=len(nats))
         for name, value in zip(QUANTILES, np.quantile(nats, list(QUANTILES.values())), strict=True)
     ]
 
@@ -237,10 +242,6 @@ def _as_sampled(snapshot: Snapshot, split: str, rows: Rows) -> list[Measurement]
 
 def _total(nll: Sequence[np.ndarray]) -> float:
     return math.fsum(chain.from_iterable(document.tolist() for document in nll))
-
-
-def _exponential(loss: float) -> float:
-    return math.exp(loss) if loss < 709 else math.inf  # beyond it a float64 overflows
 
 
 def _num_bytes(texts: Sequence[str]) -> int:

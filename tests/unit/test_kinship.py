@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from textmad.statistics import kinship as kinship_module
-from textmad.statistics.kinship import (
+from textmad import kinship as kinship_module
+from textmad.kinship import (
     HUMAN,
     Descent,
     Pedigree,
