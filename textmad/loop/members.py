@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from textmad.loop.parents import lineage_rows
+from textmad.loop.parents import MemberRun, lineage_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from textmad.loop.run import Run
-
 _KEY = ["generation", "evaluator", "metric", "split", "bin"]
 
 
-def lineage_of(run: Run) -> pd.DataFrame:
-    """Return the parents of each member in each complete generation; see `Run.lineage`."""
+def lineage_of(members: Sequence[MemberRun], generations: Sequence[int]) -> pd.DataFrame:
+    """Return the parents of each member in each of the generations; see `Run.lineage`."""
     import pandas as pd
 
     columns = ["generation", "member", "parent_generation", "parent_member", "by", "share"]
-    rows = [row for generation in run.generations for row in lineage_rows(run, generation)]
+    rows = [row for generation in generations for row in lineage_rows(members, generation)]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+from textmad.kinship import Descent
 from textmad.recipe import PopulationSettings
-from textmad.statistics.kinship import Descent
-
-if TYPE_CHECKING:
-    from textmad.loop.run import Run
-
 
 T = TypeVar("T")
 
@@ -20,6 +16,20 @@ class Parent(NamedTuple):
 
     generation: int
     member: int
+
+
+class MemberRun(Protocol):
+    """What lineage is read from: a member's `textmad.loop.run.Run`."""
+
+    number: int | None
+
+    def sources(self, generation: int) -> list[dict[str, int]]:
+        """Where its training set comes from."""
+        ...
+
+    def starting_weights(self, generation: int) -> list[dict[str, Any]]:
+        """The models that its fit started from."""
+        ...
 
 
 class LineageRow(NamedTuple):
@@ -111,10 +121,10 @@ def descents(rows: Sequence[LineageRow]) -> list[Descent]:
     ]
 
 
-def lineage_rows(run: Run, generation: int) -> list[LineageRow]:
+def lineage_rows(members: Sequence[MemberRun], generation: int) -> list[LineageRow]:
     """Return the parents of all members of a generation, by tokens and by weights."""
     rows = []
-    for member in run.members:
+    for member in members:
         assert member.number is not None, "a member has a number"
         sources = member.sources(generation)
         total = sum(source["tokens"] for source in sources)

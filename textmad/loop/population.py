@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from textmad import store
 from textmad.errors import ModelError, RecipeError
 from textmad.evaluators.population import measure, measure_lineage
+from textmad.kinship import mates
 from textmad.loop.feasibility import check_corpus
 from textmad.loop.parents import (
     LineageRow,
@@ -38,20 +39,18 @@ from textmad.loop.parents import (
     text_shares,
     weight_shares,
 )
-from textmad.loop.selection import select
+from textmad.loop.selection import Member, select
 from textmad.loop.stages import Stage, Stages
 from textmad.mixture import Source
 from textmad.models.protocol import LanguageModel, SupportsCrossing, SupportsEmbedding
 from textmad.recipe import PopulationSettings, Recipe
 from textmad.seeds import stream
-from textmad.statistics.kinship import mates
 from textmad.text import documents
 from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textmad.loop.recursion import Recursion
     from textmad.loop.run import Run
 
 
@@ -64,7 +63,7 @@ class Population:
         run: Run,
         stages: Stages,
         base: LanguageModel,
-        members: Sequence[Recursion],
+        members: Sequence[Member],
     ) -> None:
         assert recipe.population is not None, "a run of one model"
         self.settings: PopulationSettings = recipe.population
@@ -93,7 +92,7 @@ class Population:
 
     def lineage(self, generation: int) -> list[LineageRow]:
         """Return who learned from whom in the generations before this one."""
-        return [row for g in range(generation) for row in lineage_rows(self.run, g)]
+        return [row for g in range(generation) for row in lineage_rows(self.run.members, g)]
 
     def check_corpus(self) -> None:
         """Check that the human text is enough for each member, and is counted as each counts it.
@@ -138,7 +137,8 @@ class Population:
 
         def compute() -> dict[str, Any]:
             before = self.standing(generation - 1) if generation else None
-            return select(self, generation, before)
+            human = documents.take(self.run.human, self._order_of_selection)
+            return select(self.settings, self.members, generation, before, human, self.scores)
 
         self.stages.complete(
             Stage(store.SELECT, generation, inputs, compute, write, main_only=True)
@@ -168,6 +168,10 @@ class Population:
         self.stages.complete(
             Stage(store.POPULATION, generation, inputs, compute, write, main_only=True)
         )
+
+    @property
+    def _order_of_selection(self) -> np.ndarray:
+        return stream(self.recipe.seed, "select", "human").permutation(len(self.run.human))
 
     def scores(self, generation: int, member: int, passages: Passages) -> list[Any]:
         """Return the nats of each token of each passage under the model of a member."""

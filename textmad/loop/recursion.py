@@ -150,13 +150,11 @@ class Recursion:
     @cached_property
     def members(self) -> Sequence[Recursion]:
         """The members of a population; the recursion itself where the run is one model's."""
-        return [self] if self._population is None else self._population.members
+        return [self] if self.recipe.population is None else make_members(self)
 
     @cached_property
     def _population(self) -> Population | None:
-        if self.recipe.population is None:
-            return None
-        return make_population(self)
+        return None if self.recipe.population is None else make_population(self, self.members)
 
     @property
     def own_code(self) -> dict[str, str]:
@@ -600,7 +598,7 @@ class Recursion:
         return human_prompts(self.base, self.run.human, sample.prompt_tokens, self.recipe.seed)
 
 
-def make_population(loop: Recursion) -> Population:
+def make_members(loop: Recursion) -> list[Recursion]:
     """Make the members of a population. Where base models are the same, they are opened once."""
     settings = loop.recipe.population
     assert settings is not None, "a run of one model"
@@ -612,6 +610,11 @@ def make_population(loop: Recursion) -> Population:
         bases.append((recipe.model, base))
         folder = store.RunFolder(loop.folder.path, number, settings.changes_base_text(number))
         members.append(Recursion(recipe, folder, loop.progress, loop.shared, base))
+    return members
+
+
+def make_population(loop: Recursion, members: Sequence[Recursion]) -> Population:
+    """Bring the members together: each can read of the others from now on."""
 
     def find(name: Name) -> LanguageModel:
         if name is None:
@@ -620,10 +623,8 @@ def make_population(loop: Recursion) -> Population:
         generation, number = name
         return members[number].model(generation)
 
-    scorer = DistributedScorer(find)
-    stages = Stages(
-        loop.folder, loop.recipe.seed, loop.base_digests, scorer, loop.progress, loop.shared
-    )
+    scorer, shared = DistributedScorer(find), loop.shared
+    stages = Stages(loop.folder, loop.recipe.seed, loop.base_digests, scorer, loop.progress, shared)
     population = Population(loop.recipe, loop.run, stages, loop.base, members)
     for number, member in enumerate(members):
         member.join(population, number)

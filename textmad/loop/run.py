@@ -115,7 +115,7 @@ class Run:
         up to 1. By weights they are the sizes of the weights, negative ones too, over their sum; a
         model that starts from the base model has no parent by weights.
         """
-        return lineage_of(self)
+        return lineage_of(self.members, self.generations)
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -7,9 +7,9 @@ learned; held-out text has no part in it. With `by: votes` the crowd of the reci
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import scipy.stats
@@ -18,27 +18,64 @@ from textmad.curation.protocol import run_filter
 from textmad.errors import CorpusError
 from textmad.loop.parents import Parent
 from textmad.mixture import documents_reaching
-from textmad.seeds import stream
 from textmad.text import documents
 from textmad.text.passages import Passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textmad.loop.population import Population
+    from textmad import store
+    from textmad.curation.protocol import Context
+    from textmad.loop.run import Run
+    from textmad.models.protocol import LanguageModel
+    from textmad.recipe import PopulationSettings, Recipe
 
 UPVOTES = "upvotes"
 
 
+class Member(Protocol):
+    """What a population asks of a member, which is a `textmad.loop.recursion.Recursion`."""
+
+    recipe: Recipe
+    folder: store.RunFolder
+    run: Run
+    base: LanguageModel
+
+    def digest(self, stage: str, generation: int | None = None) -> str:
+        """SHA-256 of the files that a stage has committed."""
+        ...
+
+    def is_committed(self, stage: str, generation: int) -> bool:
+        """Whether a stage is there."""
+        ...
+
+    def filter_named(self, name: str) -> tuple[int, Any]:
+        """The place of a filter in `curate`, and the filter."""
+        ...
+
+    def context_of_filter(self, generation: int, position: int, name: str) -> Context:
+        """What a filter is given that judges the text of several members."""
+        ...
+
+
 def select(
-    population: Population, generation: int, before: Sequence[Parent] | None
+    population: PopulationSettings,
+    members: Sequence[Member],
+    generation: int,
+    before: Sequence[Parent] | None,
+    human: Dataset,
+    scores_of: Callable[[int, int, Passages], Sequence[np.ndarray]],
 ) -> dict[str, Any]:
     """Choose the members of a generation that have children.
 
     Args:
-        population: its members have committed the generation.
+        population: its settings.
+        members: they have committed the generation.
         generation: of the members.
         before: who stood in each place when this generation began; None in generation 0.
+        human: the training pool, in the order in which it is read.
+        scores_of: the nats of each token of each passage under the model of a generation and
+            member.
 
     Returns:
         What selection.json holds: `standing`, generation and member of the one that each place
@@ -46,19 +83,19 @@ def select(
         taken; `scores`, one for each place, lower losses or higher votes being better; and the
         documents and tokens that the losses are of.
     """
-    settings = population.settings.select
+    settings = population.select
     assert settings is not None, "nobody is selected"
-    places = range(population.settings.members)
+    places = range(population.members)
     standing = [Parent(generation, member) for member in places]
     facts: dict[str, Any] = {"by": settings.by, "undone": [], "p_values": None}
     losses: dict[Parent, tuple[np.ndarray, int]] = {}
     if settings.by == "loss" or settings.undo:
-        text = _unlearned_text(population, generation)
+        text = _unlearned_text(settings.tokens, members, generation, human)
         facts |= {"documents": len(text), "tokens": int(documents.token_counts(text).sum())}
         passages = Passages.whole(text["text"][:])
         parents = {*standing, *(before or ())} if settings.undo else set(standing)
         for parent in sorted(parents):
-            nll = population.scores(*parent, passages)
+            nll = scores_of(*parent, passages)
             losses[parent] = np.array([row.sum() for row in nll]), sum(map(len, nll))
     if settings.undo and before is not None:
         facts["p_values"] = [
@@ -71,7 +108,7 @@ def select(
         scores = [float(losses[parent][0].sum() / losses[parent][1]) for parent in standing]
         best_first = sorted(places, key=lambda k: (scores[k], k))
     else:
-        scores = _votes(population, generation)
+        scores = _votes(members, generation)
         best_first = sorted(places, key=lambda k: (-scores[k], k))
     kept = best_first[: settings.keep]
     # The others' places go to children of the kept, the best first.
@@ -94,40 +131,39 @@ def _p_value_of_worse(new: np.ndarray, old: np.ndarray) -> float:
     return float(scipy.stats.ttest_rel(new, old, alternative="greater").pvalue)
 
 
-def _unlearned_text(population: Population, generation: int) -> Dataset:
-    """Return human documents of the training pool that no member has learned, in a fixed order.
+def _unlearned_text(
+    num_tokens: int, members: Sequence[Member], generation: int, human: Dataset
+) -> Dataset:
+    """Return the first human documents that no member has learned.
 
     Raises:
         CorpusError: there are too few.
     """
-    settings, run = population.settings.select, population.run
-    assert settings is not None, "nobody is selected"
     learned = {
         document
-        for member in population.members
+        for member in members
         for g in range(generation + 1)
         for document in documents.ids_of(member.run.training(g))
     }
-    ids = np.array(run.human["id"][:], dtype=object)
-    order = stream(population.recipe.seed, "select", "human").permutation(len(ids))
-    rows = order[[document not in learned for document in ids[order]]]
-    tokens = documents.token_counts(documents.take(run.human, rows))
-    reached = documents_reaching(tokens, settings.tokens)
+    is_new = [document not in learned for document in documents.ids_of(human)]
+    rows = np.flatnonzero(is_new)
+    tokens = documents.token_counts(human)[rows]
+    reached = documents_reaching(tokens, num_tokens)
     if reached is None:
         raise CorpusError(
-            f"population.select.tokens: {settings.tokens:,}: the human training pool has "
+            f"population.select.tokens: {num_tokens:,}: the human training pool has "
             f"{int(tokens.sum()):,} tokens that no member has learned up to generation "
             f"{generation}: lower it, mix.human_tokens, generations or members, or give a larger "
             "corpus"
         )
-    return documents.take(run.human, rows[:reached])
+    return documents.take(human, rows[:reached])
 
 
-def _votes(population: Population, generation: int) -> list[float]:
+def _votes(members: Sequence[Member], generation: int) -> list[float]:
     """Return the mean votes on each member's text, ups less downs, by one crowd on all of it."""
-    first = population.members[0]
+    first = members[0]
     position, judge = first.filter_named(UPVOTES)
-    texts = [member.run.sampled(generation) for member in population.members]
+    texts = [member.run.sampled(generation) for member in members]
     context = first.context_of_filter(generation, position, f"select by {UPVOTES}")
     verdicts = run_filter(UPVOTES, judge, documents.concatenate(texts), context)
     votes = np.split(verdicts.columns["votes"], np.cumsum([len(text) for text in texts])[:-1])
