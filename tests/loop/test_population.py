@@ -389,3 +389,72 @@ def test_what_a_population_excludes_is_named(changes, message):
     with pytest.raises(tm.errors.RecipeError) as error:
         tm.Recipe(population=population, **changes)
     assert str(error.value).splitlines()[1:] == [f"  {message}"]
+
+
+# --- networks -------------------------------------------------------------------------------
+
+
+def network_recipe(short_recipe: tm.Recipe, population: dict, **changes) -> tm.Recipe:
+    return short_recipe.replace(population=population, generations=1, **changes)
+
+
+def weights(run: tm.Run, member: int, generation: int) -> dict[str, np.ndarray]:
+    """All weights of a member's model, as one network."""
+    network = run.members[member].model(generation)._network
+    return {name: value.numpy() for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize(("own", "partners"), [(0.5, 0.5), (-0.5, 0.0)])
+def test_a_child_that_learns_nothing_is_the_crossing_of_its_parents(
+    short_recipe, tmp_path, own, partners
+):
+    settings = {"own": own, "partners": partners, "learn": False}
+    population = {"members": 2, "weights": settings, "each": [{}, {"model": {"lora": {"rank": 3}}}]}
+    run = tm.run(network_recipe(short_recipe, population), tmp_path / "run")
+    base = {n: v.numpy() for n, v in run.members[0].base._network.state_dict().items()}
+    parents, child = [weights(run, k, 0) for k in range(2)], weights(run, 0, 1)
+    changed = 0
+    for name, value in base.items():
+        step = own * (parents[0][name] - value) + partners * (parents[1][name] - value)
+        np.testing.assert_allclose(child[name], value + step, atol=1e-5)
+        changed += int(np.abs(step).max() > 1e-4)
+    assert changed > 5
+    expected = [{"generation": 0, "member": 0, "weight": own}]
+    if partners:
+        expected.append({"generation": 0, "member": 1, "weight": partners})
+    assert run.members[0].starting_weights(1) == expected
+
+
+def test_the_members_of_a_population_share_one_base_model(short_recipe, tmp_path, monkeypatch):
+    from textmad.models.causal_lm import model
+
+    opened = []
+    original = model.open_base
+    monkeypatch.setattr(model, "open_base", lambda s: opened.append(s.base) or original(s))
+    population = {"members": 3, "each": [{}, {"model": {"lora": {"rank": 2}}}, {}]}
+    run = tm.run(network_recipe(short_recipe, population, generations=0), tmp_path / "run")
+    assert len(opened) == 1
+    assert [member.recipe.model.lora.rank for member in run.members] == [8, 2, 8]
+    # A document that a member of another rank has sampled is the same in a run of its own.
+    alone = tm.run(run.members[1].recipe.replace(generations=0), tmp_path / "alone")
+    assert alone.sampled(0)["text"][:] == run.members[1].sampled(0)["text"][:]
+
+
+def test_a_member_goes_on_from_the_model_of_the_selected_one(short_recipe, tmp_path):
+    population = {"members": 2, "select": {"keep": 1, "tokens": 300}}
+    given = network_recipe(short_recipe, population, model={"start_from": "previous"})
+    run = tm.run(given, tmp_path / "run")
+    [[_, best], _] = run.selection(0)["standing"]
+    for member in run.members:
+        assert member.starting_weights(1) == [{"generation": 0, "member": best, "weight": 1.0}]
+
+
+def test_a_base_model_that_cannot_be_crossed_is_named(posts: Path, tmp_path: Path):
+    population = {"members": 2, "weights": {}}
+    given = recipe(posts).replace(
+        model={"base": "gaussian", "smoothing": 0.0, "categories": 1000}, population=population
+    )
+    with pytest.raises(
+        tm.errors.ModelError, match=r"population\.weights: the model gaussian cannot"
+    ):
+        tm.run(given, tmp_path / "run")

@@ -165,6 +165,7 @@ BAD = {
     "curate.0.upvotes.crowd.at_random": ("-0.1", "-0.1: expected a share from 0 to 1"),
     "curate.0.upvotes.crowd.care_spread": ("1.5", "1.5: expected a share from 0 to 1"),
     "curate.0.upvotes.crowd.herding": ("much", "much: expected a number"),
+    "curate.0.upvotes.crowd.drift": ("1.1", "1.1: expected a share from 0 to 1"),
     "curate.0.upvotes.bots": ("0.5", f"0.5: expected {SETTINGS}"),
     "curate.0.upvotes.bots.share": ("1.5", "1.5: expected a share from 0 to 1"),
     "curate.0.upvotes.bots.vote": ("no", "false: expected 'up' or 'down'"),
@@ -240,6 +241,7 @@ BAD = {
     "evaluate.0.discriminator": ("100", f"100: expected {SETTINGS}"),
     "evaluate.0.text_perplexity": ("0.5", f"0.5: expected {SETTINGS}"),
     "evaluate.0.ngram_gap": ("3", f"3: expected {SETTINGS}"),
+    "evaluate.0.length": ("10", f"10: expected {SETTINGS}"),
     "evaluate.0.self_bleu": ("4", f"4: expected {SETTINGS}"),
     "evaluate.0.self_bleu.documents": ("1", "1: expected at least 2"),
     "evaluate.0.memorisation": ("13", f"13: expected {SETTINGS}"),
@@ -493,8 +495,9 @@ def test_the_targets_of_an_adapter_are_auto_or_a_list():
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
             "curate.0.upvotes.scorer: fluent: unknown scorer; built in are "
-            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST) "
-            "and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
+            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST), "
+            "length(WORDS) and learned_votes(FOLDER); your own is module:name; did you mean "
+            "fluency?",
         ),
     ],
 )

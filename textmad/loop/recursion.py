@@ -135,7 +135,8 @@ class Recursion:
         scorer = DistributedScorer(self._model_named)
         # The runs of a study ask the same people, on one page, who cannot tell the arms apart.
         votes_folder = folder.path if shared is None else shared.study
-        self._contexts = ContextBuilder(recipe, self.run, self.base, scorer, votes_folder)
+        name = "" if shared is None else shared.run
+        self._contexts = ContextBuilder(recipe, self.run, self.base, scorer, votes_folder, name)
         self._stages = Stages(folder, recipe.seed, self.base_digests, scorer, progress, shared)
 
     @property
