@@ -395,7 +395,7 @@ def test_what_a_population_excludes_is_named(changes, message):
 
 
 def network_recipe(short_recipe: tm.Recipe, population: dict, **changes) -> tm.Recipe:
-    return short_recipe.replace(population=population, generations=1, **changes)
+    return short_recipe.replace(**{"population": population, "generations": 1, **changes})
 
 
 def weights(run: tm.Run, member: int, generation: int) -> dict[str, np.ndarray]:
@@ -449,12 +449,47 @@ def test_a_member_goes_on_from_the_model_of_the_selected_one(short_recipe, tmp_p
         assert member.starting_weights(1) == [{"generation": 0, "member": best, "weight": 1.0}]
 
 
-def test_a_base_model_that_cannot_be_crossed_is_named(posts: Path, tmp_path: Path):
-    population = {"members": 2, "weights": {}}
-    given = recipe(posts).replace(
-        model={"base": "gaussian", "smoothing": 0.0, "categories": 1000}, population=population
+def test_a_base_model_that_cannot_be_crossed_is_named(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    numbers = tmp_path / "numbers.txt"
+    numbers.write_text(
+        "".join(" ".join(f"{x:.3f}" for x in row) + "\n" for row in rng.normal(size=(200, 12)))
     )
-    with pytest.raises(
-        tm.errors.ModelError, match=r"population\.weights: the model gaussian cannot"
-    ):
+    given = tm.Recipe(
+        generations=1,
+        corpus={"source": str(numbers), "near_duplicate": 1.0, "min_words": 1},
+        model={"base": "gaussian"},
+        mix={"model_tokens": 20 * TOKENS},
+        sample={"min_tokens": 30 * TOKENS, "max_new_tokens": TOKENS},
+        evaluate=[],
+        population={"members": 2, "weights": {}},
+    )
+    message = r"population\.weights: the model gaussian cannot cross weights"
+    with pytest.raises(tm.errors.ModelError, match=message):
         tm.run(given, tmp_path / "run")
+
+
+def test_a_population_is_planned_studied_reported_and_sampled(short_recipe, tmp_path):
+    given = short_recipe.replace(
+        population={"members": 2, "text": "pool"}, generations=1, mix={"human_tokens": 0}
+    )
+    alone = tm.make_plan(given.replace(population=None))
+    plan = tm.make_plan(given)
+    assert "population     2 members, each of which takes the tokens below" in plan.to_text()
+    # Corpus and base text once; five stages of each member and one of all, in two generations.
+    assert (alone.stages, plan.stages) == (2 + 2 * 5, 2 + 2 * (2 * 5 + 1))
+    study = {"recipe": given.dump(), "seeds": [0], "controls": {"human": "fresh"}}
+    runs = tm.study(study, tmp_path / "study", jobs=1)
+    control = runs["human only"][0]
+    assert [m.mixture(1)["model_tokens"] for m in control.members] == [0, 0]
+    table = tm.compare([str(tmp_path / "study")])
+    assert table is not None
+    loop = next(run for name, [run] in runs.items() if name != "human only")
+    page = tmp_path / "report.html"
+    tm.write_report([loop], page)
+    assert "<h1" in page.read_text()
+    with pytest.raises(tm.RunError, match="is a population: each of its 2 members has a model"):
+        loop.sample(1)
+    assert len(tm.Run(loop.path, member=1).sample(1, num=2)) == 2
+    with pytest.raises(tm.RecipeError, match="member 2: the members of this run are 0 to 1"):
+        tm.Run(loop.path, member=2).sample(1)

@@ -383,7 +383,8 @@ class Recipe(Settings):
         population = self.population
         num_members = 0 if population is None else population.members
         if population is None or not 0 <= member < num_members:
-            raise RecipeError(f"member {member}: expected one of the {num_members} members, from 0")
+            there = f"0 to {num_members - 1}" if num_members else "none, there is no population"
+            raise RecipeError(f"member {member}: the members of this run are {there}")
         changes = population.each[member] if population.each else MemberSettings()
         return self.model_copy(
             update={
