@@ -237,7 +237,7 @@ def model_tokens_drawn(
 
 
 def base_tokens_drawn(mix: MixSettings, sample: SampleSettings) -> int:
-    """Tokens that are sampled from the base: twice what is compared, so that it can be resampled.
+    """Tokens that the base model writes: twice what is compared, so that it can be resampled.
 
     Two thirds of `compared_tokens` are compared.
     """
