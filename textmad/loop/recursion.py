@@ -622,6 +622,9 @@ def make_population(loop: Recursion, members: Sequence[Recursion]) -> Population
             return loop.base
         assert isinstance(name, tuple), "a member's model has two numbers"
         generation, number = name
+        for other in members:
+            if other is not members[number]:
+                other.close_model()  # one model at a time
         return members[number].model(generation)
 
     scorer, shared = DistributedScorer(find), loop.shared
