@@ -56,10 +56,12 @@ def as_yaml(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def test_the_page_of_the_recipe_names_every_setting_with_its_default():
+def test_the_pages_of_the_recipe_name_every_setting_with_its_default():
     defaults = settings_of(Recipe())
     components = {key: [c.name for c in defaults.pop(key)] for key in ("curate", "evaluate")}
-    documented = {path: yaml.safe_load(value) for path, value in rows("recipe.md").items()}
+    pages = [row for page in ("recipe.md", "preference.md") for row in rows(page).items()]
+    assert len(dict(pages)) == len(pages), "a setting stands on two pages"
+    documented = {path: yaml.safe_load(value) for path, value in pages}
     assert documented == {path: as_yaml(v) for path, v in defaults.items()} | components
 
 

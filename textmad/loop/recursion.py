@@ -37,15 +37,16 @@ from textmad.loop.contexts import ContextBuilder, Records, source_digests
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
 from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
+from textmad.loop.judged_text import judged_text
 from textmad.loop.run import Run
 from textmad.loop.stages import Stage, Stages
 from textmad.loop.tracking import tracking
 from textmad.models.distributed import processes
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model
-from textmad.models.protocol import FitResult, LanguageModel, Sample
+from textmad.models.protocol import FitResult, LanguageModel, Sample, preferring
 from textmad.progress import Progress, SilentProgress
-from textmad.recipe import Recipe
+from textmad.recipe import PreferenceSettings, Recipe
 from textmad.recipe.components import Component, component_name
 from textmad.seeds import stream, torch_seed
 from textmad.text import documents
@@ -111,6 +112,8 @@ class Recursion:
     ) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
         self.base = open_model(recipe.model, recipe.sample)
+        if recipe.train.preference is not None:
+            preferring(self.base)  # which says now that it cannot
         self.evaluators = recipe.evaluators()
         self.filters = _named(recipe.curate, recipe.filters())
         crawl_filters = recipe.crawl.guard if recipe.crawl else ()
@@ -273,29 +276,52 @@ class Recursion:
 
     def fit(self, generation: int) -> None:
         """Train the base model, or the previous generation's model, on the training set."""
+        train, preference = self.recipe.train, self._preference(generation)
+        imitates = preference is None or not preference.instead_of_imitation
         previous = generation - 1 if self._continues(generation) else None
         inputs = {
             "model": self.recipe.model.model_dump(exclude={"start_from"}),  # see `previous`
-            "train": self.recipe.train.model_dump(),
-            "mix": self._stages.digest("mix", generation),
+            "train": train.model_dump(exclude={"preference"}),
+            "mix": self._stages.digest("mix", generation) if imitates else None,
             "previous": None if previous is None else self._stages.digest("model", previous),
         }
+        if preference is not None:
+            inputs["preference"] = preference.model_dump()
+            inputs["judged"] = self._stages.digest("curate", generation - 1)
 
-        def compute() -> FitResult:
+        def compute() -> tuple[FitResult, dict[str, Any]]:
             start = self.base if previous is None else self.model(previous)
-            return start.fit(
-                self.run.training(generation),
-                self.recipe.train,
-                seed=torch_seed(self.recipe.seed, "fit", generation),
-                advance=self.progress.advance,
-            )
+            fitted = FitResult(start, [])
+            if imitates:
+                fitted = start.fit(
+                    self.run.training(generation),
+                    train,
+                    seed=torch_seed(self.recipe.seed, "fit", generation),
+                    advance=self.progress.advance,
+                )
+            report: dict[str, Any] = {"curve": fitted.curve}
+            if preference is not None:
+                judged = judged_text(self.recipe, generation, self.run.candidates(generation - 1))
+                preferred = preferring(fitted.model).prefer(
+                    judged.documents,
+                    train,
+                    seed=torch_seed(self.recipe.seed, "preference", generation),
+                    advance=self.progress.advance,
+                )
+                report["preference"] = {**judged.counts, "curve": preferred.curve}
+                fitted = FitResult(preferred.model, fitted.curve)
+            return fitted, report
 
-        def write(fitted: FitResult, folder: Path) -> None:
+        def write(result: tuple[FitResult, dict[str, Any]], folder: Path) -> None:
+            fitted, report = result
             fitted.model.save(folder)
-            _write_json({"curve": fitted.curve}, folder / "training.json")
+            _write_json(report, folder / "training.json")
 
-        num_tokens = mixture.training_tokens(self.recipe.mix, generation)
-        total = round(num_tokens * self.recipe.train.epochs)
+        num_tokens = mixture.training_tokens(self.recipe.mix, generation) if imitates else 0
+        total = round(num_tokens * train.epochs)
+        if preference is not None:
+            judged_tokens = mixture.model_tokens_drawn(self.recipe.mix, self.recipe.sample)
+            total += round(judged_tokens * preference.epochs)
         self._stages.complete(Stage("model", generation, inputs, compute, write, total=total))
 
     def sample(self, generation: int) -> None:
@@ -476,6 +502,10 @@ class Recursion:
 
     def _continues(self, generation: int) -> bool:
         return self.recipe.model.start_from == "previous" and generation > 0
+
+    def _preference(self, generation: int) -> PreferenceSettings | None:
+        """How a generation learns by preference: the first has no judged text to learn from."""
+        return self.recipe.train.preference if generation > 0 else None
 
     def _count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(ids) for ids in self.base.encode(texts)], np.int32)

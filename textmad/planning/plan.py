@@ -16,6 +16,10 @@ _BYTES_A_SAMPLED_TOKEN = 3.4  # of candidates, with the sampled ids of three in 
 _BYTES_A_GENERATION = 60_000  # metrics, manifests, training curve
 
 
+# Judged text is read once under the reference model, and twice in a step: two forward passes more
+# than training, whose backward pass costs two.
+_PREFERENCE_COST = 5 / 3
+
 # The probe is short and a machine's load changes: the time is given with this much room at least.
 _MARGIN = 1.25
 
@@ -57,6 +61,7 @@ class Budget:
     kept_share: float  # of the documents, by the filters that keep a fixed share
     model_tokens: int  # kept tokens that the next mixture needs
     crawl: CrawlPlan | None = None  # of each generation from 1 on
+    preferred_tokens: int = 0  # of judged text, learned by each generation from 1 on
 
     @property
     def stages(self) -> int:
@@ -74,6 +79,14 @@ class Budget:
             f"generations    0 to {self.generations}, {self.stages} stages",
             f"training       {_each(self.trained_tokens)} tokens a generation, "
             f"{sum(self.trained_tokens):,} in all",
+            *(
+                [
+                    f"preference     at most {self.preferred_tokens:,} tokens of judged text in "
+                    "each generation from 1 on"
+                ]
+                if self.preferred_tokens
+                else []
+            ),
             f"sampling       {self.drawn_tokens:,} tokens a generation",
             f"keeping        at most about {self.kept_tokens:,} of them, "
             f"{self.model_tokens:,} needed{self.shortage()}",
@@ -114,6 +127,7 @@ class Plan(Budget):
         return (
             self.opening_seconds
             + sum(self.trained_tokens) / self.speed.train
+            + self.generations * self.preferred_tokens * _PREFERENCE_COST / self.speed.train
             + (self.base_tokens + self.drawn_tokens * (self.generations + 1)) / self.speed.sample
             + self.scored_tokens / self.speed.score
         )

@@ -45,6 +45,7 @@ class StudyPlan:
         """Tokens that all runs train on, sample and score, if nothing is shared."""
         each_seed = sum(
             sum(plan.trained_tokens)
+            + plan.generations * plan.preferred_tokens
             + plan.base_tokens
             + plan.drawn_tokens * (plan.generations + 1)
             + plan.scored_tokens

@@ -88,6 +88,7 @@ def _human_only(arm: Arm, asked: ControlSettings) -> Recipe | None:
     }
     data["sample"] |= {"oversample": 1.0, "min_tokens": compared_tokens(mix, sample)}
     data["curate"], data["crawl"] = [], None
+    data["train"]["preference"] = None
     return parse_recipe(data, where="human only")
 
 
