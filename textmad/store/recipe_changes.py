@@ -28,7 +28,7 @@ class Extent(NamedTuple):
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """The extent of a recipe."""
-        crawl = recipe.crawl and recipe.crawl.oversample
+        crawl = None if recipe.crawl is None else recipe.crawl.oversample
         return cls(recipe.generations, recipe.dump()["evaluate"], recipe.sample.oversample, crawl)
 
 
