@@ -244,9 +244,20 @@ class Recursion:
         self._stages.complete(Stage(store.BASE, None, inputs, compute, write, total=num_tokens))
 
     def crawl(self, generation: int) -> None:
-        """Find human text after models have begun to write: some is theirs; crawl filters judge."""
+        """Find human text after models have begun to write: some is theirs; crawl filters judge.
+
+        Where `crawl.oversample` was raised since, the crawl is made anew, unless the generation has
+        learned from it.
+        """
+        recipe, manifest = self.recipe, self._stages.manifest("crawl", generation)
+        assert recipe.crawl is not None
+        is_learned_from = self._stages.manifest("mix", generation) is not None
+        if manifest is not None and is_learned_from:
+            made_with = {"oversample": manifest.inputs["crawl"]["oversample"]}
+            crawl_settings = recipe.crawl.model_copy(update=made_with)
+            recipe = recipe.model_copy(update={"crawl": crawl_settings})
         inputs = {
-            "crawl": self.recipe.dump()["crawl"],
+            "crawl": recipe.dump()["crawl"],
             "mix": self.recipe.mix.model_dump(),
             "corpus": self._stages.digest("corpus"),
             "cleaning": self.recipe.corpus.model_dump(),  # posted text goes through it too
@@ -258,7 +269,7 @@ class Recursion:
 
         def compute() -> Dataset:
             kept = self.run.kept(generation - 1)
-            crawl = build_crawl(self.recipe, generation, self.run.human, kept, self._count_tokens)
+            crawl = build_crawl(recipe, generation, self.run.human, kept, self._count_tokens)
             context = partial(self._contexts.of_crawl_filter, generation, crawl, records)
             judged = apply_filters(crawl.as_human, self.crawl_filters, context, every_score=True)
             return crawl.revealed(judged)
@@ -266,17 +277,19 @@ class Recursion:
         def write(crawled: Dataset, folder: Path) -> None:
             _write_judged(crawled, records, folder)
 
-        self._stages.complete(
-            Stage(
-                "crawl",
-                generation,
-                inputs,
-                compute,
-                write,
-                main_only=True,
-                own_code=_own_code(self.crawl_filters),
-            )
+        stage = Stage(
+            "crawl",
+            generation,
+            inputs,
+            compute,
+            write,
+            main_only=True,
+            own_code=_own_code(self.crawl_filters),
         )
+        if manifest is not None and manifest.inputs["crawl"] != inputs["crawl"]:
+            self._stages.extend(stage, [])
+        else:
+            self._stages.complete(stage)
 
     def mix(self, generation: int) -> None:
         """Make the training set of human text and of what earlier generations have kept."""
