@@ -93,6 +93,28 @@ BAD = {
     "mix.human": ("new", "new: expected 'fixed' or 'fresh'"),
     "mix.model": ("last", "last: expected 'latest', 'pool' or 'all'"),
     "mix.subsample_tokens": ("0", "0: expected at least 1"),
+    "population": ("2", f"2: expected {SETTINGS}"),
+    "population.members": ("1001", "1001: expected at most 1,000"),
+    "population.text": ("mine", "mine: expected 'own', 'others' or 'pool'"),
+    "population.migration": ("-0.1", "-0.1: expected at least 0"),
+    "population.graph": ("star", "star: expected 'all', 'ring', 'islands' or 'unrelated'"),
+    "population.island_size": ("0", "0: expected at least 1"),
+    "population.weights": ("0.5", f"0.5: expected {SETTINGS}"),
+    "population.weights.own": (".nan", ".nan: expected a finite number"),
+    "population.weights.partners": ("half", "half: expected a number"),
+    "population.weights.cross": ("modules", "modules: expected 'sum' or 'layers'"),
+    "population.weights.learn": ("1", "1: expected true or false"),
+    "population.each": ("{}", "{}: expected a list"),
+    "population.each.0.model": ("4", f"4: expected {SETTINGS}"),
+    "population.each.0.train": ("4", f"4: expected {SETTINGS}"),
+    "population.each.0.sample": ("4", f"4: expected {SETTINGS}"),
+    "population.communities": ("a", "a: expected a list"),
+    "population.select": ("1", f"1: expected {SETTINGS}"),
+    "population.select.keep": ("0", "0: expected at least 1"),
+    "population.select.by": ("ups", "ups: expected 'loss' or 'votes'"),
+    "population.select.tokens": ("0", "0: expected at least 1"),
+    "population.select.undo": ("1", "1: expected true or false"),
+    "population.select.level": ("1", "1: expected less than 1"),
     "crawl": ("0.3", f"0.3: expected {SETTINGS}"),
     "crawl.contamination": ("1", "1: expected less than 1"),
     "crawl.oversample": ("0.5", "0.5: expected at least 1"),
@@ -300,7 +322,13 @@ BAD |= {  # its crowd is that of upvotes
 
 
 # What has no default has to stand beside a bad value.
-REQUIRED = {"curate.0.watermark": {"key": 1}, "evaluate.0.judge": {"model": "some/judge"}}
+REQUIRED = {
+    "curate.0.watermark": {"key": 1},
+    "evaluate.0.judge": {"model": "some/judge"},
+    "population": {"members": 2},
+    "population.each.0": {"model": {}},
+    "population.select": {"keep": 1},
+}
 
 
 def every_setting() -> set[str]:
@@ -311,9 +339,10 @@ def every_setting() -> set[str]:
         for name, field in group.model_fields.items():
             found.add(path + name)
             options = getattr(field.annotation, "__args__", (field.annotation,))
+            inside = "0." if typing.get_origin(field.annotation) is tuple else ""
             for option in options:
                 if isinstance(option, type) and issubclass(option, BaseModel):
-                    found |= below(option, f"{path}{name}.")
+                    found |= below(option, f"{path}{name}.{inside}")
         return found
 
     found = below(Recipe, "")
@@ -341,9 +370,9 @@ def nested(path: str, value: Any) -> Any:
     group, _, setting = path.rpartition(".")
     if group in REQUIRED:
         return nested(group, REQUIRED[group] | {setting: value})
-    for part in reversed(path.split(".")):
-        value = [value] if part == "0" else {part: value}
-    return value
+    if not group:
+        return {setting: value}
+    return nested(group, [value] if setting == "0" else {setting: value})
 
 
 def refusal(data: dict[str, Any]) -> list[str]:
@@ -423,7 +452,15 @@ def test_a_bad_value_is_an_error_with_its_path_and_what_is_expected(path):
 SWITCHES = {
     path
     for path in BAD
-    if path.endswith((".gradient_checkpointing", ".leave_out_random", ".instead_of_imitation"))
+    if path.endswith(
+        (
+            ".gradient_checkpointing",
+            ".instead_of_imitation",
+            ".learn",
+            ".leave_out_random",
+            ".undo",
+        )
+    )
 }
 
 
@@ -1019,7 +1056,15 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
         crawl={"contamination": 0.3},
         sample={"watermark": {}},
     )
+    population = {
+        "members": 2,
+        "weights": {},
+        "each": [{}, {}],
+        "communities": ["a", "b"],
+        "select": {"keep": 1},
+    }
     data = yaml.safe_load(recipe.to_yaml())
+    data["population"] = yaml.safe_load(Recipe(population=population).to_yaml())["population"]
     found = set()
 
     def walk(value: Any, path: str) -> None:
@@ -1027,6 +1072,9 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
         if isinstance(value, dict):
             for key, below in value.items():
                 walk(below, f"{path}.{key}" if path else key)
+        elif path == "population.each":
+            for key in value[0]:
+                found.add(f"{path}.0.{key}")
 
     for key in data:
         walk(data[key], key)

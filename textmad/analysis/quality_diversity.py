@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textmad.analysis.arms import SWEEP, Arms
+from textmad.analysis.arms import SWEEP, Arms, study_record
 from textmad.analysis.pairs import Key
 from textmad.errors import RunError
 from textmad.loop.run import Run
-from textmad.recipe.yaml_text import read_settings
 from textmad.statistics import inference
 from textmad.studies.folder import RUNS, STUDY
 
@@ -92,7 +91,7 @@ def _sweep(folder: Path) -> pd.DataFrame | None:
     if not (folder / STUDY).is_file():
         return None
     tables = []
-    for arm in read_settings(folder / STUDY)["arms"].values():
+    for arm in study_record(folder)["arms"].values():
         for path in sorted((folder / RUNS / arm["folder"]).glob("seed-*")):
             if arm["control"] != SWEEP or not (run := _opened(path)):
                 continue
