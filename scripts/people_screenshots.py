@@ -1,10 +1,11 @@
-"""Screenshots of the page of `textmad rate`, of every design, in a real browser.
+"""Screenshots of the page of `textmad rate`, of every design, and of the votes in a run's report.
 
 python scripts/people_screenshots.py FOLDER
 
-Writes PNG files of 256 colours, each page on a phone, on a desk, and in dark mode. Three of them
-are in docs/people-vote.md (names in `IN_DOCS`); `--docs` writes these into docs. Needs the extra
-`browser` and a Chromium on the PATH.
+Writes PNG files of 256 colours, each page on a phone, on a desk, and in dark mode. The report is
+that of recipes/people-vote with three simulated raters and one generation less, which takes some
+minutes. Four files are in docs/people-vote.md (names in `IN_DOCS`); `--docs` writes these into
+docs. Needs the extra `browser` and a Chromium on the PATH.
 """
 
 import argparse
@@ -22,7 +23,9 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import textmad as tm  # noqa: E402
 from tests.simulated_raters import served  # noqa: E402
+from textmad.curation.scorers import hdd  # noqa: E402
 from textmad.rating.ballot import Ballot  # noqa: E402
 from textmad.rating.ballots import Ballots  # noqa: E402
 from textmad.rating.database import VOTES  # noqa: E402
@@ -47,14 +50,53 @@ VIEWS: dict[str, dict[str, Any]] = {
     "dark": {**PHONE, "color_scheme": "dark"},
     "desk": {"viewport": {"width": 800, "height": 480}},
 }
-IN_DOCS = ("up-down-phone", "stars-dark", "pairs-desk")
+REPORT_VIEWS: dict[str, dict[str, Any]] = {
+    "phone": {**PHONE, "viewport": {"width": 400, "height": 800}},
+    "dark": {"viewport": {"width": 1000, "height": 800}, "color_scheme": "dark"},
+    "desk": {"viewport": {"width": 1000, "height": 800}},
+}
+IN_DOCS = ("up-down-phone", "stars-dark", "pairs-desk", "report-desk")
+NUM_RATERS = 3
 
 
-def shoot(page: Any, path: Path) -> None:
-    """Write what the page shows as a small PNG."""
+def shoot(page: Any, path: Path, section: Any = None) -> None:
+    """Write what the page shows, or a whole section of it, as a small PNG."""
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=path)
+    (section or page).screenshot(path=path)
     Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+
+
+def voted_run(folder: Path) -> tm.Run:
+    """Run recipes/people-vote for two generations; raters with a taste for varied words vote."""
+    recipe = tm.load_recipe(ROOT / "recipes/people-vote/recipe.yaml")
+    settings = recipe.dump() | {"generations": 1}
+    settings["curate"][0]["people"]["ballot"]["raters_per_text"] = NUM_RATERS
+    recipe = tm.Recipe(**settings)
+    rng = np.random.default_rng(0)
+    while True:
+        try:
+            return tm.run(recipe, folder)
+        except tm.WaitingForVotesError:
+            ballots = Ballots(folder / VOTES)
+            ballots.raters.invite(NUM_RATERS - len(ballots.raters.names()))
+            for rater in ballots.raters.names():
+                while (task := ballots.voting.next_task(rater)) is not None:
+                    quality = hdd(task.texts[0].casefold().split(), 10)
+                    ballots.voting.cast(rater, task.key, int(quality + 0.05 * rng.normal() > 0.93))
+            ballots.close()
+
+
+def shoot_report(browser: Any, folder: Path) -> None:
+    """Take the section on people's votes in the report of a run."""
+    with tempfile.TemporaryDirectory() as run:
+        page_path = folder / "report.html"
+        tm.write_report([voted_run(Path(run) / "run")], page_path)
+    for view, context in REPORT_VIEWS.items():
+        page = browser.new_context(**context).new_page()
+        page.goto(page_path.resolve().as_uri())
+        section = page.locator("section", has=page.get_by_role("heading", name="People's votes"))
+        shoot(page, folder / f"report-{view}.png", section.first)
+        page.context.close()
 
 
 def main() -> None:
@@ -87,6 +129,7 @@ def main() -> None:
                             page.click("summary")
                             shoot(page, given.folder / f"skip-{view}.png")
                         page.context.close()
+        shoot_report(browser, given.folder)
         browser.close()
     if given.docs:
         for name in IN_DOCS:

@@ -25,6 +25,7 @@ from textmad.evaluators import (
     Diversity,
     Embedding,
     Judge,
+    Length,
     Memorisation,
     NgramGap,
     Perplexity,
@@ -45,11 +46,13 @@ CHEAP = {
     "text_perplexity": TextPerplexity(),
     "ngram_gap": NgramGap(),
     "self_bleu": SelfBleu(),
+    "length": Length(),
     "memorisation": Memorisation(ngram_words=(2, 4)),
     "detection": Detection(("curvature", "cross_perplexity")),
     "judge": Judge("bigrams"),
 }
-# Two seconds a draw each: under the base's vectors, a sentence encoder's, and a trained classifier.
+# Two seconds a draw each: under the base model's vectors, a sentence encoder's, and a trained
+# classifier.
 DEAR = {
     "embedding": Embedding(),
     "embedding by an encoder": Embedding(encoder="tiny"),
@@ -206,6 +209,12 @@ def stuttered(lab, passages):
     return Passages(tuple(texts), passages.prompts, passages.finished)
 
 
+def doubled(lab, passages):
+    """Each document says everything twice."""
+    texts = [f"{text} {text}" for text in passages.texts]
+    return Passages(tuple(texts), passages.prompts, passages.finished)
+
+
 def alike(lab, passages):
     """One document, again and again."""
     return passages.take([0] * len(passages))
@@ -230,6 +239,8 @@ PLANTED = {
     (one_text, "cut"): "ngram_gap_1 embedding_recall embedding_coverage",
     (stuttered, "cut"): "mtld embedding_precision embedding_density",
     (alike, "cut"): "mauve",
+    (alike, "whole"): "length_entropy",
+    (doubled, "whole"): "mean_length",
 }
 
 

@@ -92,9 +92,11 @@ for fsdp in ("false", "true"):
     for lora in (LoraSettings(rank=8, alpha=64.0), None):
         model = CausalLM.open(ModelSettings(base=given["base"], lora=lora))
         train = TrainSettings(**given["train"])
-        fitted = model.fit(documents({"text": given["texts"]}), train, seed=0)
-        nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(given["texts"]))
-        found.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
+        for _ in range(2):  # on the base model, and on a crossing
+            fitted = model.fit(documents({"text": given["texts"]}), train, seed=0)
+            nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(given["texts"]))
+            found.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
+            model = model.crossed([fitted.model], [2.0])
     answers["fsdp" if parallel.sharded() else "ddp"] = [processes.world_size(), found]
 if processes.is_main():
     json.dump(answers, open("answers.json", "w"))
@@ -106,9 +108,12 @@ def by_one_process(trained_gpt2_folder: Path, corpus) -> list[list[object]]:
     answers = []
     for lora in (LoraSettings(rank=8, alpha=64.0), None):
         model = CausalLM.open(ModelSettings(base=str(trained_gpt2_folder), lora=lora))
-        fitted = model.fit(corpus, TRAIN, seed=0)
-        nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(corpus["text"][:]))
-        answers.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
+        for _ in range(2):  # on the base model, and on a crossing
+            fitted = model.fit(corpus, TRAIN, seed=0)
+            nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(corpus["text"][:]))
+            curve = [row["loss"] for row in fitted.curve]
+            answers.append([curve, fitted.curve[0]["grad_norm"], nll])
+            model = model.crossed([fitted.model], [2.0])
     return answers
 
 

@@ -1,7 +1,9 @@
 """Authors, crowds and twins in the whole loop: their votes in the table, and after a resume."""
 
+import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import textmad as tm
 from textmad.curation import Author, Bots, Crowd, Exposure, MatchedRandom, Upvotes
+from textmad.store import RunFolder
 
 CROWD = Upvotes(
     scorer={"fluency": 0.7, "variety": 0.3},
@@ -105,3 +108,55 @@ def test_a_crowd_taught_with_an_encoder_finds_it_again_by_its_name(
     scores = taught.score(table["text"].tolist(), encoder)
     assert table[f"reward_{scorer}"].tolist() == scores
     assert scores != tm.learned_votes.fit(run.human).score(table["text"].tolist())
+
+
+def test_tastes_drift_from_one_generation_to_the_next_and_the_same_after_a_resume(
+    recipe: tm.Recipe, tmp_path: Path
+):
+    crowd = replace(
+        CROWD,
+        scorer={"length(5)": 1.0, "length(25)": 1.0},
+        crowd=Crowd(taste_spread=1, drift=0.25),
+        exposure=Exposure(),
+    )
+    recipe = recipe.replace(
+        generations=2, curate=[Author(2), crowd], evaluate=["votes"], sample={"oversample": 6.0}
+    )
+    run = tm.run(recipe, tmp_path / "run")
+    weights = [
+        np.array(run.records(generation)["state of upvotes 2"]["voters"]["weights"])[:, 0]
+        for generation in (0, 1, 2)
+    ]
+    # Everybody sees everything: voters with one taste each come nearer by a quarter.
+    for generation, taste in enumerate(weights, start=1):
+        assert np.ptp(taste) == pytest.approx(0.75**generation)
+    people = ~np.array(run.records(1)["state of upvotes 2"]["voters"]["is_bot"])
+    table = run.metrics
+    rows = table[(table["metric"] == "taste") & (table["bin"] == "length(5)")]
+    assert rows["value"].tolist()[1:] == pytest.approx([w[people].mean() for w in weights[:2]])
+
+    again = Path(shutil.copytree(run.path, tmp_path / "again"))
+    shutil.rmtree(again / "gen-02")
+    shutil.rmtree(again / "gen-01" / "curate")
+    shutil.rmtree(again / "gen-01" / "evaluate")
+    (again / "metrics.parquet").unlink()
+    tm.run(recipe, again)
+    for path in [*run.path.glob("gen-*/*/*.parquet"), *run.path.glob("gen-*/*/records.json")]:
+        assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+
+
+def test_the_tastes_of_the_generation_before_are_in_the_key_of_a_stage(
+    recipe: tm.Recipe, tmp_path: Path
+):
+    crowd = replace(CROWD, crowd=Crowd(drift=0.25))
+    run = tm.run(recipe.replace(curate=[crowd], evaluate=[]), tmp_path / "run")
+    manifest = json.loads((run.path / "gen-01" / "curate" / "manifest.json").read_text())
+    before = json.loads((run.path / "gen-00" / "curate" / "manifest.json").read_text())
+    assert "records.json" in before["files"]
+    (digest,) = manifest["inputs"]["earlier"]
+    changed = {**before["files"], "records.json": "0" * 64}
+    folder = RunFolder(run.path)
+    of_stage = folder.manifest("curate", 0)
+    assert of_stage is not None
+    assert digest == of_stage.digest
+    assert replace(of_stage, files=changed).digest != digest

@@ -14,6 +14,7 @@ from tests.people_runs import settings_of_words
 from textmad.analysis.people import PeoplesVotes, compare_scorers, fit_to_people
 from textmad.curation.scorers import hdd
 from textmad.errors import RunError
+from textmad.rating.ballot import Ballot
 from textmad.rating.ballots import Ballots
 from textmad.rating.database import VOTES
 
@@ -41,10 +42,17 @@ def recipe_with(tmp_path: Path, curate: object) -> Path:
     return path
 
 
-def run_with_known_crowd(tmp_path: Path, design: str = "up_down") -> tm.Run:
-    """Run to the end; the raters vote by variety with known noise and strictness."""
+def asking(design: str) -> dict[str, object]:
+    """The filter `people` with a design."""
     ballot = {"raters_per_text": 3, "texts_per_rater": None, "design": design}
-    recipe = tm.load_recipe(recipe_with(tmp_path, [{"people": {"keep": 0.5, "ballot": ballot}}]))
+    return {"people": {"keep": 0.5, "ballot": ballot}}
+
+
+def run_with_known_crowd(
+    tmp_path: Path, asks: dict[str, object], errors: str = "logistic"
+) -> tm.Run:
+    """Run to the end; the raters vote by variety with known noise and strictness."""
+    recipe = tm.load_recipe(recipe_with(tmp_path, [asks]))
     with pytest.raises(tm.WaitingForVotesError):
         tm.run(recipe, tmp_path / "run")
     ballots = Ballots(tmp_path / "run" / VOTES)
@@ -62,7 +70,8 @@ def run_with_known_crowd(tmp_path: Path, design: str = "up_down") -> tm.Run:
         if task is None:
             continue
         waiting.append(rater)
-        perceived = [quality[text] + NOISE * rng.logistic() for text in task.texts]
+        draw = rng.logistic if errors == "logistic" else rng.gumbel
+        perceived = [quality[text] + NOISE * draw() for text in task.texts]
         choice = (
             int(perceived[0] >= STRICTNESS) if len(perceived) == 1 else int(np.argmax(perceived))
         )
@@ -74,7 +83,7 @@ def run_with_known_crowd(tmp_path: Path, design: str = "up_down") -> tm.Run:
 def test_votes_with_known_settings_give_them_back_and_a_run_with_the_fitted_crowd(
     textmad: Callable[..., Answer], tmp_path: Path
 ):
-    run = run_with_known_crowd(tmp_path)
+    run = run_with_known_crowd(tmp_path, asking("up_down"))
     people = PeoplesVotes(run)
     assert len(people.votes.mark) == 3 * len(people.texts)
     fit = fit_to_people(people, ["variety"])
@@ -107,13 +116,54 @@ def test_votes_with_known_settings_give_them_back_and_a_run_with_the_fitted_crow
     assert abs(shares[0] - shares[1]) < 4 * np.sqrt(2 * 0.25 / num_votes)
 
 
-def test_votes_on_pairs_and_runs_without_people_are_errors(tmp_path: Path):
-    pairs = run_with_known_crowd(tmp_path, design="pairs")
-    people = PeoplesVotes(pairs)
-    with pytest.raises(RunError, match=r"people voted by pairs: expected ballot\.design up_down"):
-        fit_to_people(people, ["variety"])
+@pytest.mark.parametrize(
+    ("asks", "errors"),
+    [
+        (asking("pairs"), "logistic"),
+        (asking("best_of"), "logistic"),
+        (
+            {
+                "author": {
+                    "drafts": 3,
+                    "chosen_by": "people",
+                    "ballot": {"design": "best_of", "group": 3, "texts_per_rater": None},
+                }
+            },
+            "gumbel",
+        ),
+    ],
+    ids=["pairs", "best_of", "author"],
+)
+def test_choices_with_a_known_noise_give_it_back_and_a_filter_for_a_recipe(
+    textmad: Callable[..., Answer], tmp_path: Path, asks: dict[str, object], errors: str
+):
+    run = run_with_known_crowd(tmp_path, asks, errors)
+    people = PeoplesVotes(run)
+    fit = fit_to_people(people, ["variety"])
+    assert fit.noise.low <= NOISE <= fit.noise.high
+    assert fit.noise.high - fit.noise.low < 0.5
     (row,) = compare_scorers(people, ["variety"])
-    assert row.prediction.auc_low > 0.5  # scorers are compared all the same
+    assert row.prediction is not None
+    assert row.prediction.auc_low > 0.6
+
+    answer = textmad("fit-crowd", run.path, "--scorer", "variety")
+    assert answer.code == 0, answer.err
+    assert "strictness" not in answer.out  # comparisons do not tell it
+    fitted = yaml.safe_load(answer.out.partition("for a recipe:\n")[2])["curate"]
+    ((name, options),) = fitted[0].items()
+    assert name == ("author" if "author" in asks else "upvotes")
+    assert options["noise"] == round(fit.noise.value, 3)
+    assert tm.run(tm.load_recipe(recipe_with(tmp_path, fitted)), tmp_path / "simulated").complete
+
+
+def test_single_texts_and_pairs_at_once_and_runs_without_people_are_errors(tmp_path: Path):
+    run = run_with_known_crowd(tmp_path, asking("pairs"))
+    people = PeoplesVotes(run)
+    pair, single = people.ballots[0], Ballot()
+    people.__dict__["_askers"] = [("people", pair), ("people", single)]
+    del people.__dict__["ballots"]
+    with pytest.raises(RunError, match=r"people voted by pairs, up_down: expected designs that"):
+        fit_to_people(people, ["variety"])
     other = tm.run(tm.load_recipe(recipe_with(tmp_path, ["length"])), tmp_path / "none")
     with pytest.raises(RunError, match="no generation has learned from people's votes"):
         PeoplesVotes(other)

@@ -46,6 +46,12 @@ def vote_on_all(study: Path) -> list[str]:
     return [vote.ballot for vote in sorted(votes, key=lambda vote: vote.cast_at)]
 
 
+def ballots_of(study: Path, arm: str) -> list[str]:
+    """The ballots that an arm waits for or learned from."""
+    states = Ballots(study / VOTES, must_exist=True).states()
+    return [state.ballot for state in states if f"{arm}/seed-0" in state.runs]
+
+
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_study_says_which_runs_wait_for_votes_and_goes_on_when_they_are_there(
     textmad: Callable[..., Answer], study_file: Path, tmp_path: Path, jobs: int
@@ -64,8 +70,13 @@ def test_a_study_says_which_runs_wait_for_votes_and_goes_on_when_they_are_there(
         assert len(open_ballots) == 2
         first = next(i for i, ballot in enumerate(asked) if ballot in open_ballots)
         assert set(asked[first : first + 2]) == open_ballots  # one text of each arm in turn
-        shown = textmad("votes", out)
-        assert shown.out.count(f"generation {generation}") == 2
+        shown = textmad("votes", out).out
+        assert shown.count(f"generation {generation}") == 2
+        for arm in ("voted", "hot"):
+            (line,) = [x for x in shown.splitlines() if x.startswith(f"{arm}/seed-0 ")]
+            asked_of_arm = asked.count(next(b for b in open_ballots if b in ballots_of(out, arm)))
+            assert line.split()[1:] == [str(generation), *[str(asked_of_arm)] * 2, "enough"]
+        assert "random/" not in shown  # it asks nobody
     assert textmad(*command).code == 0
     for arm in ("voted", "hot"):
         run = tm.Run(out / "runs" / arm / "seed-0")

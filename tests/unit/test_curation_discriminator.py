@@ -247,8 +247,14 @@ def test_a_second_discriminator_is_an_error():
         (
             {"votes": {"scorer": "fluent"}},
             "discriminator.votes.scorer: fluent: unknown scorer; built in are fluency, "
-            "learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST) and "
-            "learned_votes(FOLDER); your own is module:name; did you mean fluency?",
+            "learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST), "
+            "length(WORDS) and learned_votes(FOLDER); your own is module:name; did you mean "
+            "fluency?",
+        ),
+        (
+            {"votes": {"scorer": {"fluency": 1, "variety": 1}, "crowd": {"drift": 0.1}}},
+            "discriminator.votes.crowd.drift: 0.1: expected 0, since this crowd votes on a few "
+            "documents alone; delete it",
         ),
         (
             {"votes": {"crowd": {"herding": 2}}},

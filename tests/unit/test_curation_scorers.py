@@ -1,5 +1,6 @@
 """Scorers: values by hand, and what is refused."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,19 @@ def test_words_in_the_recipe_itself_need_no_file():
         check_scorer("words( , )")
 
 
+def test_a_length_is_preferred_the_more_the_nearer_a_text_comes_to_it():
+    assert values("length(2)", ["tea", "tea milk", "tea or milk or", ""]) == [-1, 0, -2, -2]
+    assert values("length(2.5)", ["tea milk"]) == [-0.5]
+    assert own_sources("length(2)") == {}
+
+
+@pytest.mark.parametrize("words", ["0", "ten", "inf", "nan", "-3"])
+def test_a_length_that_no_text_has_is_an_error(words):
+    message = f"scorer: length({words}): expected a number of words of at least 1, as in length(10)"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_scorer(f"length({words})")
+
+
 def test_a_residual_is_what_length_does_not_explain():
     texts = ["a", "b", "a b c", "b c d"]
     # Two of each length: their mean is what length explains, and half the difference is left.
@@ -111,7 +125,7 @@ def test_no_documents_have_no_scores(scorer):
 
 KINDS = (
     "built in are fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), "
-    "words(LIST) and learned_votes(FOLDER); your own is module:name"
+    "words(LIST), length(WORDS) and learned_votes(FOLDER); your own is module:name"
 )
 
 

@@ -175,7 +175,8 @@ def test_a_bad_scorer_is_told_the_filter_the_generation_and_the_document(scorer,
             {"scorer": "fluent"},
             "upvotes.scorer: fluent: unknown scorer; "
             "built in are fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), "
-            "words(LIST) and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
+            "words(LIST), length(WORDS) and learned_votes(FOLDER); your own is module:name; "
+            "did you mean fluency?",
         ),
         ({"scorer": "math:pi"}, "upvotes.scorer: math:pi: is a float, expected a function"),
         ({"voters": 0}, "upvotes.voters: 0: expected at least 1, or people"),

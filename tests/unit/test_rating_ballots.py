@@ -337,7 +337,7 @@ def test_a_file_of_a_later_schema_and_a_file_that_is_none_are_errors(tmp_path):
     ballots.close()
     with sqlite3.connect(tmp_path / VOTES) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(RunError, match="has schema version 99, this textmad knows up to 2"):
+    with pytest.raises(RunError, match="has schema version 99, this textmad knows up to 3"):
         Ballots(tmp_path / VOTES)
     (tmp_path / "other").write_text("no database " * 100)
     with pytest.raises(RunError, match="cannot be read or written"):
@@ -502,6 +502,31 @@ def test_arms_are_asked_about_side_by_side_and_progress_counts_them_together(tmp
         ballots.voting.cast("r001", task.key, 1)
     assert {seen[i : i + 2] for i in range(0, 8, 2)} <= {"ab", "ba"}  # one of each, in turn
     assert left == [(i, 8 - i) for i in range(8)]  # four of each arm is the rater's share
+
+
+def test_the_runs_that_share_a_ballot_are_noted_and_no_rater_sees_them(tmp_path):
+    ballots = Ballots(tmp_path / VOTES)
+    with ballots._database.write() as db:  # as the file was before runs were noted
+        db.execute("DROP TABLE ballot_runs")
+        db.execute("PRAGMA user_version = 2")
+    ballots.close()
+    ballots = Ballots(tmp_path / VOTES)
+
+    def lay_out(text, run):
+        ballots.lay_out(Ballot(), 0, ["a", "b"], [text, "b"], np.random.default_rng(0), None, run)
+
+    for run in ("voted/seed-0", "hot/seed-0", "hot/seed-0"):
+        lay_out("the same text", run)
+    lay_out("another text", "hot/seed-1")
+    lay_out("a third text", "")
+    assert [state.runs for state in ballots.states()] == [
+        ("hot/seed-0", "voted/seed-0"),
+        ("hot/seed-1",),
+        (),
+    ]
+    ballots.raters.invite(1)
+    shown = str(ballots.voting.next_task("r001")) + str(ballots.items())
+    assert "seed" not in shown.replace("seed=", "")
 
 
 def test_another_question_comes_when_the_first_one_is_through(tmp_path):

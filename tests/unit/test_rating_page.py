@@ -336,12 +336,21 @@ def test_a_whole_lab_may_join_from_one_address_in_a_minute(tmp_path):
 
 def test_a_vote_that_cannot_be_saved_says_so(tmp_path):
     ballots, name = laid_out(tmp_path)
-    client = client_of(ballots)
+    told = []
+    client = client_of(ballots, warn=told.append)
+    newcomer = client_of(ballots, joined=False, warn=told.append)
+    newcomer.post(f"/join/{ballots.raters.invite(1)[0]}", follow_redirects=False)
     page = shown(client.get("/"))
     ballots._database._connection.execute("PRAGMA query_only = ON")
-    response = send(client, "/vote", page, choice="1")
+    for _ in range(3):
+        response = send(client, "/vote", page, choice="1")
+        assert response.status_code == 507
+        assert "could not be saved" in response.text
+    (why,) = told  # the organiser, once a minute
+    assert f"{tmp_path / VOTES}: people's votes cannot be read or written" in why
+    response = newcomer.get("/")  # which would give a first text to this rater
     assert response.status_code == 507
-    assert "could not be saved" in response.text
+    assert "The next text cannot be shown now." in response.text
     ballots._database._connection.execute("PRAGMA query_only = OFF")
     assert ballots.votes(name) == []
     assert send(client, "/vote", page, choice="1").status_code == 200

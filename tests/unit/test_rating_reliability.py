@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from textmad.errors import RunError
+from textmad.rating import reliability
 from textmad.rating.ballot import Ballot
 from textmad.rating.exchange import write_labels
 from textmad.rating.records import Vote
-from textmad.rating.reliability import label_posteriors, left_out, reliabilities
+from textmad.rating.reliability import label_posteriors, left_out, reliabilities, screen
 
 # Dawid and Skene (Applied Statistics 28, 1979), table 1: five anaesthetists judge 45 patients from
 # 1 to 4, the first of them three times. A patient's seven digits are those three, then the others.
@@ -182,6 +183,24 @@ def test_random_clickers_are_left_out_only_if_the_ballot_says_so():
     votes = simulated([0.0, 0.8, 0.8, 0.8, 0.7, 0.7], seed=1)
     assert left_out(Ballot(), votes) == {}
     assert left_out(Ballot(leave_out_random=True), votes) == {"r0": "random"}
+
+
+def test_one_estimate_says_who_is_left_out_and_how_reliable_the_others_are(monkeypatch):
+    votes = simulated([0.0, 0.8, 0.8, 0.8, 0.7, 0.7], seed=1)
+    wrong = [
+        vote("r5", item, 0)._replace(gold=1, documents=(f"gold-{item}",)) for item in (900, 901)
+    ]
+    calls = []
+    monkeypatch.setattr(
+        reliability, "reliabilities", lambda votes: calls.append(1) or reliabilities(votes)
+    )
+    strict = Ballot(leave_out_random=True, gold="gold.jsonl", min_gold_accuracy=0.5)
+    found = screen(strict, [*votes, *wrong])
+    assert len(calls) == 1
+    assert found.left_out == {"r5": "gold", "r0": "random"}
+    others = [each for each in votes if each.rater != "r5"]  # r5's votes judge nobody
+    assert list(found.reliabilities.values()) == reliabilities(others)
+    assert screen(Ballot(), votes).left_out == {}
 
 
 def test_without_crowd_kit_the_error_names_the_extra(monkeypatch):

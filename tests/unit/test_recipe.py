@@ -82,6 +82,28 @@ BAD = {
     "mix.human": ("new", "new: expected 'fixed' or 'fresh'"),
     "mix.model": ("last", "last: expected 'latest', 'pool' or 'all'"),
     "mix.subsample_tokens": ("0", "0: expected at least 1"),
+    "population": ("2", f"2: expected {SETTINGS}"),
+    "population.members": ("1001", "1001: expected at most 1,000"),
+    "population.text": ("mine", "mine: expected 'own', 'others' or 'pool'"),
+    "population.migration": ("-0.1", "-0.1: expected at least 0"),
+    "population.graph": ("star", "star: expected 'all', 'ring', 'islands' or 'unrelated'"),
+    "population.island_size": ("0", "0: expected at least 1"),
+    "population.weights": ("0.5", f"0.5: expected {SETTINGS}"),
+    "population.weights.own": (".nan", ".nan: expected a finite number"),
+    "population.weights.partners": ("half", "half: expected a number"),
+    "population.weights.cross": ("modules", "modules: expected 'sum' or 'layers'"),
+    "population.weights.learn": ("1", "1: expected true or false"),
+    "population.each": ("{}", "{}: expected a list"),
+    "population.each.0.model": ("4", f"4: expected {SETTINGS}"),
+    "population.each.0.train": ("4", f"4: expected {SETTINGS}"),
+    "population.each.0.sample": ("4", f"4: expected {SETTINGS}"),
+    "population.communities": ("a", "a: expected a list"),
+    "population.select": ("1", f"1: expected {SETTINGS}"),
+    "population.select.keep": ("0", "0: expected at least 1"),
+    "population.select.by": ("ups", "ups: expected 'loss' or 'votes'"),
+    "population.select.tokens": ("0", "0: expected at least 1"),
+    "population.select.undo": ("1", "1: expected true or false"),
+    "population.select.level": ("1", "1: expected less than 1"),
     "crawl": ("0.3", f"0.3: expected {SETTINGS}"),
     "crawl.contamination": ("1", "1: expected less than 1"),
     "crawl.oversample": ("0.5", "0.5: expected at least 1"),
@@ -143,6 +165,7 @@ BAD = {
     "curate.0.upvotes.crowd.at_random": ("-0.1", "-0.1: expected a share from 0 to 1"),
     "curate.0.upvotes.crowd.care_spread": ("1.5", "1.5: expected a share from 0 to 1"),
     "curate.0.upvotes.crowd.herding": ("much", "much: expected a number"),
+    "curate.0.upvotes.crowd.drift": ("1.1", "1.1: expected a share from 0 to 1"),
     "curate.0.upvotes.bots": ("0.5", f"0.5: expected {SETTINGS}"),
     "curate.0.upvotes.bots.share": ("1.5", "1.5: expected a share from 0 to 1"),
     "curate.0.upvotes.bots.vote": ("no", "false: expected 'up' or 'down'"),
@@ -218,6 +241,7 @@ BAD = {
     "evaluate.0.discriminator": ("100", f"100: expected {SETTINGS}"),
     "evaluate.0.text_perplexity": ("0.5", f"0.5: expected {SETTINGS}"),
     "evaluate.0.ngram_gap": ("3", f"3: expected {SETTINGS}"),
+    "evaluate.0.length": ("10", f"10: expected {SETTINGS}"),
     "evaluate.0.self_bleu": ("4", f"4: expected {SETTINGS}"),
     "evaluate.0.self_bleu.documents": ("1", "1: expected at least 2"),
     "evaluate.0.memorisation": ("13", f"13: expected {SETTINGS}"),
@@ -275,7 +299,13 @@ BAD |= {  # its crowd is that of upvotes
 
 
 # What has no default has to stand beside a bad value.
-REQUIRED = {"curate.0.watermark": {"key": 1}, "evaluate.0.judge": {"model": "some/judge"}}
+REQUIRED = {
+    "curate.0.watermark": {"key": 1},
+    "evaluate.0.judge": {"model": "some/judge"},
+    "population": {"members": 2},
+    "population.each.0": {"model": {}},
+    "population.select": {"keep": 1},
+}
 
 
 def every_setting() -> set[str]:
@@ -286,9 +316,10 @@ def every_setting() -> set[str]:
         for name, field in group.model_fields.items():
             found.add(path + name)
             options = getattr(field.annotation, "__args__", (field.annotation,))
+            inside = "0." if typing.get_origin(field.annotation) is tuple else ""
             for option in options:
                 if isinstance(option, type) and issubclass(option, BaseModel):
-                    found |= below(option, f"{path}{name}.")
+                    found |= below(option, f"{path}{name}.{inside}")
         return found
 
     found = below(Recipe, "")
@@ -316,9 +347,9 @@ def nested(path: str, value: Any) -> Any:
     group, _, setting = path.rpartition(".")
     if group in REQUIRED:
         return nested(group, REQUIRED[group] | {setting: value})
-    for part in reversed(path.split(".")):
-        value = [value] if part == "0" else {part: value}
-    return value
+    if not group:
+        return {setting: value}
+    return nested(group, [value] if setting == "0" else {setting: value})
 
 
 def refusal(data: dict[str, Any]) -> list[str]:
@@ -395,7 +426,11 @@ def test_a_bad_value_is_an_error_with_its_path_and_what_is_expected(path):
     assert refusal(data) == ["recipe.yaml: 1 problem", f"{path}: {message}"]
 
 
-SWITCHES = {path for path in BAD if path.endswith((".gradient_checkpointing", ".leave_out_random"))}
+SWITCHES = {
+    path
+    for path in BAD
+    if path.endswith((".gradient_checkpointing", ".leave_out_random", ".learn", ".undo"))
+}
 
 
 @pytest.mark.parametrize("path", sorted(BAD.keys() - SWITCHES))
@@ -460,8 +495,9 @@ def test_the_targets_of_an_adapter_are_auto_or_a_list():
         (
             {"curate": [{"upvotes": {"scorer": "fluent"}}]},
             "curate.0.upvotes.scorer: fluent: unknown scorer; built in are "
-            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST) "
-            "and learned_votes(FOLDER); your own is module:name; did you mean fluency?",
+            "fluency, learned_votes, surprise, toxicity, variety, residual(SCORER), words(LIST), "
+            "length(WORDS) and learned_votes(FOLDER); your own is module:name; did you mean "
+            "fluency?",
         ),
     ],
 )
@@ -928,7 +964,15 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
         crawl={"contamination": 0.3},
         sample={"watermark": {}},
     )
+    population = {
+        "members": 2,
+        "weights": {},
+        "each": [{}, {}],
+        "communities": ["a", "b"],
+        "select": {"keep": 1},
+    }
     data = yaml.safe_load(recipe.to_yaml())
+    data["population"] = yaml.safe_load(Recipe(population=population).to_yaml())["population"]
     found = set()
 
     def walk(value: Any, path: str) -> None:
@@ -936,6 +980,9 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
         if isinstance(value, dict):
             for key, below in value.items():
                 walk(below, f"{path}.{key}" if path else key)
+        elif path == "population.each":
+            for key in value[0]:
+                found.add(f"{path}.0.{key}")
 
     for key in data:
         walk(data[key], key)

@@ -239,6 +239,21 @@ def test_metrics_that_were_not_measured_are_said_and_not_drawn(tmp_path):
     assert len(figures(path)) == 3  # perplexity, kept share, training loss
 
 
+@pytest.mark.parametrize(
+    ("references", "reading"),
+    [
+        (("human",), "Above it: noise. Below it: narrowing."),
+        (("human", "base"), "Above both: noise. Below both: narrowing."),
+    ],
+)
+def test_a_curve_is_read_against_every_reference_that_is_drawn(tmp_path, references, reading):
+    metrics = (*METRICS[:4], *(("distinct_2", split) for split in references))
+    run = FakeRun(tmp_path / "run", metrics=metrics)
+    page = write_report([run]).read_text(encoding="utf-8")
+    assert reading in page
+    assert ("own samples." in page) == ("base" in references)
+
+
 def test_an_evaluator_beside_the_usual_ones_has_figures_and_rows_of_its_own(tmp_path):
     run = FakeRun(tmp_path / "run", metrics=[("votes_gini", "drawn"), ("votes_gini", "kept")])
     page = write_report([run]).read_text(encoding="utf-8")

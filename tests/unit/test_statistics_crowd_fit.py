@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from textmad.curation.voters import Crowd, Electorate, sample_voters
-from textmad.statistics.crowd_fit import fit_crowd
+from textmad.statistics.crowd_fit import _log_best_logistic, fit_choices, fit_crowd
 
 
 def cast(values, weights, noise, crowd, num_raters, votes_per_document, seed=0):
@@ -101,3 +101,81 @@ def test_what_tells_nothing_is_an_error():
         fit_crowd(values, group, *votes, np.array([True, True]), np.random.default_rng(0))
     with pytest.raises(ValueError, match="scorer 1: gives all documents the same value"):
         fit_crowd(values * 0, group, *votes, np.array([True, False]), np.random.default_rng(0))
+
+
+# --- choices among a few documents ----------------------------------------------------------
+
+
+def choose(values, weights, noise, width, errors, seed=0, rounds=6):
+    """Choices one by one, among random documents: the chosen rows, and those beside them."""
+    rng = np.random.default_rng(seed)
+    quality = values @ weights
+    quality = quality / quality.std()
+    shown = np.concatenate([rng.permutation(len(values)) for _ in range(rounds)])
+    shown = shown[: len(shown) // width * width].reshape(-1, width)
+    error = rng.logistic(size=shown.shape) if errors == "logistic" else rng.gumbel(size=shown.shape)
+    best = (quality[shown] + noise * error).argmax(axis=1)
+    is_best = np.arange(width) == best[:, None]
+    return shown[is_best], shown[~is_best].reshape(-1, width - 1)
+
+
+def test_the_probability_of_a_better_one_of_two_is_the_integral_in_closed_form():
+    # Of two logistic errors: P(x - y < d) = e^d (e^d - 1 - d) / (e^d - 1)^2.
+    lead = np.array([-6.0, -2.0, -0.5, 0.5, 1.0, 4.0, 8.0])
+    e = np.exp(lead)
+    expected = e * (e - 1 - lead) / (e - 1) ** 2
+    assert np.exp(_log_best_logistic(lead[:, None])) == pytest.approx(expected, rel=2e-4)
+    alike = np.zeros((1, 3))
+    assert np.exp(_log_best_logistic(alike)) == pytest.approx(1 / 4)  # the best of four alike
+    missing = np.array([[0.0, np.inf, np.inf]])
+    assert np.exp(_log_best_logistic(missing)) == pytest.approx(1 / 2)
+
+
+def test_gumbel_choices_of_two_are_logistic_regression_on_the_differences():
+    from sklearn.linear_model import LogisticRegression
+
+    values = standardised(np.random.default_rng(4), 300, 2)
+    chosen, others = choose(values, [0.7, -0.3], 0.8, 2, "gumbel")
+    fit = fit_choices(
+        values, np.zeros(300, int), chosen, others, np.random.default_rng(0), errors="gumbel"
+    )
+    differences = values[chosen] - values[others[:, 0]]
+    model = LogisticRegression(C=1e9, fit_intercept=False)
+    model.fit(np.concatenate([differences, -differences]), [1] * len(chosen) + [0] * len(chosen))
+    (slopes,) = model.coef_
+    assert [each.value for each in fit.weights] == pytest.approx(
+        slopes / np.abs(slopes).sum(), abs=1e-3
+    )
+    assert fit.noise.value == pytest.approx(1 / (values @ slopes).std(), rel=1e-3)
+    assert (fit.strictness, fit.strictness_spread) == (None, None)
+
+
+@pytest.mark.parametrize("errors", ["logistic", "gumbel"])
+@pytest.mark.parametrize("width", [2, 4])
+def test_known_settings_of_choices_lie_in_their_intervals(width, errors):
+    weights, noise = [0.7, -0.3], 0.8
+    inside = []
+    for seed in range(4):
+        values = standardised(np.random.default_rng(200 + seed), 300, 2)
+        choices = choose(values, weights, noise, width, errors, seed)
+        rng = np.random.default_rng(0)
+        fit = fit_choices(values, np.zeros(300, int), *choices, rng, errors=errors)
+        first = fit.weights[0]  # which decides the second, their absolute sum is 1
+        inside += [first.low <= 0.7 <= first.high, fit.noise.low <= noise <= fit.noise.high]
+        assert fit.noise.high - fit.noise.low < 0.5  # the votes tell something
+    # Nominal 95 %: of 8, more than two outside have a probability below 1 %.
+    assert inside.count(False) <= 2
+
+
+def test_choices_in_groups_of_different_sizes_count_what_was_shown():
+    values = standardised(np.random.default_rng(5), 400, 1)
+    pairs = choose(values, [1.0], 1.0, 2, "logistic")
+    groups = choose(values, [1.0], 1.0, 4, "logistic", seed=1)
+    padded = np.pad(pairs[1], ((0, 0), (0, 2)), constant_values=-1)
+    chosen = np.concatenate([pairs[0], groups[0]])
+    others = np.concatenate([padded, groups[1]])
+    fit = fit_choices(values, np.zeros(400, int), chosen, others, np.random.default_rng(0))
+    assert fit.noise.low <= 1.0 <= fit.noise.high
+    assert fit.num_votes == len(chosen)
+    with pytest.raises(ValueError, match="there are no votes"):
+        fit_choices(values, np.zeros(400, int), chosen[:0], others[:0], np.random.default_rng(0))

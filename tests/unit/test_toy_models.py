@@ -103,6 +103,77 @@ def test_words_are_drawn_by_their_share_to_the_power_of_one_over_the_temperature
         assert stats.chisquare(seen[at], expected[at]).pvalue > 1e-4
 
 
+def shares_at(model, place, words=4):
+    """The probability of each word at a place, by what it costs there."""
+    rows = [["w0", "w0"] for _ in range(words)]
+    for word, row in enumerate(rows):
+        row[place] = f"w{word}"
+    return np.array([math.exp(-model.token_nll([" ".join(row)])[0][place]) for row in rows])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_a_child_is_the_mixture_of_its_parents_distributions(smoothing, tmp_path):
+    start = base("categorical", categories=4, smoothing=smoothing)
+    # Of 2 and of 5 documents, so their counts weigh differently.
+    one, two = fitted(start, "w0 w1", "w2 w1"), fitted(start, *["w0 w3"] * 4, "w1 w1")
+    child = start.crossed([one, start, two], [0.5, 0.2, 0.3])
+    child.save(tmp_path)
+    for model in (child, start.load(tmp_path)):
+        for place in range(2):
+            expected = 0.5 * shares_at(one, place) + 0.3 * shares_at(two, place) + 0.2 / 4
+            assert shares_at(model, place) == pytest.approx(expected)
+    # What it draws: 5 standard deviations of a binomial.
+    texts = drawn(child, 4000)
+    for word, share in enumerate(shares_at(child, 0)):
+        counted = sum(text.split()[0] == f"w{word}" for text in texts)
+        assert abs(counted - 4000 * share) < 5 * math.sqrt(4000 * share * (1 - share))
+    # Words that no parent with a weight has counted are not kept.
+    assert start.crossed([one, two], [1.0, 0.0]).support.tolist() == one.support.tolist()
+    assert start.crossed([start], [1.0]).num_positions is None
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_by_layer_each_position_comes_whole_from_one_parent(smoothing):
+    start = base("categorical", categories=4, smoothing=smoothing)
+    one, two = fitted(start, "w0 w1", "w2 w1"), fitted(start, *["w0 w3"] * 4, "w1 w3")
+    drawn_parents = set()
+    for seed in range(12):
+        child = start.crossed([one, two], [1, 1], choose_layers=np.random.default_rng(seed))
+        drawn_parents.add(
+            tuple(
+                [
+                    shares_at(child, place) == pytest.approx(shares_at(parent, place))
+                    for parent in (one, two)
+                ].index(True)
+                for place in range(2)
+            )
+        )
+    # Each of the four ways is missing from 12 draws with probability 0.75^12 = 0.03.
+    assert drawn_parents == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    child = start.crossed([one, two], [0, 5], choose_layers=np.random.default_rng(0))
+    assert shares_at(child, 0) == pytest.approx(shares_at(two, 0))
+
+
+def test_a_toy_that_cannot_be_crossed_is_an_error():
+    start = base("categorical", categories=4)
+    one, other = fitted(start, "w0 w1"), fitted(start, "w0 w1 w2")
+    for weights, shown in (([1.5, -0.5], "1.5, -0.5"), ([0.5, 0.6], "0.5, 0.6")):
+        with pytest.raises(tm.ModelError) as caught:
+            start.crossed([one, one], weights)
+        assert str(caught.value) == (
+            f"crossed: categorical: weights {shown}: a mixture of distributions takes weights of "
+            "at least 0 that add up to 1"
+        )
+    with pytest.raises(tm.ModelError) as caught:
+        start.crossed([one, other], [0.5, 0.5])
+    assert str(caught.value) == (
+        "crossed: categorical: the parents' documents have 2 and 3 words; expected as many in each"
+    )
+    five = fitted(base("categorical", categories=5), "w0 w1")
+    with pytest.raises(tm.ModelError, match="parent 2 is fitted on categorical "):
+        start.crossed([one, five], [0.5, 0.5])
+
+
 # --- Gaussian -------------------------------------------------------------------------------
 
 

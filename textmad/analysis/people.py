@@ -20,7 +20,7 @@ from textmad.errors import CurationError, RunError
 from textmad.loop.run import Run
 from textmad.rating.ballot import Ballot
 from textmad.seeds import stream
-from textmad.statistics.crowd_fit import CrowdFit, fit_crowd
+from textmad.statistics.crowd_fit import CrowdFit, Errors, fit_choices, fit_crowd
 from textmad.statistics.vote_prediction import Prediction, predict_votes
 from textmad.text.documents import take
 
@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 FROZEN = "people_votes"  # column of the candidates' table
-DISCRIMINATOR = "discriminator"
+AUTHOR, DISCRIMINATOR = "author", "discriminator"
 SCORERS = ("fluency", "variety", "learned_votes", DISCRIMINATOR)
 _FOLDS = 5
 
@@ -72,7 +72,16 @@ class PeoplesVotes:
     @cached_property
     def ballots(self) -> list[Ballot]:
         """What people were asked: one entry for each filter of the recipe that asks them."""
-        return ballots_of(self.run.recipe.dump()["curate"])
+        return [ballot for _, ballot in self._askers]
+
+    @cached_property
+    def _askers(self) -> list[tuple[str, Ballot]]:
+        return _askers(self.run.recipe.dump()["curate"])
+
+    @property
+    def is_author(self) -> bool:
+        """Whether people chose among the drafts of a post."""
+        return all(name == AUTHOR for name, _ in self._askers)
 
     @cached_property
     def votes(self) -> Votes:
@@ -91,6 +100,20 @@ class PeoplesVotes:
         return Votes(
             np.array(document, dtype=np.int64), rater.astype(np.int64), values, list(names)
         )
+
+    @cached_property
+    def choices(self) -> Choices:
+        """The votes of designs that compare texts, over the same candidates."""
+        members: dict[tuple[int, str, int], list[tuple[int, int]]] = {}  # (mark, row)
+        rows = ((g, text) for g, table in enumerate(self.candidates) for text in table[FROZEN][:])
+        for row, (generation, text) in enumerate(rows):
+            for rater, item, mark in json.loads(text):
+                members.setdefault((generation, rater, item), []).append((-mark, row))
+        ordered = [[row for _, row in sorted(vote)] for vote in members.values()]  # chosen first
+        most = max(map(len, ordered), default=1)
+        padded = np.array([rows + [-1] * (most - len(rows)) for rows in ordered], dtype=np.int64)
+        padded = padded.reshape(-1, most)
+        return Choices(padded[:, 0], padded[:, 1:])
 
     @cached_property
     def group(self) -> Ints:
@@ -164,6 +187,13 @@ class Votes(NamedTuple):
     raters: list[str]  # pseudonyms by number
 
 
+class Choices(NamedTuple):
+    """Votes that compare texts, one entry a vote."""
+
+    chosen: Ints  # row among the candidates of all generations
+    others: Ints  # (votes, most): rows of the texts beside it; -1 where there are fewer
+
+
 class ScorerRow(NamedTuple):
     """How one simulated scorer agrees with people; without votes to tell it by the reason."""
 
@@ -192,55 +222,66 @@ def compare_scorers(people: PeoplesVotes, scorers: Sequence[str] = SCORERS) -> l
 def fit_to_people(people: PeoplesVotes, scorers: Sequence[str]) -> CrowdFit:
     """Return the settings of a simulated crowd that make the people's votes likeliest.
 
+    If people compared texts, strictness is not known and None.
+
     Raises:
-        RunError: the votes compare texts with each other, or tell nothing about a crowd.
+        RunError: people voted on single texts and compared others, or the votes tell nothing about
+            a crowd.
         CurationError: a scorer cannot be used.
     """
-    designs = {ballot.design for ballot in people.ballots} - {"up_down", "stars"}
-    if designs:
+    compares = {ballot.texts_per_item > 1 for ballot in people.ballots}
+    if len(compares) > 1:
+        designs = ", ".join(sorted({ballot.design for ballot in people.ballots}))
         raise RunError(
-            f"{people.run.path}: a crowd votes on one text at a time, but people voted by "
-            f"{', '.join(sorted(designs))}: expected ballot.design up_down or stars"
+            f"{people.run.path}: people voted by {designs}: expected designs that compare texts "
+            "(pairs, best_of) or that show one at a time (up_down, stars), not both"
         )
-    votes = people.votes
-    decided = votes.mark != 0.5
     values = np.stack([people.scores(scorer) for scorer in scorers], axis=1)
+    rng = stream(0, "fit crowd")
     try:
+        if True in compares:
+            errors: Errors = "gumbel" if people.is_author else "logistic"
+            return fit_choices(values, people.group, *people.choices, rng, errors=errors)
+        votes = people.votes
+        decided = votes.mark != 0.5
         return fit_crowd(
             values,
             people.group,
             votes.document[decided],
             votes.rater[decided],
             votes.mark[decided] > 0.5,
-            stream(0, "fit crowd"),
+            rng,
         )
     except ValueError as error:
         raise RunError(f"{people.run.path}: {', '.join(scorers)}: {error}") from error
 
 
 def fitted_filter(people: PeoplesVotes, scorers: Sequence[str], fit: CrowdFit) -> dict[str, Any]:
-    """Return the filter `upvotes` with the fitted settings, as in a recipe.
+    """Return the filter with the fitted settings, as in a recipe.
 
-    As many voters vote on each document as people did, and the same share is kept.
+    That is `author` if people chose among drafts. Otherwise `upvotes`, in which as many voters vote
+    on each document as people did, and the same share is kept.
     """
-    kept = [np.mean(table["kept"][:]) for table in people.candidates]
-    votes_per_text = len(people.votes.mark) / len(people.texts)
-    spread = fit.strictness_spread.value
-    crowd = {"strictness": _rounded(fit.strictness.value)}
-    if _rounded(spread):
-        crowd["strictness_spread"] = _rounded(spread)
     weights = {
         name: _rounded(weight.value) for name, weight in zip(scorers, fit.weights, strict=True)
     }
-    return {
-        "upvotes": {
-            "scorer": weights,
-            "voters": max(1, round(votes_per_text)),
-            "noise": _rounded(fit.noise.value),
-            "keep": _rounded(float(np.mean(kept))),
-            "crowd": crowd,
-        }
+    noise = _rounded(fit.noise.value)
+    if people.is_author:
+        drafts = people.ballots[0].texts_per_item
+        return {AUTHOR: {"drafts": drafts, "scorer": weights, "noise": noise}}
+    kept = [np.mean(table["kept"][:]) for table in people.candidates]
+    votes_per_text = len(people.votes.mark) / len(people.texts)
+    options: dict[str, Any] = {
+        "scorer": weights,
+        "voters": max(1, round(votes_per_text)),
+        "noise": noise,
+        "keep": _rounded(float(np.mean(kept))),
     }
+    if fit.strictness is not None and fit.strictness_spread is not None:
+        options["crowd"] = {"strictness": _rounded(fit.strictness.value)}
+        if spread := _rounded(fit.strictness_spread.value):
+            options["crowd"]["strictness_spread"] = spread
+    return {"upvotes": options}
 
 
 def _rounded(value: float) -> float:
@@ -257,13 +298,20 @@ def _standardised(values: Floats, group: Ints) -> Floats:
 
 def ballots_of(filters: Sequence[Any]) -> list[Ballot]:
     """Return the ballots of the filters that ask people, in the order of the recipe."""
+    return [ballot for _, ballot in _askers(filters)]
+
+
+def _askers(filters: Sequence[Any]) -> list[tuple[str, Ballot]]:
+    """Return the filters that ask people: name and ballot."""
     found = []
     for each in filters:
         name, options = component(each)
+        name = name.removeprefix("twin ")
         votes = options.get("votes", options) if name.endswith(DISCRIMINATOR) else options
-        if name.removeprefix("twin ") == "people" or votes.get("voters") == "people":
+        if name == "people" or "people" in (votes.get("voters"), votes.get("chosen_by")):
             given = dict(votes.get("ballot") or {})
-            found.append(Ballot(**(given | {"labels": tuple(given.get("labels", ()))})))
+            labels = tuple(given.get("labels", ()))
+            found.append((name, Ballot(**(given | {"labels": labels}))))
     return found
 
 

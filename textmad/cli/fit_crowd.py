@@ -90,8 +90,9 @@ def _estimates(scorers: list[str], fit: CrowdFit) -> dict[str, Range]:
     weights = {
         f"weight of {name}": weight for name, weight in zip(scorers, fit.weights, strict=True)
     }
-    return weights | {
-        "noise": fit.noise,
+    strictness = {
         "crowd.strictness": fit.strictness,
         "crowd.strictness_spread": fit.strictness_spread,
     }
+    known = {name: value for name, value in strictness.items() if value is not None}
+    return weights | {"noise": fit.noise} | known

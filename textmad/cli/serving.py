@@ -83,4 +83,12 @@ def serve_page(
             print(link, flush=True)
         session.say(f"votes: {url}, for {len(ballots.raters.names())} raters; Ctrl-C stops")
 
-    serve(ballots, host=host, port=port, public_url=public_url, is_done=is_done, tell=tell)
+    serve(
+        ballots,
+        host=host,
+        port=port,
+        public_url=public_url,
+        is_done=is_done,
+        tell=tell,
+        warn=session.say,
+    )

@@ -101,22 +101,46 @@ def votes(
             rest = f"; {frozen:,} stay in generations that learned from them" if frozen else ""
             print(f"{forget}: {deleted:,} votes deleted{rest}")
         else:
-            for state in ballots.states():
+            states = ballots.states()
+            _show_runs(states)
+            for state in states:
                 _show(ballots, state)
     finally:
         ballots.close()
 
 
+def _show_runs(states: list[State]) -> None:
+    """Print, for each run of a study, how far its latest ballot is.
+
+    Only here, never on the page: raters are blind to the arms.
+    """
+    latest = {run: state for state in states for run in state.runs}
+    if not latest:
+        return
+    width = max(3, *map(len, latest))
+    print(f"{'run':<{width}}  generation  {'votes':>7}  {'needed':>7}")
+    for run, state in sorted(latest.items()):
+        print(
+            f"{run:<{width}}  {state.generation:>10}  {state.num_votes:>7,}  "
+            f"{state.num_needed:>7,}  {_progress(state)}"
+        )
+
+
+def _progress(state: State) -> str:
+    return "closed" if state.digest else "enough" if state.is_enough else "open"
+
+
 def _show(ballots: Ballots, state: State) -> None:
     from textmad.rating.agreement import agreement, first_position_share, rater_qualities
-    from textmad.rating.reliability import left_out, reliabilities
+    from textmad.rating.reliability import screen
 
     settings, cast = state.settings, ballots.votes(state.ballot)
     name = "texts" if state.generation < 0 else f"generation {state.generation}"
-    closed = "closed" if state.digest else "enough" if state.is_enough else "open"
     print(f"{name}, ballot {state.ballot}: {settings.question}")
+    if state.runs:
+        print(f"  runs       {', '.join(state.runs)}")
     print(f"  design     {settings.design}, {state.num_texts:,} texts, {state.num_items:,} items")
-    print(f"  votes      {state.num_votes:,} of {state.num_needed:,} needed; {closed}")
+    print(f"  votes      {state.num_votes:,} of {state.num_needed:,} needed; {_progress(state)}")
     if cast:
         seconds = median(vote.seconds for vote in cast)
         spent = sum(vote.seconds for vote in cast) / 60
@@ -135,8 +159,7 @@ def _show(ballots: Ballots, state: State) -> None:
         f"  {'rater':<10} {'votes':>6} {'gold':>6} {'again':>6} {'first':>6} {'seconds':>8} "
         f"{'reliability':>18}"
     )
-    out = left_out(settings, cast)
-    reliable = {each.rater: each for each in reliabilities(cast)}
+    out, reliable = screen(settings, cast)
     for quality in rater_qualities(settings, cast):
         found = reliable.get(quality.rater)
         notes = ["clicks at random"] if found is not None and found.is_random else []

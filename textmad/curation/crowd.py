@@ -46,6 +46,14 @@ class VoteCounts(NamedTuple):
         return VoteCounts(ups[rows], downs[rows], exposure[rows], perceived[rows])
 
 
+class CastVotes(NamedTuple):
+    """What a crowd has voted, and who it was."""
+
+    votes: VoteCounts
+    members: Voters
+    shown: Floats  # (voters, properties): summed over the documents that each was shown
+
+
 def cast_votes(
     ids: Sequence[str],
     scorer_values: Floats,
@@ -53,8 +61,11 @@ def cast_votes(
     electorate: Electorate,
     rank: Callable[[Counts, Counts], Floats],
     rng: np.random.Generator,
-) -> tuple[VoteCounts, Voters]:
-    """Let the crowd vote, and return its votes, one entry a document, and its members.
+    *,
+    members: Voters | None = None,
+    properties: Floats | None = None,
+) -> CastVotes:
+    """Let the crowd vote, and return its votes and its members.
 
     Args:
         ids: of the documents, sorted, so that equal ranks do not depend on their order.
@@ -63,14 +74,19 @@ def cast_votes(
         electorate: who votes.
         rank: from ups and downs so far to the score by which documents are shown.
         rng: gives the keys of the documents' streams and of the voters'.
+        members: those who vote; None: new ones, sampled for this vote.
+        properties: `(documents, properties)`, to be summed over what each voter is shown.
     """
     # The order of these draws is part of the result: a new one goes last.
     noise = document_starts(ids, rng)
-    members = sample_voters(electorate, rng)
+    new_members = sample_voters(electorate, rng)
+    members = members or new_members
     care, exposure, first_order = (other_starts(noise, rng) for _ in range(3))
     streams = _Streams(noise, care, exposure)
     num = len(ids)
     votes = VoteCounts.none(num)
+    properties = np.zeros((num, 0)) if properties is None else properties
+    shown = np.zeros((electorate.voters, properties.shape[1]))
     rounds = _rounds(electorate.exposure, electorate.voters, votes, rank, uniforms(first_order, 0))
     for voters, chance in rounds:
         for start in range(0, num, _CHUNK):
@@ -81,10 +97,12 @@ def cast_votes(
                 targets[rows],
                 None if chance is None else chance[rows],
                 _Streams(*(starts[rows] for starts in streams)),
+                properties[rows],
+                shown,
             )
             for voter in voters:
                 _vote(chunk, int(voter), members, electorate)
-    return votes, members
+    return CastVotes(votes, members, shown)
 
 
 class _Streams(NamedTuple):
@@ -96,13 +114,15 @@ class _Streams(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """Some of the documents; votes on them are added in place."""
+    """Some of the documents; votes on them, and what voters are shown, are added in place."""
 
     votes: VoteCounts
     scorer_values: Floats
     targets: Bools
     chance: Floats | None  # of being shown to a voter; None: certain
     streams: _Streams
+    properties: Floats
+    shown: Floats
 
 
 def _rounds(
@@ -130,9 +150,12 @@ def _rounds(
 
 def _vote(chunk: _Chunk, voter: int, members: Voters, electorate: Electorate) -> None:
     """Add one voter's votes to those of the chunk."""
-    votes, _, targets, chance, streams = chunk
-    sees = None if chance is None else uniforms(streams.exposure, voter) < chance
+    votes, targets, streams = chunk.votes, chunk.targets, chunk.streams
+    sees = None if chunk.chance is None else uniforms(streams.exposure, voter) < chunk.chance
     votes.exposure[:] += 1 if sees is None else sees
+    if chunk.shown.shape[1]:
+        seen = chunk.properties if sees is None else chunk.properties[sees]
+        chunk.shown[voter] += seen.sum(axis=0)
     if members.is_bot[voter]:
         targets_seen = targets if sees is None else targets & sees
         (votes.ups if electorate.bots.vote == "up" else votes.downs)[:] += targets_seen

@@ -75,6 +75,11 @@ class Discriminator:
             raise ValueError(f"budget: {self.budget}: expected at least 2")
         if self.check < 0:
             raise ValueError(f"check: {self.check}: expected at least 0")
+        if self.votes.crowd.drift:  # the crowd votes twice a generation, on budget and check
+            raise ValueError(
+                f"votes.crowd.drift: {self.votes.crowd.drift:g}: expected 0, since this crowd "
+                "votes on a few documents alone; delete it"
+            )
         for name, default in (("epochs", 4.0), ("learning_rate", 1e-3)):
             value = getattr(self, name)
             if not 0 < value < np.inf:

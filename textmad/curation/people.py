@@ -191,7 +191,9 @@ def collect_votes(
     ballots = Ballots(context.votes_file)
     try:
         try:
-            name = ballots.lay_out(ballot, context.generation, ids, texts, context.rng, groups)
+            name = ballots.lay_out(
+                ballot, context.generation, ids, texts, context.rng, groups, context.run
+            )
         except ValueError as error:
             raise CurationError(str(error)) from error
         state = ballots.state(name)

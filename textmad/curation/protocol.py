@@ -120,6 +120,14 @@ def forget(name: str, facts: Mapping[str, Any]) -> None:
     """Keep no record."""
 
 
+def no_state() -> None:
+    """Return None: there is no generation before."""
+
+
+def forget_state(state: Mapping[str, Any]) -> None:
+    """Keep no state."""
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """What a filter may know beside the candidates. Held-out text is not among it.
@@ -134,7 +142,7 @@ class Context:
             the three below.
         base_token_nll: the same under the run's base model.
         encode: token ids of each text by the base model's tokenizer, end token last.
-        vocabulary_size: of the base: ids are below it.
+        vocabulary_size: of the base model: ids are below it.
         as_posted: the candidates with the origin, generation and author that only those know who
             posted them: for voters with an interest (bots), never for what judges a text. It
             differs from what is shown only in a crawl, where model text passes for human.
@@ -148,8 +156,12 @@ class Context:
         as_sampled: prompts and cuts human texts as the run's samples are.
         scored: for a scorer, the candidates that it scores, with their prompts; else None.
         votes_file: SQLite file in which people's votes are collected; None: people are not asked.
+        run: name of the run in its study, as arm/seed-0; "" outside of a study.
         record: takes facts (JSON values) about the judgement under a name, for the run folder;
             a text under "warning" among them is shown to the user.
+        previous_state: reads what this filter has kept with `keep_state` in the generation before;
+            None where it is the first.
+        keep_state: keeps facts (JSON values) for this filter in the next generation.
     """
 
     generation: int
@@ -168,7 +180,10 @@ class Context:
     as_sampled: AsSampled = Passages.whole
     scored: Passages | None = None
     votes_file: Path | None = None
+    run: str = ""
     record: Callable[[str, Mapping[str, Any]], None] = forget
+    previous_state: Callable[[], Mapping[str, Any] | None] = no_state
+    keep_state: Callable[[Mapping[str, Any]], None] = forget_state
 
 
 Filter = Callable[["Dataset", Context], Verdicts]

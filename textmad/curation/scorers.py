@@ -2,12 +2,14 @@
 
 Your own scorer is a plain function from a list of texts to a list of numbers, as TRL's
 reward functions are; the built-in ones may also ask the run's base model. Some are made from a
-part in brackets: `residual(fluency)`, `words(tea, milk)`, `learned_votes(models/votes)`.
+part in brackets: `residual(fluency)`, `words(tea, milk)`, `length(10)`,
+`learned_votes(models/votes)`.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +28,7 @@ from textmad.errors import CurationError, RecipeError, raised
 from textmad.recipe.components import component_name, import_name
 from textmad.store import file_digest, source_digest
 from textmad.text.passages import Passages
+from textmad.text.words import length_in_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -111,7 +114,7 @@ BUILT_IN: dict[str, Callable[[list[str], Context], list[float]]] = {
     "toxicity": toxicity,
     "variety": variety,
 }
-_MADE_FROM = re.compile(r"(residual|words|learned_votes)\((.+)\)")
+_MADE_FROM = re.compile(r"(residual|words|length|learned_votes)\((.+)\)")
 
 
 def resolve(scorer: str | Scorer) -> ScorerWithContext:
@@ -132,6 +135,9 @@ def resolve(scorer: str | Scorer) -> ScorerWithContext:
         ).tolist()
     if made and made[1] == "learned_votes":
         return _from_folder(scorer, made[2])
+    if made and made[1] == "length":
+        preferred = _preferred_length(made[2])
+        return lambda texts, context: [-abs(length_in_words(text) - preferred) for text in texts]
     if made:
         listed = _listed_words(made[2])
         return lambda texts, context: [listed_share(text, listed) for text in texts]
@@ -140,7 +146,7 @@ def resolve(scorer: str | Scorer) -> ScorerWithContext:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(
             f"scorer: {scorer}: unknown scorer; built in are "
-            f"{', '.join(sorted(BUILT_IN))}, residual(SCORER), words(LIST) and "
+            f"{', '.join(sorted(BUILT_IN))}, residual(SCORER), words(LIST), length(WORDS) and "
             f"learned_votes(FOLDER); your own is module:name{hint}"
         )
     try:
@@ -158,6 +164,8 @@ def own_sources(scorer: str | Scorer) -> dict[str, str]:
         return own_sources(made[2])
     if made and made[1] == "learned_votes":  # this file has the digest of the weights in it
         return {scorer: file_digest(Path(made[2], learned_votes.FACTS))}
+    if made and made[1] == "length":
+        return {}
     if made:
         return {} if _is_list(made[2]) else {scorer: file_digest(Path(made[2]))}
     return {} if scorer in BUILT_IN else {scorer: source_digest(import_name(scorer))}
@@ -238,6 +246,19 @@ def _from_folder(scorer: str, folder: str) -> ScorerWithContext:
         return model.score(texts, encoder)
 
     return judge
+
+
+def _preferred_length(words: str) -> float:
+    """Return the number of words in the brackets of `length(...)`."""
+    try:
+        preferred = float(words)
+    except ValueError:
+        preferred = math.nan
+    if not 1 <= preferred < math.inf:
+        raise ValueError(
+            f"scorer: length({words}): expected a number of words of at least 1, as in length(10)"
+        )
+    return preferred
 
 
 def _is_list(listed: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from textmad.curation.controls import check_kept_share
 from textmad.curation.crowd import Counts, VoteCounts, cast_votes
 from textmad.curation.document_rng import Floats, document_uniforms
+from textmad.curation.drift import vote_and_drift
 from textmad.curation.people import check_gold, collect_votes
 from textmad.curation.protocol import Context, Verdicts
 from textmad.curation.ranking import Choice, Rule, choose, random_groups, rank_score
@@ -47,7 +49,8 @@ class Upvotes:
     Votes depend on the document's id, not on its position. The documents' `votes` become ups
     less downs, and the score is computed from them by `rank`; the table also gets `ups`,
     `downs`, `exposure` (voters who were shown it), `rank` (1 for the first), `quality`, each
-    scorer's own value as `reward_<scorer>`, and, where one voter decides, `decider`: who.
+    scorer's own value as `reward_<scorer>`; where one voter decides, `decider`: who; and where
+    tastes drift, `taste_<scorer>`: the mean weight with which people have voted.
 
     Attributes:
         scorer: a scorer's name (`textmad.curation.scorers`), names with their weights, or a
@@ -100,12 +103,27 @@ class Upvotes:
                 f"crowd.taste_spread: {self.crowd.taste_spread:g}: has no effect with a single "
                 "scorer; give several with their weights, or delete it"
             )
+        if self.crowd.drift:
+            self._check_drift()
         if self.decided_by == "voter":
             self._check_one_taste()
         if self.exposure.hours != Exposure.hours and self.rank != "hot":
             raise ValueError(
                 f"exposure.hours: {self.exposure.hours:g}: has no effect while rank is "
                 f"{self.rank}; set rank: hot, or delete it"
+            )
+
+    def _check_drift(self) -> None:
+        """Check that tastes drift only where there are several, and where they decide."""
+        drift = f"crowd.drift: {self.crowd.drift:g}: has no effect"
+        if not isinstance(self.scorer, dict) or np.count_nonzero([*self.scorer.values()]) < 2:
+            raise ValueError(
+                f"{drift} with a single scorer; give several with their weights, or delete it"
+            )
+        if self.rank == "quality" and self.decided_by == "votes":
+            raise ValueError(
+                f"{drift} while rank is quality and decided_by is votes; set decided_by: voter or "
+                "another rank, or delete it"
             )
 
     def _check_one_taste(self) -> None:
@@ -199,7 +217,8 @@ class Upvotes:
         """Let the voters vote on candidates that are sorted by id.
 
         Returns:
-            The votes; columns with each vote, of people; the members of a simulated crowd.
+            The votes; columns with each vote, of people, or with the tastes of a crowd that
+            drifts; the members of a simulated crowd.
         """
         ids = candidates["id"][:]
         if self.voters == "people":
@@ -211,10 +230,25 @@ class Upvotes:
             self.voters, scores.weights, self.noise, self.crowd, self.bots, self.exposure
         )
         targets = self.bots.targets(context.as_posted(candidates))
-        votes, members = cast_votes(
-            ids, scores.scorer_values, targets, electorate, score_of, context.rng
+        cast = partial(
+            cast_votes, ids, scores.scorer_values, targets, electorate, score_of, context.rng
         )
-        return votes, {}, members
+        if not self.crowd.drift:
+            votes, members, _ = cast()
+            return votes, {}, members
+        cast_by, means = vote_and_drift(
+            cast,
+            np.stack([*scores.rewards.values()], axis=1),
+            scores.weights,
+            self.crowd.drift,
+            context,
+            is_raw=self.units == "raw",
+        )
+        columns = {
+            name.replace("reward_", "taste_", 1): np.full(len(ids), mean)
+            for name, mean in zip(scores.rewards, means, strict=True)
+        }
+        return cast_by.votes, columns, cast_by.members
 
     def _reason(self) -> str:
         match self.choice.by:

@@ -45,6 +45,8 @@ class Crowd:
         herding: share of the votes that follow the sign of the document's score so far, where it
             has one (Bikhchandani, Hirshleifer and Welch, "A theory of fads", JPE 100, 1992;
             measured by Muchnik, Aral and Taylor, "Social influence bias", Science 341, 2013).
+        drift: rate, from 0 to 1, at which voters come to like what they are shown
+            (`textmad.curation.drift`). Above 0 the same voters vote in every generation.
     """
 
     taste_spread: float = 0.0
@@ -55,9 +57,10 @@ class Crowd:
     at_random: float = 0.0
     care_spread: float = 0.0
     herding: float = 0.0
+    drift: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("taste_spread", "at_random", "care_spread", "herding"):
+        for name in ("taste_spread", "at_random", "care_spread", "herding", "drift"):
             _check_share(name, getattr(self, name))
         if not 0 <= self.abstain < 1:
             raise ValueError(f"abstain: {self.abstain:g}: expected a share from 0 to below 1")

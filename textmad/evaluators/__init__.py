@@ -13,6 +13,7 @@ from textmad.evaluators.diversity import Diversity
 from textmad.evaluators.embedding import Embedding
 from textmad.evaluators.facts import Facts
 from textmad.evaluators.judge import Judge
+from textmad.evaluators.length import Length
 from textmad.evaluators.memorisation import Memorisation
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.ngram_gap import NgramGap
@@ -35,6 +36,7 @@ __all__ = [
     "Evaluator",
     "Facts",
     "Judge",
+    "Length",
     "Measurement",
     "Memorisation",
     "Metric",

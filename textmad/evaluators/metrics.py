@@ -48,6 +48,7 @@ METRICS: dict[str, Metric] = {
         Metric("votes_agreement", "higher", "", "Votes follow quality (Spearman)"),
         Metric("reward_mean", "human", "", "Mean reward"),
         Metric("reward_variance", "human", "", "Variance of reward"),
+        Metric("taste", "human", "share", "Mean weight of a scorer in the crowd's taste"),
         # guards
         Metric("guard_auc", "higher", "", "Crawl filter's AUC, human above model"),
         Metric("model_share", "lower", "share", "True share of model text"),
@@ -71,6 +72,9 @@ METRICS: dict[str, Metric] = {
         Metric("self_bleu_2", "human", "", "Self-BLEU-2"),
         Metric("self_bleu_3", "human", "", "Self-BLEU-3"),
         Metric("self_bleu_4", "human", "", "Self-BLEU-4"),
+        # length
+        Metric("mean_length", "human", "words", "Mean length"),
+        Metric("length_entropy", "human", "nats", "Entropy of lengths"),
         # memorisation
         Metric(
             "memorised_ngrams", "lower", "share", "N-grams that stand in the training set", True
@@ -141,7 +145,7 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     | _of(_TEXT, "rare_rate surviving_rare_types unseen_mass"),
     "votes": _of("drawn kept", "votes votes_gini reward_mean reward_variance")
     | _of("drawn crawled", "votes_share")
-    | _of("drawn", "votes_agreement"),
+    | _of("drawn", "votes_agreement taste"),
     "guards": _of("crawled", "guard_auc false_rejections misses")
     | _of("crawled kept", "model_share"),
     "detection": _of(_TEXT, "detection_auc"),
@@ -149,6 +153,7 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "text_perplexity": _of(_TEXT, "text_perplexity"),
     "ngram_gap": _of(_TEXT, "ngram_gap_1 ngram_gap_2 ngram_gap_3"),
     "self_bleu": _of(_TEXT, "self_bleu_2 self_bleu_3 self_bleu_4"),
+    "length": _of(_TEXT, "mean_length length_entropy"),
     "memorisation": _of(_TEXT, "memorised_ngrams memorised_documents"),
     "embedding": _of(
         _TEXT,

@@ -36,7 +36,13 @@ class Votes:
         shares = [*_shares(table, "drawn")]
         if len(snapshot.crawled):
             shares += _shares(_Table(snapshot.crawled, "true_origin"), "crawled")
-        return [*_distribution(table), *shares, _agreement(table), *_rewards(table)]
+        return [
+            *_distribution(table),
+            *shares,
+            _agreement(table),
+            *_rewards(table),
+            *_tastes(table),
+        ]
 
 
 class _Table:
@@ -57,12 +63,12 @@ class _Table:
             return np.full(len(self.origin), np.nan)
         return np.array(columns[-1].cast("double").to_numpy(), dtype=np.float64)
 
-    def rewards(self) -> Iterator[tuple[str, Floats]]:
+    def by_scorer(self, prefix: str) -> Iterator[tuple[str, Floats]]:
         """Yield each scorer's name and values, once for a scorer that was asked twice."""
         for title, column in self.columns.items():
             again = re.fullmatch(r"(.*)_\d+", title)
-            if title.startswith("reward_") and not (again and again[1] in self.columns):
-                yield title.removeprefix("reward_"), column.cast("double").to_numpy()
+            if title.startswith(prefix) and not (again and again[1] in self.columns):
+                yield title.removeprefix(prefix), column.cast("double").to_numpy()
 
 
 def gini(values: Floats) -> float:
@@ -118,11 +124,17 @@ def _spearman(pairs: Floats) -> float:
 
 def _rewards(table: _Table) -> Iterator[Measurement]:
     """Mean and variance of each scorer's own value, by its name."""
-    for name, reward in dict(table.rewards()).items() or [("", np.zeros(0))]:
+    for name, reward in dict(table.by_scorer("reward_")).items() or [("", np.zeros(0))]:
         for split, rows in table.splits.items():
             values = _known(reward[rows] if name else reward)
             yield _measured("reward_mean", values, lambda v: float(v.mean()), split, name)
             yield _measured("reward_variance", values, lambda v: float(v.var()), split, name)
+
+
+def _tastes(table: _Table) -> Iterator[Measurement]:
+    """Mean weight of each scorer over the voters, by its name; nothing where tastes stay."""
+    for name, weights in table.by_scorer("taste_"):
+        yield _measured("taste", _known(weights)[:1], lambda v: float(v[0]), "drawn", name)
 
 
 def _known(values: Floats) -> Floats:

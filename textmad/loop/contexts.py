@@ -36,6 +36,7 @@ from textmad.rating.database import VOTES
 from textmad.recipe import ModelSettings, Recipe
 from textmad.recipe.components import TWIN
 from textmad.seeds import stream
+from textmad.store.folder import CRAWL
 from textmad.text import documents
 from textmad.text.passages import Passages, as_sampled
 
@@ -67,6 +68,7 @@ class ContextBuilder:
         base: the base model.
         scorer: scores text under the models of the run.
         votes_folder: has the file of people's votes.
+        name: of the run in its study; "" outside of one.
     """
 
     def __init__(
@@ -76,8 +78,9 @@ class ContextBuilder:
         base: LanguageModel,
         scorer: DistributedScorer,
         votes_folder: Path,
+        name: str = "",
     ) -> None:
-        self._votes_file = votes_folder / VOTES
+        self._votes_file, self._name = votes_folder / VOTES, name
         self._recipe, self._run, self._base, self._scorer = recipe, run, base, scorer
         self._shared_base = scorer.shared(None)
         self._encoders: dict[str, Encoder] = {}
@@ -94,6 +97,8 @@ class ContextBuilder:
             earlier=self._run.candidates,
             record=partial(self._record, records),
             votes_file=self._votes_file,
+            **self._state("curate", generation, records, position, name),
+            run=self._name,
             **self._model_methods(generation),
         )
 
@@ -115,6 +120,8 @@ class ContextBuilder:
             as_posted=crawl.as_posted,
             record=partial(self._record, records),
             votes_file=self._votes_file,
+            **self._state(CRAWL, generation, records, position, name),
+            run=self._name,
             # What is crawled are whole documents: finished, and with their prompts in the text.
             **{**self._model_methods(generation - 1), "as_sampled": Passages.whole},
         )
@@ -167,6 +174,24 @@ class ContextBuilder:
     def _stream(self, stage: str, generation: int, position: int, name: str) -> np.random.Generator:
         """A filter's own random numbers; a matched random control has those of its filter."""
         return stream(self._recipe.seed, stage, generation, position, name.removeprefix(TWIN))
+
+    def _state(
+        self, stage: str, generation: int, records: Records, position: int, name: str
+    ) -> dict[str, Any]:
+        """The fields of a context by which a filter tells the next generation something.
+
+        The state is a record of the committed stage, which is among the inputs of the next one.
+        """
+        record = f"state of {name.removeprefix(TWIN)} {position + 1}"
+        first = 1 if stage == CRAWL else 0
+
+        def previous() -> Mapping[str, Any] | None:
+            if generation == first:
+                return None
+            state: Mapping[str, Any] | None = self._run.records(generation - 1, stage).get(record)
+            return state
+
+        return {"previous_state": previous, "keep_state": partial(self._record, records, record)}
 
     def _model_methods(self, generation: int) -> dict[str, Any]:
         """The fields of a context that call the base model or a generation's model."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from textmad.errors import CurationError
-from textmad.recipe import SampleSettings, TrainSettings
+from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -186,6 +186,39 @@ class SupportsWeightChanges(Protocol):
 
     def weight_changes(self) -> list[WeightChange]:
         """Return a change for every weight that differs from the base model's."""
+        ...
+
+
+@runtime_checkable
+class SupportsOtherSettings(Protocol):
+    """An optional capability of a base model: another adapter on the same weights."""
+
+    def with_settings(self, settings: ModelSettings) -> LanguageModel:
+        """Return the base model as it is opened with other settings of `lora`, in no new memory."""
+        ...
+
+
+@runtime_checkable
+class SupportsCrossing(Protocol):
+    """An optional capability of a base model: a child of several models that were fitted on it."""
+
+    def crossed(
+        self,
+        parents: Sequence[LanguageModel],
+        weights: Sequence[float],
+        *,
+        choose_layers: np.random.Generator | None = None,
+    ) -> LanguageModel:
+        """Return the model W0 + sum_i w_i (W_i - W0), where W0 is the base model.
+
+        Weights of any sign are for models whose weights can be added; a model that mixes
+        distributions says which it takes. With `choose_layers`, each layer comes from one parent,
+        drawn with chances proportional to the weights.
+
+        Raises:
+            ModelError: no parents, other weights than one a parent, a weight that cannot be used,
+                or a parent of another base model.
+        """
         ...
 
 

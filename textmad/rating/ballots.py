@@ -64,6 +64,7 @@ class Ballots:
         texts: Sequence[str],
         rng: np.random.Generator,
         groups: Sequence[Sequence[int]] | None = None,
+        run: str = "",
     ) -> str:
         """Lay out a ballot on documents, unless it is there, and return its id.
 
@@ -74,6 +75,7 @@ class Ballots:
             texts: of the documents.
             rng: decides which texts meet in a pair or group, and the order of the items.
             groups: the texts of each item, by their numbers, where they are not random.
+            run: of a study, as arm/seed-0; noted for the experimenter, and shown to no rater.
 
         Raises:
             ValueError: too few texts, or the gold texts cannot be read.
@@ -85,12 +87,14 @@ class Ballots:
         members = settings.items(len(texts), rng).tolist() if groups is None else groups
         members = [members[i] for i in rng.permutation(len(members))]
         with self._database.write() as db:
-            if db.execute("SELECT 1 FROM ballots WHERE id = ?", (name,)).fetchone():
-                return name
-            db.execute(
-                "INSERT INTO ballots VALUES (?, ?, ?, ?, NULL)",
+            is_new = db.execute(
+                "INSERT OR IGNORE INTO ballots VALUES (?, ?, ?, ?, NULL)",
                 (name, generation, json.dumps(options), self._clock()),
-            )
+            ).rowcount
+            if run:
+                db.execute("INSERT OR IGNORE INTO ballot_runs VALUES (?, ?)", (name, run))
+            if not is_new:
+                return name
             text_ids = [
                 insert(db, "texts (ballot, document, text, answer)", (name, *row))
                 for row in [

@@ -69,6 +69,11 @@ _MIGRATIONS = (
     CREATE INDEX open_tasks ON tasks (rater) WHERE state = 'open';
     CREATE INDEX tasks_by_turn ON tasks (rater, turn)
     """,
+    """
+    CREATE TABLE ballot_runs (  -- the runs of a study that wait for a ballot, or learned from it
+        ballot TEXT NOT NULL REFERENCES ballots, run TEXT NOT NULL, PRIMARY KEY (ballot, run)
+    ) WITHOUT ROWID
+    """,
 )
 
 

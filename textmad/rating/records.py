@@ -55,6 +55,7 @@ class State(NamedTuple):
     num_skipped: int
     num_reported: int
     age_seconds: float
+    runs: tuple[str, ...]  # of a study that wait for it or learned from it, as arm/seed-0
 
     @property
     def num_wanted(self) -> int:
@@ -98,6 +99,12 @@ def read_state(db: sqlite3.Connection, ballot: str, now: float) -> State:
         ),
         count("COUNT(*) FROM reports JOIN items ON items.id = item WHERE ballot = :ballot"),
         max(0.0, now - row["created"]),
+        tuple(
+            name
+            for (name,) in db.execute(
+                "SELECT run FROM ballot_runs WHERE ballot = ? ORDER BY run", (ballot,)
+            )
+        ),
     )
 
 

@@ -86,23 +86,46 @@ def reliabilities(votes: Sequence[Vote]) -> list[Reliability]:
     return found
 
 
-def left_out(ballot: Ballot, votes: Sequence[Vote]) -> dict[str, str]:
-    """Return the raters whose votes do not count, by pseudonym, each with the reason.
+class Screening(NamedTuple):
+    """The raters whose votes do not count, and how reliable the raters are."""
 
-    They miss too many gold texts, or, with `ballot.leave_out_random`, they click at random.
+    left_out: dict[str, str]  # by pseudonym: "gold" or "random"
+    reliabilities: dict[str, Reliability]  # by pseudonym; none of who misses too many gold texts
+
+
+def screen(ballot: Ballot, votes: Sequence[Vote]) -> Screening:
+    """Return who is left out and how reliable the others are, from one estimate.
+
+    Raters are left out because they miss too many gold texts, or, with `ballot.leave_out_random`,
+    because they click at random.
+
+    Raises:
+        RunError: crowd-kit is missing.
+    """
+    out = _missing_gold(ballot, votes)
+    estimates = reliabilities([vote for vote in votes if vote.rater not in out])
+    if ballot.leave_out_random:
+        out |= {each.rater: "random" for each in estimates if each.is_random}
+    return Screening(out, {each.rater: each for each in estimates})
+
+
+def left_out(ballot: Ballot, votes: Sequence[Vote]) -> dict[str, str]:
+    """Return the raters whose votes do not count, as `screen` does; estimate only what is needed.
 
     Raises:
         RunError: crowd-kit is missing, with `leave_out_random`.
     """
-    reasons = {
+    if ballot.leave_out_random:
+        return screen(ballot, votes).left_out
+    return _missing_gold(ballot, votes)
+
+
+def _missing_gold(ballot: Ballot, votes: Sequence[Vote]) -> dict[str, str]:
+    return {
         quality.rater: "gold"
         for quality in rater_qualities(ballot, votes)
         if quality.gold_accuracy is not None and quality.gold_accuracy < ballot.min_gold_accuracy
     }
-    if ballot.leave_out_random:
-        rest = [vote for vote in votes if vote.rater not in reasons]
-        reasons |= {each.rater: "random" for each in reliabilities(rest) if each.is_random}
-    return reasons
 
 
 class Labels(NamedTuple):

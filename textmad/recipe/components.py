@@ -51,6 +51,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "text_perplexity": "textmad.evaluators.perplexity:TextPerplexity",
         "ngram_gap": "textmad.evaluators.ngram_gap:NgramGap",
         "self_bleu": "textmad.evaluators.self_bleu:SelfBleu",
+        "length": "textmad.evaluators.length:Length",
         "memorisation": "textmad.evaluators.memorisation:Memorisation",
         "embedding": "textmad.evaluators.embedding:Embedding",
         "adapter": "textmad.evaluators.adapter:Adapter",

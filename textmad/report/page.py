@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from textmad.analysis.series import series
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS
 from textmad.report import plots, spread_plots
@@ -119,31 +120,38 @@ def _section(name: str, run: Run, place: int) -> Section:
     )
 
 
-# Metrics of sampled text that have a figure of their own: heading, how to read it, axis.
+# Metrics of sampled text that have a figure of their own: heading, how to read it, axis. As in the
+# verdict, "above" and "below" mean every reference that is drawn.
 _TEXT_FIGURES = {
     "distinct_2": (
         "Diversity: distinct-2",
-        "Share of word pairs that are different, on as many words of each text. Above human: "
-        "noise. Below human: narrowing.",
+        "Share of word pairs that are different, on as many words of each text. {ladder} "
+        "Above {them}: noise. Below {them}: narrowing.",
         "distinct-2 (share)",
     ),
     "rare_rate": (
         "Rare tokens in text",
-        "Share of tokens that are rare in human text. Above human: noise. Below human: narrowing.",
+        "Share of tokens that are rare in human text. {ladder} "
+        "Above {them}: noise. Below {them}: narrowing.",
         "rare-token rate (share)",
     ),
     "base_perplexity": (
         "How likely the text is under the base model",
-        "Above human: less likely than what people write. Below human: more predictable.",
+        "{ladder} Above {them}: less likely. Below {them}: more predictable.",
         "perplexity under the base model",
     ),
     "compression_ratio": (
         "Repetitiveness: compression ratio",
-        "On as many words of each text. Above human: repetitive.",
+        "On as many words of each text. {ladder} Above {them}: repetitive.",
         "compression ratio (byte/byte)",
     ),
 }
-_LADDER = " Grey: human text with its 95 % interval; purple: the base model's own samples."
+_HUMAN = {"ladder": "Grey: human text with its 95 % interval.", "them": "it"}
+_HUMAN_AND_BASE = {
+    "ladder": "Grey: human text with its 95 % interval; purple: the base model's own samples. "
+    "Between the two lies text as the base model writes it.",
+    "them": "both",
+}
 _MOST_OTHERS = 4  # figures of an evaluator without one of its own
 
 
@@ -161,9 +169,11 @@ def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
         figures.append(plots.rare_against_common(metrics))
     for metric, (heading, reading, y_title) in _TEXT_FIGURES.items():
         if metric in every:
-            figures.append(
-                plots.against_human(metrics, metric, heading, reading + _LADDER, y_title)
+            has_base = any(
+                series(rows, metric, "drawn").base is not None for rows in metrics.values()
             )
+            text = reading.format(**(_HUMAN_AND_BASE if has_base else _HUMAN))
+            figures.append(plots.against_human(metrics, metric, heading, text, y_title))
     figures += spread_plots.text_perplexity(metrics)
     with_figure = {"perplexity", "rare_loss", "common_loss", "text_perplexity", *_TEXT_FIGURES}
     for own in measured.values():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +12,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Errors = Literal["logistic", "gumbel"]
 
 _NUM_NODES = 21  # of Gauss and Hermite's rule for the raters' thresholds
+_NUM_LEGENDRE = 64  # nodes for the error of the chosen document: choices to 1e-5
 _NUM_SAMPLES = 4_000  # of the estimate's normal distribution: the intervals' ends move by 2 %
 _LARGEST = 30.0  # of noise and thresholds, in standard deviations of quality: votes at random
 
@@ -29,8 +33,8 @@ class CrowdFit(NamedTuple):
 
     weights: tuple[Range, ...]  # of the scorers, of absolute sum 1
     noise: Range
-    strictness: Range
-    strictness_spread: Range
+    strictness: Range | None  # None: comparisons do not tell it
+    strictness_spread: Range | None
     log_likelihood: float
     num_votes: int
 
@@ -67,25 +71,107 @@ def fit_crowd(
     if is_up.all() or not is_up.any():
         raise ValueError("all votes are the same, so they tell nothing about a crowd")
     values = _standardised(scorer_values, group)
-    for column in range(values.shape[1]):
-        if not values[:, column].any():
-            raise ValueError(f"scorer {column + 1}: gives all documents the same value")
-    from scipy.optimize import minimize
-
+    _check_values(values)
     order = np.argsort(rater, kind="stable")
     first = np.flatnonzero(np.diff(rater[order], prepend=-1))
     sign = np.where(is_up, 1.0, -1.0)[order]
     votes = _Votes(values, group, document[order], first, sign)
     start = np.concatenate([np.full(values.shape[1], 0.1), [0.0, 0.5]])
-    found = minimize(_loss, start, args=(votes,), method="BFGS")
-    covariance = _inverse(_hessian(found.x, votes))
-    samples = rng.multivariate_normal(found.x, covariance, _NUM_SAMPLES, method="eigh")
-    estimate = _settings(found.x, votes)
-    low, high = np.quantile([_settings(each, votes) for each in samples], (0.025, 0.975), axis=0)
-    *weights, noise, strictness, spread = (
-        Range(*map(float, each)) for each in zip(estimate, low, high, strict=True)
+    (*weights, noise, strictness, spread), likelihood = _likeliest(
+        partial(_loss, votes=votes), partial(_settings, values=values, group=group), start, rng
     )
-    return CrowdFit(tuple(weights), noise, strictness, spread, -float(found.fun), len(is_up))
+    return CrowdFit(tuple(weights), noise, strictness, spread, likelihood, len(is_up))
+
+
+def fit_choices(
+    scorer_values: Floats,
+    group: Ints,
+    chosen: Ints,
+    others: Ints,
+    rng: np.random.Generator,
+    *,
+    errors: Errors = "logistic",
+) -> CrowdFit:
+    """Return the crowd under which choices among a few documents are likeliest.
+
+    A voter perceives each document with an error of its own, of the scale `noise`, and chooses the
+    best. With logistic errors these are the voters of the filter `upvotes`, who compare instead of
+    holding documents against their strictness: strictness cancels, and is None here. With Gumbel's
+    they are the author of the filter `author`, who chooses i of a group with probability
+    exp(q_i / noise) / sum_j exp(q_j / noise) (conditional logit: McFadden, "Conditional Logit
+    Analysis of Qualitative Choice Behavior", 1974). For logistic errors the probability is
+    the integral over the chosen document's error, by Gauss and Legendre's rule. Quality and
+    intervals are those of `fit_crowd`.
+
+    Args:
+        scorer_values: `(documents, scorers)`: of all candidates.
+        group: `(documents,)`: generation of each, from 0; quality is standardised within it.
+        chosen: `(votes,)`: row of the chosen document.
+        others: `(votes, most)`: rows of the documents beside it; -1 where there are fewer.
+        rng: for the intervals.
+        errors: of the voters.
+
+    Raises:
+        ValueError: there are no votes, or fewer than two values of a scorer.
+    """
+    if not len(chosen):
+        raise ValueError("there are no votes, so nothing is known about a crowd")
+    values = _standardised(scorer_values, group)
+    _check_values(values)
+    log_probability = _log_best_logistic if errors == "logistic" else _log_best_gumbel
+
+    def loss(parameters: Floats) -> float:
+        quality, slope = _quality(parameters, values, group)
+        lead = slope * (quality[chosen][:, None] - quality[others])
+        return -float(log_probability(np.where(others < 0, np.inf, lead)).sum())
+
+    def settings(parameters: Floats) -> list[float]:
+        return _weights_and_noise(parameters, _quality(parameters, values, group)[1])
+
+    start = np.full(values.shape[1], 0.1)
+    (*weights, noise), likelihood = _likeliest(loss, settings, start, rng)
+    return CrowdFit(tuple(weights), noise, None, None, likelihood, len(chosen))
+
+
+def _log_best_gumbel(lead: Floats) -> Floats:
+    """Return the log-probability of each choice, given its leads `(votes, others)`."""
+    found: Floats = -np.log1p(np.exp(-lead).sum(axis=1))
+    return found
+
+
+def _log_best_logistic(lead: Floats) -> Floats:
+    """Return the same for logistic errors: the mean, over its own, that no other is higher."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NUM_LEGENDRE)
+    share = (nodes + 1) / 2  # of the errors below the chosen document's own
+    own = np.log(share / (1 - share))
+    log_below = -np.logaddexp(0.0, -(lead[:, :, None] + own)).sum(axis=1)  # (votes, nodes)
+    highest = log_below.max(axis=1, keepdims=True)
+    found: Floats = np.log(np.exp(log_below - highest) @ (weights / 2)) + highest[:, 0]
+    return found
+
+
+def _likeliest(
+    loss: Callable[[Floats], float],
+    settings: Callable[[Floats], list[float]],
+    start: Floats,
+    rng: np.random.Generator,
+) -> tuple[list[Range], float]:
+    """Return the settings of the smallest loss with their intervals, and the log-likelihood."""
+    from scipy.optimize import minimize
+
+    found = minimize(loss, start, method="BFGS")
+    covariance = _inverse(_hessian(found.x, loss))
+    samples = rng.multivariate_normal(found.x, covariance, _NUM_SAMPLES, method="eigh")
+    estimate = settings(found.x)
+    low, high = np.quantile([settings(each) for each in samples], (0.025, 0.975), axis=0)
+    ranges = [Range(*map(float, each)) for each in zip(estimate, low, high, strict=True)]
+    return ranges, -float(found.fun)
+
+
+def _check_values(values: Floats) -> None:
+    for column in range(values.shape[1]):
+        if not values[:, column].any():
+            raise ValueError(f"scorer {column + 1}: gives all documents the same value")
 
 
 class _Votes(NamedTuple):
@@ -98,13 +184,13 @@ class _Votes(NamedTuple):
     sign: Floats  # 1 up, -1 down
 
 
-def _quality(weights: Floats, votes: _Votes) -> tuple[Floats, float]:
+def _quality(weights: Floats, values: Floats, group: Ints) -> tuple[Floats, float]:
     """Return quality `(documents,)`, standardised in each group, and the scale it had before."""
-    raw = votes.values @ weights
-    counts = np.bincount(votes.group)
+    raw = values @ weights
+    counts = np.bincount(group)
     # The scorers have mean 0 in each group, so their sum has too.
-    scales = np.sqrt(np.bincount(votes.group, raw**2) / np.maximum(counts, 1))
-    quality: Floats = raw / np.maximum(scales, 1e-12)[votes.group]
+    scales = np.sqrt(np.bincount(group, raw**2) / np.maximum(counts, 1))
+    quality: Floats = raw / np.maximum(scales, 1e-12)[group]
     return quality, float(scales[counts > 0].mean())
 
 
@@ -115,7 +201,7 @@ def _loss(parameters: Floats, votes: _Votes) -> float:
     spread of the intercepts (its sign means nothing).
     """
     *weights, intercept, spread = parameters
-    quality, slope = _quality(np.array(weights), votes)
+    quality, slope = _quality(np.array(weights), votes.values, votes.group)
     nodes, node_weights = np.polynomial.hermite_e.hermegauss(_NUM_NODES)
     logits = (slope * quality)[votes.document] + intercept
     each = -np.logaddexp(0.0, -votes.sign[:, None] * (logits[:, None] + spread * nodes))
@@ -125,22 +211,23 @@ def _loss(parameters: Floats, votes: _Votes) -> float:
     return -float((np.log(share) + highest[:, 0]).sum())
 
 
-def _settings(parameters: Floats, votes: _Votes) -> list[float]:
+def _settings(parameters: Floats, values: Floats, group: Ints) -> list[float]:
     """Return weights, noise, strictness and its spread."""
     *weights, intercept, spread = parameters
-    _, slope = _quality(np.array(weights), votes)
-    noise = min(1 / max(slope, 1e-12), _LARGEST)
-    total = float(np.abs(weights).sum()) or 1.0
+    *weights, noise = _weights_and_noise(
+        np.array(weights), _quality(np.array(weights), values, group)[1]
+    )
     strictness = float(np.clip(-intercept * noise, -_LARGEST, _LARGEST))
-    return [
-        *(float(weight) / total for weight in weights),
-        noise,
-        strictness,
-        min(abs(float(spread)) * noise, _LARGEST),
-    ]
+    return [*weights, noise, strictness, min(abs(float(spread)) * noise, _LARGEST)]
 
 
-def _hessian(at: Floats, votes: _Votes, step: float = 1e-3) -> Floats:
+def _weights_and_noise(weights: Floats, slope: float) -> list[float]:
+    """Return the weights, of absolute sum 1, and the noise that a slope stands for."""
+    total = float(np.abs(weights).sum()) or 1.0
+    return [*(float(weight) / total for weight in weights), min(1 / max(slope, 1e-12), _LARGEST)]
+
+
+def _hessian(at: Floats, loss: Callable[[Floats], float], step: float = 1e-3) -> Floats:
     """Return the second derivatives of the loss, by central differences."""
     num = len(at)
     found = np.zeros((num, num))
@@ -148,7 +235,7 @@ def _hessian(at: Floats, votes: _Votes, step: float = 1e-3) -> Floats:
     for i in range(num):
         for j in range(i, num):
             corners = [
-                sign_i * sign_j * _loss(at + sign_i * steps[i] + sign_j * steps[j], votes)
+                sign_i * sign_j * loss(at + sign_i * steps[i] + sign_j * steps[j])
                 for sign_i in (1, -1)
                 for sign_j in (1, -1)
             ]

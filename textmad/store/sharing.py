@@ -36,10 +36,10 @@ class StageRecord(NamedTuple):
 
 
 class SharedStages:
-    """The stages of the other runs under `study`/runs that a run may reuse."""
+    """The stages of the other runs under `study`/runs that a run, as arm/seed-0, may reuse."""
 
     def __init__(self, study: Path, run: str) -> None:
-        self.study, self._run = study, run
+        self.study, self.run = study, run
 
     @contextmanager
     def claim(
@@ -75,7 +75,7 @@ class SharedStages:
                 self._reuse(source, folder, stage, inputs)
             yield source is not None
             seconds = round(time.perf_counter() - begun, 3)
-            self._note(StageRecord(self._run, stage, key, source, seconds))
+            self._note(StageRecord(self.run, stage, key, source, seconds))
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
@@ -87,7 +87,7 @@ class SharedStages:
     def _find(self, stage: str, key: str, of_any_seed: bool) -> str | None:
         runs = self.study / "runs"
         # What depends on a seed is searched in runs of that seed alone: else n runs look n^2 times.
-        seed = "seed-*" if of_any_seed else Path(self._run).name
+        seed = "seed-*" if of_any_seed else Path(self.run).name
         for path in sorted(runs.glob(f"*/{seed}/{stage}/{MANIFEST}")):
             if f'"{key}"'.encode() not in path.read_bytes():
                 continue

@@ -14,7 +14,7 @@ import numpy as np
 
 from textmad.errors import ModelError
 from textmad.models.base_files import base_reference
-from textmad.models.causal_lm import lora
+from textmad.models.causal_lm import crossing, lora
 from textmad.models.causal_lm.loading import Base, open_base, open_network, without_bars
 from textmad.models.causal_lm.sampling_network import for_sampling
 from textmad.models.causal_lm.saving import export, save_tokenizer
@@ -29,9 +29,11 @@ from textmad.models.causal_lm.scoring import (
 from textmad.models.causal_lm.verification import verify_once
 from textmad.models.causal_lm.weight_changes import weight_changes
 from textmad.models.distributed import processes
+from textmad.models.parents import checked_parents
 from textmad.models.protocol import (
     Advance,
     FitResult,
+    LanguageModel,
     Sample,
     TokenMoments,
     TokenScores,
@@ -40,7 +42,7 @@ from textmad.models.protocol import (
 )
 from textmad.models.sampling.decoding import sample_documents
 from textmad.models.sampling.slots import Draft
-from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
+from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, TrainSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,7 +57,8 @@ class CausalLM:
     """A base model, or a base model with what one `fit` after another has taught it.
 
     The base model is opened once and shared; a model holds only its own adapter, or with
-    `lora: null` its own weights (kept and trained in float32).
+    `lora: null` its own weights (kept and trained in float32). The adapter of a model that was
+    crossed has a shape of its own instead of the recipe's.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class CausalLM:
         settings: ModelSettings,
         *,
         adapter: lora.Adapter | None = None,
+        crossed_shape: LoraSettings | None = None,
         network: PreTrainedModel | None = None,
     ) -> None:
         self.name = Path(settings.base).name
@@ -72,6 +76,7 @@ class CausalLM:
         self.digest = base.digest
         self.settings = settings
         self._base, self._adapter, self._trained = base, adapter, network
+        self._crossed_shape = crossed_shape
 
     @classmethod
     def open(cls, settings: ModelSettings) -> CausalLM:
@@ -87,6 +92,16 @@ class CausalLM:
         _log.info("%s: %d modules adapted by LoRA", model.name, model.num_adapted_modules)
         return model
 
+    def with_settings(self, settings: ModelSettings) -> CausalLM:
+        """Return the same base model, in no new memory, with another adapter's shape.
+
+        Raises:
+            ModelError: a LoRA target matches nothing, or the network does not compute with it.
+        """
+        base = self._base
+        verify_once(base.network, base.digest, settings.lora, base.context, settings.base)
+        return CausalLM(base, settings)
+
     @property
     def num_adapted_modules(self) -> int:
         """How many modules carry an adapter; 0 under full fine-tuning."""
@@ -99,6 +114,13 @@ class CausalLM:
         """All weights, short of the adapter."""
         return self._base.network if self._trained is None else self._trained
 
+    @property
+    def _low_rank(self) -> crossing.LowRank | None:
+        """The adapter with its shape; None if nothing is learned by one."""
+        if self._adapter is None or self.settings.lora is None:
+            return None
+        return crossing.LowRank(self._adapter, self._crossed_shape or self.settings.lora)
+
     # --- learning ---------------------------------------------------------------------------
 
     def fit(
@@ -106,9 +128,10 @@ class CausalLM:
     ) -> FitResult:
         """Learn from `corpus` (columns text, prompt, finished), beginning where this model stands.
 
-        A base model gets a fresh adapter, a fitted model goes on with its own. A prompt is read and
-        not learned; a text cut short teaches no end token; a text longer than the context is
-        learned in windows, each token once.
+        A base model gets a fresh adapter, a fitted model goes on with its own. A crossed model
+        keeps what was crossed as it is and learns by a fresh adapter of the recipe's shape; the
+        result is the sum of both. A prompt is read and not learned; a text cut short teaches no end
+        token; a text longer than the context is learned in windows, each token once.
         """
         from textmad.models.causal_lm.training import train as train_in_place
         from textmad.models.distributed import parallel
@@ -121,7 +144,8 @@ class CausalLM:
             bfloat16=self.settings.dtype == "bfloat16",
             advance=advance,
         )
-        with parallel.room_beside(self._latest) as start:
+        crossed = self._low_rank if self._crossed_shape is not None else None
+        with parallel.room_beside(self._latest if crossed is None else self._network) as start:
             if self.settings.lora is None:
                 network = copy.deepcopy(start).float().requires_grad_(True)
                 curve = learn(network)
@@ -130,10 +154,14 @@ class CausalLM:
                 return FitResult(fitted, curve)
             # The base model shares its tensors with an adapted network, but not with one in shards.
             own = copy.deepcopy(start) if parallel.sharded() else start
-            adapted = lora.attach(own, self.settings.lora, seed=seed, adapter=self._adapter)
+            known = self._adapter if crossed is None else None
+            adapted = lora.attach(own, self.settings.lora, seed=seed, adapter=known)
             curve = learn(adapted)
             adapter = lora.adapter_of(adapted)
+        if crossed is None:
             return FitResult(CausalLM(self._base, self.settings, adapter=adapter), curve)
+        fresh = crossing.LowRank(adapter, self.settings.lora)
+        return FitResult(self._crossed([crossed, fresh], [1.0, 1.0]), curve)
 
     def _examples(self, corpus: Dataset) -> list[Example]:
         from textmad.models.causal_lm.batches import IGNORED, Example
@@ -195,20 +223,88 @@ class CausalLM:
         )
         return lambda others: classifier.probabilities(self._rows(others, None))
 
+    # --- crossing ---------------------------------------------------------------------------
+
+    def crossed(
+        self,
+        parents: Sequence[LanguageModel],
+        weights: Sequence[float],
+        *,
+        choose_layers: np.random.Generator | None = None,
+    ) -> CausalLM:
+        """Return the model with the weights W0 + sum_i w_i (W_i - W0), in float32.
+
+        W0 is the base model's, whatever this model has learned since (`crossing`). Adapters of any
+        ranks, scales and targets are summed exactly.
+
+        Args:
+            parents: fitted on this base model, all by adapters or all with `lora: null`, as this
+                model's settings say; the base model itself counts as a change of zero.
+            weights: one a parent, of any sign; they need not add up to 1.
+            choose_layers: with it each layer comes whole from one parent, drawn with chances
+                proportional to the weights; a module outside all layers counts as a layer.
+
+        Raises:
+            ModelError: the parents or weights cannot be crossed (`checked_parents`), or a parent
+                was trained in the other way.
+        """
+        chosen = checked_parents(self, parents, weights, by_layer=choose_layers is not None)
+        has_adapter = self.settings.lora is not None
+        for number, parent in enumerate(chosen, 1):
+            if parent._is_fitted and has_adapter != (parent.settings.lora is not None):
+                ways = ["all weights", "an adapter"]
+                raise ModelError(
+                    f"crossed: parent {number} has trained {ways[not has_adapter]}, the base model "
+                    f"is set to train {ways[has_adapter]}; expected model.lora to be null in all "
+                    "of them or in none"
+                )
+        if has_adapter:
+            low_ranks = [parent._low_rank for parent in chosen]
+            return self._crossed(low_ranks, weights, choose_layers)
+        networks = [
+            None if parent._trained is None else (parent._trained, parent._base.network)
+            for parent in chosen
+        ]
+        network = crossing.cross_networks(
+            self._base.network, networks, weights, choose_layers=choose_layers
+        )
+        return CausalLM(self._base, self.settings, network=network)
+
+    def _crossed(
+        self,
+        parents: Sequence[crossing.LowRank | None],
+        weights: Sequence[float],
+        choose_layers: np.random.Generator | None = None,
+    ) -> CausalLM:
+        """Return the model with the sum of these adapters."""
+        assert self.settings.lora is not None, "adapters are summed"
+        adapter, shape = crossing.cross_adapters(
+            self._base.network, parents, weights, self.settings.lora, choose_layers=choose_layers
+        )
+        return CausalLM(self._base, self.settings, adapter=adapter, crossed_shape=shape)
+
+    @property
+    def _is_fitted(self) -> bool:
+        """Whether this is more than the base model."""
+        return self._adapter is not None or self._trained is not None
+
     # --- on disk ----------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
         """Write the adapter in peft's format, or after full fine-tuning the whole model.
 
         The tokenizer lies beside it. `peft.AutoPeftModelForCausalLM` opens the adapter, and
-        `AutoModelForCausalLM` the whole model. An adapter names its base (`lora.save`).
+        `AutoModelForCausalLM` the whole model. An adapter names its base (`lora.save`). A crossed
+        adapter has its own rank, scale 1, and a file beside it that says so (`crossing.mark`).
 
         Raises:
             ModelError: this is the base model, which has nothing to save.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        if self._adapter is not None and self.settings.lora is not None:
-            lora.save(self._adapter, self.settings.lora, base_reference(self.settings), folder)
+        if self._low_rank is not None:
+            lora.save(*self._low_rank, base_reference(self.settings), folder)
+            if self._crossed_shape is not None:
+                crossing.mark(folder, self._crossed_shape)
         elif self._trained is not None:
             with without_bars():
                 self._trained.save_pretrained(folder)
@@ -239,8 +335,9 @@ class CausalLM:
         if self.settings.lora is None:
             network = open_network(folder, "float32", self.name)
             return CausalLM(self._base, self.settings, network=network)
-        adapter = lora.load(folder, self.settings.lora)
-        return CausalLM(self._base, self.settings, adapter=adapter)
+        crossed_shape = crossing.marked_shape(folder)
+        adapter = lora.load(folder, crossed_shape or self.settings.lora)
+        return CausalLM(self._base, self.settings, adapter=adapter, crossed_shape=crossed_shape)
 
     # --- text and numbers -------------------------------------------------------------------
 
@@ -296,8 +393,9 @@ class CausalLM:
     @cached_property
     def _network(self) -> PreTrainedModel:
         """What scores: the base model itself, the fine-tuned copy, or the merged weights."""
-        if self._adapter is not None and self.settings.lora is not None:
-            return lora.merge(self._base.network, self.settings.lora, self._adapter)
+        if self._low_rank is not None:
+            adapter, shape = self._low_rank
+            return lora.merge(self._base.network, shape, adapter)
         return self._latest
 
     def token_nll(

@@ -14,11 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.errors import ModelError
+from textmad.models.parents import checked_parents
+from textmad.models.protocol import LanguageModel
 from textmad.models.toy.independent_positions import IndependentPositionModel, Values
 from textmad.recipe import ModelSettings
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+_ROUNDING = 1e-9  # of weights that add up to 1
 
 
 class Categorical(IndependentPositionModel):
@@ -39,7 +43,7 @@ class Categorical(IndependentPositionModel):
     Learned are the words that were counted, position by position:
         starts: `(positions + 1,)` where each position's words begin.
         words: `(counted,)` ascending at each position.
-        counts: `(counted,)` at least 1.
+        counts: `(counted,)` at least 1; of a crossing, above 0 and not always whole.
     """
 
     name = "categorical"
@@ -141,13 +145,14 @@ class Categorical(IndependentPositionModel):
         counted = np.where(self._cells[at] == cells, self.counts[at], 0)
         with np.errstate(divide="ignore"):  # of 0: infinite
             logs = np.log(counted + self.smoothing)
-        nats: Floats = np.log(self._total + self.smoothing * self.categories) - logs
+        totals = self._totals[: len(values)]
+        nats: Floats = np.log(totals + self.smoothing * self.categories) - logs
         return nats
 
-    @property
-    def _total(self) -> int:
-        """Documents learned from."""
-        return int(self.counts[: self._starts[1]].sum())
+    @cached_property
+    def _totals(self) -> npt.NDArray[Any]:
+        """Documents learned from, at each position; those of a crossing are not always whole."""
+        return np.asarray(np.add.reduceat(self.counts, self._starts[:-1]))
 
     def is_mode(self, values: Values) -> npt.NDArray[np.bool_]:
         """Whether each word has the highest count, of several the lowest number; w0 before any."""
@@ -157,6 +162,101 @@ class Categorical(IndependentPositionModel):
         order = np.lexsort((self._cells, -self.counts, positions))
         modes = self._parameter("words")[order[self._starts[:-1]]]
         return np.asarray(values == modes[: len(values)])
+
+    # --- crossing ---------------------------------------------------------------------------
+
+    def crossed(
+        self,
+        parents: Sequence[LanguageModel],
+        weights: Sequence[float],
+        *,
+        choose_layers: np.random.Generator | None = None,
+    ) -> Categorical:
+        """Return the mixture of the parents' distributions, p(v) = sum_i w_i p_i(v).
+
+        With `choose_layers` each position comes whole from one parent, drawn with chances
+        proportional to the weights: positions are independent loci, inherited independently.
+
+        The mixture is kept as real-valued counts. With n_i documents of parent i, s the smoothing
+        and K the categories, p_i(v) = (c_i(v) + s) / (n_i + s K). Let H be the weighted harmonic
+        mean of n_i + s K, 1 / H = sum_i w_i / (n_i + s K). Then c(v) = H sum_i w_i c_i(v) /
+        (n_i + s K) gives (c(v) + s) / H = sum_i w_i p_i(v). So words that no parent counted are not
+        stored.
+
+        >>> from textmad.text.documents import documents
+        >>> from textmad.recipe import TrainSettings
+        >>> base = Categorical(ModelSettings(base="categorical", categories=3))
+        >>> one, two = (
+        ...     base.fit(documents({"text": texts}), TrainSettings(), seed=0).model
+        ...     for texts in (["w0"], ["w1", "w2"])
+        ... )
+        >>> child = base.crossed([one, two], [0.5, 0.5])
+        >>> [float(np.exp(-child.token_nll([word])[0][0]).round(3)) for word in ("w0", "w1")]
+        [0.5, 0.25]
+
+        Args:
+            parents: of as many positions as each other; a model that has learned nothing gives all
+                words the same chance.
+            weights: one a parent, at least 0; they add up to 1 unless `choose_layers` is given.
+            choose_layers: draws the parent of each position.
+
+        Raises:
+            ModelError: the parents or weights cannot be crossed (`checked_parents`), documents of
+                the parents differ in length, or weights are no shares of a mixture.
+        """
+        models = checked_parents(self, parents, weights, by_layer=choose_layers is not None)
+        shares = np.asarray(weights, np.float64)  # (parents,)
+        if choose_layers is None and (shares.min() < 0 or abs(shares.sum() - 1) > _ROUNDING):
+            raise ModelError(
+                f"crossed: {self.name}: weights {', '.join(f'{weight:g}' for weight in weights)}: "
+                "a mixture of distributions takes weights of at least 0 that add up to 1"
+            )
+        lengths = {len(model.support) for model in models if model.learned is not None}
+        if len(lengths) > 1:
+            raise ModelError(
+                f"crossed: {self.name}: the parents' documents have {min(lengths)} and "
+                f"{max(lengths)} words; expected as many in each"
+            )
+        if not lengths:
+            return self
+        (num_positions,) = lengths
+        size = (len(models), num_positions)
+        if choose_layers is None:
+            by_position = np.broadcast_to(shares[:, None], size)
+        else:
+            drawn = choose_layers.choice(len(models), size=num_positions, p=shares / shares.sum())
+            by_position = (drawn == np.arange(len(models))[:, None]).astype(np.float64)
+        return Categorical(self.settings, self._mixture(models, by_position))
+
+    def _mixture(
+        self, models: Sequence[Categorical], shares: Floats
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return the counts of a mixture with other shares, `(models, positions)`, by position."""
+        num_positions = shares.shape[1]
+        cells: list[Ints] = []
+        masses: list[Floats] = []
+        inverse_mean = np.zeros(num_positions)
+        for model, share in zip(models, shares, strict=True):
+            if model.learned is None:  # every word once
+                cells.append(np.arange(num_positions * self.categories))
+                counts = np.ones(len(cells[-1]), np.int64)
+                totals = np.full(num_positions, self.categories)
+            else:
+                cells.append(model._cells)
+                counts, totals = model.counts, model._totals
+            weight = share / (totals + self.smoothing * self.categories)  # (positions,)
+            inverse_mean += weight
+            masses.append(counts * weight[cells[-1] // self.categories])
+        # Words of several parents add up; those of parents without a share are left out.
+        all_cells, word_of_mass = np.unique(np.concatenate(cells), return_inverse=True)
+        mass = np.bincount(word_of_mass, np.concatenate(masses))  # (words,)
+        all_cells, mass = all_cells[mass > 0], mass[mass > 0]
+        positions = all_cells // self.categories
+        return {
+            "starts": np.searchsorted(all_cells, np.arange(num_positions + 1) * self.categories),
+            "words": all_cells % self.categories,
+            "counts": mass / inverse_mean[positions],
+        }
 
     # --- sampling ---------------------------------------------------------------------------
 

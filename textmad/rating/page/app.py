@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from math import ceil
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,12 +41,20 @@ _MOST_BYTES = 10_000  # of a form
 _GUESSES_PER_MINUTE = 60  # wrong invitations from one address
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 _SAVE_FAILED = "Your vote could not be saved, so it is not counted. Please tell the organiser."
+_SHOW_FAILED = (
+    "The next text cannot be shown now. What you voted before is saved. Please tell the organiser."
+)
+_WARN_SECONDS = 60.0  # between two warnings to the organiser
 
 Form = dict[str, str]
 
 
 def make_app(
-    ballots: Ballots, *, public_url: str | None = None, votes_per_minute: float = 120
+    ballots: Ballots,
+    *,
+    public_url: str | None = None,
+    votes_per_minute: float = 120,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Starlette:
     """Return the application that serves the open ballots of a file.
 
@@ -54,8 +63,9 @@ def make_app(
         public_url: under which raters reach it, if not on this machine; decides the accepted Host
             and, by https, whether cookies are secure.
         votes_per_minute: of one rater.
+        warn: told, at most once a minute, why votes cannot be saved or texts not be shown.
     """
-    pages = _Pages(ballots, public_url, votes_per_minute)
+    pages = _Pages(ballots, public_url, votes_per_minute, warn)
     hosts = [*_LOOPBACK, *([urlsplit(public_url).hostname or ""] if public_url else [])]
     return Starlette(
         routes=[
@@ -80,12 +90,19 @@ def make_app(
 class _Pages:
     """The endpoints."""
 
-    def __init__(self, ballots: Ballots, public_url: str | None, votes_per_minute: float) -> None:
+    def __init__(
+        self,
+        ballots: Ballots,
+        public_url: str | None,
+        votes_per_minute: float,
+        warn: Callable[[str], None],
+    ) -> None:
         self._raters, self._voting = ballots.raters, ballots.voting
         self._ballots = ballots
         self._is_secure = bool(public_url and public_url.startswith("https://"))
         self._votes = RateLimit(votes_per_minute)
         self._guesses = RateLimit(_GUESSES_PER_MINUTE)
+        self._warn, self._warned_at = warn, -_WARN_SECONDS
 
     async def task(self, request: Request) -> Response:
         """Show what the rater votes on next."""
@@ -196,8 +213,12 @@ class _Pages:
         return _page("message", status=error.status, message=str(error))
 
     async def failed(self, request: Request, error: Exception) -> Response:
-        """Answer when the file cannot be written, such as on a full disk."""
-        return _page("message", status=507, message=_SAVE_FAILED)
+        """Answer when the file cannot be written, as on a full disk; tell the organiser why."""
+        if monotonic() >= self._warned_at + _WARN_SECONDS:
+            self._warned_at = monotonic()
+            self._warn(str(error))
+        message = _SHOW_FAILED if request.method == "GET" else _SAVE_FAILED
+        return _page("message", status=507, message=message)
 
     async def http_error(self, request: Request, error: Exception) -> Response:
         """Answer to a wrong path or method, or too many requests."""

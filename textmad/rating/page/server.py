@@ -29,6 +29,7 @@ def serve(
     votes_per_minute: float = VOTES_PER_MINUTE,
     is_done: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = print,
+    warn: Callable[[str], None] = print,
 ) -> None:
     """Serve the page until it is interrupted, or `is_done`.
 
@@ -40,6 +41,7 @@ def serve(
         votes_per_minute: of one rater.
         is_done: asked once a second.
         tell: told the page's address, once it listens.
+        warn: told, at most once a minute, why votes cannot be saved.
 
     Raises:
         RunInUseError: another server has the file.
@@ -54,7 +56,7 @@ def serve(
             f"the page for votes needs {error.name}: install it with pip install 'textmad[rate]'"
         ) from error
     with _only_server(ballots.path), _listening(host, port) as listener:
-        app = make_app(ballots, public_url=public_url, votes_per_minute=votes_per_minute)
+        app = make_app(ballots, public_url=public_url, votes_per_minute=votes_per_minute, warn=warn)
         config = uvicorn.Config(
             app,
             log_level="warning",
