@@ -91,10 +91,10 @@ def islands(
     migration: float,
     human: int = 0,
     *,
-    members: int = 4,
-    draws: int = 30,
+    members: int = 3,
+    draws: int = 20,
     chains: int = 1500,
-    generation: int = 6,
+    generation: int = 4,
 ) -> Loop:
     """A7: members that learn so many draws of their own and of others' text, and human documents.
 
@@ -116,7 +116,9 @@ def islands(
         learned = [training_sets(run, g) for g in range(generation + 1)]
         expected = expected_agreement(learned, float(np.sum(shares**2)))
         pairs = list(combinations(range(members), 2))
-        checks = []
+        by_others = np.concatenate([_read_of_others(each) for each in learned[1:]])
+        what = "documents of others, mean"
+        checks = [Check("A7", name, what, migration * draws, mean_of(by_others), not migration)]
         for g in sorted({0, generation // 2, generation}):
             fitted = [_shares(each, g) for each in run.members]
             within = np.mean([np.sum(p * p, axis=1) for p in fitted], axis=0)
@@ -132,10 +134,10 @@ def islands(
     settings = {
         "generations": generation,
         "mix.model_tokens": text.tokens(draws),
-        "mix.human_tokens": text.tokens(human),
-        "mix.human": "fresh",
-        "population": {"members": members, "text": "own", "migration": migration},
+        "population": {"members": members, "migration": migration},
     }
+    if human:
+        settings |= {"mix.human_tokens": text.tokens(human), "mix.human": "fresh"}
     return Loop(f"islands-{100 * migration:g}-{human}", text, settings, measure)
 
 
@@ -156,6 +158,13 @@ def training_sets(run: Run, generation: int) -> TrainingSets:
             else:
                 model[(reader, *places[each])] = 1
     return TrainingSets(human, model)
+
+
+def _read_of_others(learned: TrainingSets) -> Floats:
+    """Return how many documents of other members each member learned, `(members,)`."""
+    by_author = learned.model.sum(axis=2)
+    read: Floats = by_author.sum(axis=1) - np.diagonal(by_author)
+    return read
 
 
 def _shares(member: Run, generation: int) -> Floats:

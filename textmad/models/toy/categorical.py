@@ -133,7 +133,7 @@ class Categorical(IndependentPositionModel):
         """Return p of each word at each position without smoothing, `(positions, categories)`."""
         counts = np.zeros(len(self.support) * self.categories)
         counts[self._cells] = self.counts
-        shares: Floats = counts.reshape(-1, self.categories) / self._total
+        shares: Floats = counts.reshape(-1, self.categories) / self._totals[:, None]
         return shares
 
     def nll(self, values: Values) -> Floats:
