@@ -30,6 +30,7 @@ from textmad.analysis.comparison_result import (
 from textmad.analysis.critical_shares import critical_shares, families, families_left_out
 from textmad.analysis.hypotheses import judge_hypotheses
 from textmad.analysis.pairs import Key, Paired, finite, over_seeds
+from textmad.analysis.populations import inbreeding_effects
 from textmad.analysis.series import REFERENCES, document_counts, reference
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS, noticeable
@@ -86,6 +87,7 @@ def compare(
         runs=runs_side_by_side(arms),
         crossed=_crossed(arms),
         hypotheses=judge_hypotheses(Path(folders[0]), arms),
+        inbreeding=inbreeding_effects(arms),
     )
 
 
