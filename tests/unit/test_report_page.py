@@ -458,6 +458,7 @@ def test_a_population_has_pedigree_kinship_inbreeding_and_diversity(population):
     headings = [figure.heading for figure in section.figures]
     assert headings[:2] == ["Pedigree", "Kinship in generation 2"]
     assert len(headings) == 5
+    assert "<b>Distinct-2 of the population</b>" not in text  # drawn once, in its section
     every = [each.attrib["id"] for each in elements(figures(path)) if "id" in each.attrib]
     assert len(every) == len(set(every))
 

@@ -272,7 +272,8 @@ def _crossed(arms: Arms) -> tuple[CrossedDifference, ...]:
             continue
         joined = [a.join(b.add_suffix("_control"), how="inner") for a, b in pairs]
         common = sorted(set.intersection(*(set(table.index) for table in joined)))
-        if len(common) < 2:
+        nats = [t.loc[common, ["nats", "nats_control"]].to_numpy() for t in joined]
+        if len(common) < 2 or not np.isfinite(nats).all():  # a count without smoothing: infinite
             continue
         tokens = joined[0].loc[common, "tokens"].to_numpy(dtype=float)
         d = [

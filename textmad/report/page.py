@@ -28,6 +28,7 @@ from textmad.report.texts import (
     vote_extremes,
 )
 from textmad.report.verdict import Verdict, verdict
+from textmad.store.folder import POPULATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,6 +177,7 @@ def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
             figures.append(plots.against_human(metrics, metric, heading, text, y_title))
     figures += spread_plots.text_perplexity(metrics)
     with_figure = {"perplexity", "rare_loss", "common_loss", "text_perplexity", *_TEXT_FIGURES}
+    measured.pop(POPULATION, None)  # drawn in the section of the population
     for own in measured.values():
         for metric in list(own)[:_MOST_OTHERS] if not with_figure & own.keys() else ():
             known = METRICS.get(metric)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def _left_out(lineage: pd.DataFrame, num_members: int, num_generations: int) -> 
     return f" Not drawn: {' and '.join(parts)}." if parts else ""
 
 
-def _draw_parent(axis: Axes, row: dict[str, Any]) -> None:
+def _draw_parent(axis: Axes, row: Mapping[Hashable, Any]) -> None:
     child = np.array([row["member"], row["generation"]], dtype=float)
     style: dict[str, Any] = {"linewidth": max(0.5, _WIDEST * row["share"]), "zorder": 1}
     if row["parent_member"] == HUMAN:
@@ -136,7 +136,7 @@ def kinship(name: str, pedigree: Pedigree, generation: int) -> Figure:
         axis.grid(False)
         axis.spines[:].set_visible(False)
         bar = canvas.colorbar(image, ax=axis, shrink=0.8)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         canvas.tight_layout()
         svg = plots.to_svg(canvas, name)
     more = len(pedigree.of_generation(generation)) - len(members)
