@@ -1,3 +1,4 @@
+import html
 import itertools
 import json
 import math
@@ -424,6 +425,11 @@ class PopulationRun(FakeRun):
             for g in self.generations
             for bin, value in (("", 0.8), ("within", 0.6))
         ]
+        num = len(self.members)
+        for g, i, j in itertools.product(self.generations, range(num), range(num)):
+            value = 5 * math.e ** abs(i - j)  # e times as much for each step from reader to author
+            pair = f"{i} on {j}"
+            rows.append((g, "population", "cross_perplexity", "drawn", pair, value, 10, ""))
         rows = [(*row, math.nan, math.nan) for row in rows]
         return pd.concat([super().metrics, pd.DataFrame(rows, columns=store.METRICS_SCHEMA.names)])
 
@@ -454,10 +460,10 @@ def test_a_population_has_pedigree_kinship_inbreeding_and_diversity(population):
     path, section = population
     text = path.read_text(encoding="utf-8")
     for figure in section.figures:
-        assert f"<b>{figure.heading}</b>" in text
+        assert f"<b>{figure.heading}</b>" in html.unescape(text)
     headings = [figure.heading for figure in section.figures]
     assert headings[:2] == ["Pedigree", "Kinship in generation 2"]
-    assert len(headings) == 5
+    assert len(headings) == 6
     assert "<b>Distinct-2 of the population</b>" not in text  # drawn once, in its section
     every = [each.attrib["id"] for each in elements(figures(path)) if "id" in each.attrib]
     assert len(every) == len(set(every))
@@ -488,6 +494,19 @@ def test_kinship_and_f_of_the_last_generation_are_written_in_the_figures(populat
     f = pedigree.inbreeding(last).mean()
     assert f > 0
     assert f"F is {f:.2f} (" in section.sentences[1]
+
+
+def test_what_a_text_costs_other_members_is_in_nats_above_its_author(population):
+    _, section = population
+    (figure,) = [each for each in section.figures if "each other's text" in each.heading]
+    cells = [
+        element.text
+        for element in elements([figure.svg])
+        if element.tag.endswith("text") and re.fullmatch(r"\d\.\d\d", element.text or "")
+    ]
+    assert Counter(cells)["0.00"] == 3
+    assert Counter(cells)["1.00"] == 4
+    assert Counter(cells)["2.00"] >= 2  # and perhaps a mark of the scale
 
 
 def section_run(section):
@@ -522,6 +541,6 @@ def test_a_large_population_says_what_is_not_drawn(tmp_path):
     section = population_section(PopulationRun(tmp_path / "run", members=20, generations=2), 0)
     assert "Not drawn: 4 more members." in section.figures[0].reading
     assert "4 more members are not drawn" in section.figures[1].reading
-    assert "8 of 20 members" in section.figures[4].reading
+    assert "8 of 20 members" in section.figures[-1].reading
     assert "12 more members are in mean and deviation." in section.table.notes
     assert len(section.members) == 6

@@ -114,39 +114,72 @@ def _draw_places(
 
 def kinship(name: str, pedigree: Pedigree, generation: int) -> Figure:
     """Draw the kinship of the members of a generation as a heat map."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure as Canvas
-
     members = pedigree.of_generation(generation)[:MOST_MEMBERS]
-    values = pedigree.kinship(members, members)
     numbers = [member for _, member in members]
-    with rc_context(plots.STYLE):
-        side = 1.4 + 0.5 * len(members)
-        canvas = Canvas(figsize=(side + 0.9, side))
-        axis = canvas.add_subplot()
-        image = axis.imshow(values, cmap="viridis_r", vmin=0, vmax=1)
-        for i, j in np.ndindex(values.shape):
-            ink = "white" if values[i, j] > 0.5 else "black"
-            axis.annotate(f"{values[i, j]:.2f}", (j, i), ha="center", va="center",
-                          fontsize=8, color=ink)  # fmt: skip
-        axis.set_xticks(range(len(numbers)), [str(each) for each in numbers])
-        axis.set_yticks(range(len(numbers)), [str(each) for each in numbers])
-        axis.set_xlabel("member")
-        axis.set_ylabel("member")
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-        bar = canvas.colorbar(image, ax=axis, shrink=0.8)
-        bar.outline.set_visible(False)
-        canvas.tight_layout()
-        svg = plots.to_svg(canvas, name)
+    values = pedigree.kinship(members, members)
     more = len(pedigree.of_generation(generation)) - len(members)
     return Figure(
         f"Kinship in generation {generation}",
         "The chance that copies drawn from two members come from one copy of an ancestor. 0: "
         "unrelated. Of a member with itself it is (1 + F) / 2."
         + (f" {more} more members are not drawn." if more else ""),
-        svg,
+        _heat_map(name, values, numbers, ("member", "member"), highest=1.0),
     )
+
+
+def divergence(name: str, metrics: pd.DataFrame, generation: int) -> Figure | None:
+    """Draw what each member's text costs each other one; None where it was not measured."""
+    own = metrics[(metrics["metric"] == "cross_perplexity") & (metrics["generation"] == generation)]
+    pairs = own[own["bin"].str.contains(" on ", regex=False)]
+    found = {
+        tuple(map(int, bin.split(" on "))): value
+        for bin, value in zip(pairs["bin"], pairs["value"], strict=True)
+        if np.isfinite(value)
+    }
+    num = min(1 + max((reader for reader, _ in found), default=-1), MOST_MEMBERS)
+    if num < 2 or any(pair not in found for pair in np.ndindex(num, num)):
+        return None
+    nats = np.log([[found[reader, author] for author in range(num)] for reader in range(num)])
+    return Figure(
+        f"Members on each other's text in generation {generation}",
+        "Nats per token that a text costs another member (row) more than its author (column). 0: "
+        "to the reader the text is as likely as to its author.",
+        _heat_map(name, nats - np.diagonal(nats), range(num), ("reader", "author")),
+    )
+
+
+def _heat_map(
+    name: str,
+    values: np.ndarray,
+    members: Sequence[int],
+    titles: tuple[str, str],
+    highest: float | None = None,
+) -> str:
+    """Return a square of members as SVG, each value in its cell."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure as Canvas
+
+    highest = max(float(values.max()), 1e-9) if highest is None else highest
+    with rc_context(plots.STYLE):
+        side = 1.4 + 0.5 * len(members)
+        canvas = Canvas(figsize=(side + 0.9, side))
+        axis = canvas.add_subplot()
+        image = axis.imshow(values, cmap="viridis_r", vmin=0, vmax=highest)
+        for i, j in np.ndindex(values.shape):
+            ink = "white" if values[i, j] > highest / 2 else "black"
+            axis.annotate(f"{values[i, j]:.2f}".replace("-", "−"), (j, i), ha="center",
+                          va="center", fontsize=8, color=ink)  # fmt: skip
+        numbers = [str(member) for member in members]
+        axis.set_xticks(range(len(numbers)), numbers)
+        axis.set_yticks(range(len(numbers)), numbers)
+        axis.set_ylabel(titles[0])
+        axis.set_xlabel(titles[1])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+        bar = canvas.colorbar(image, ax=axis, shrink=0.8)
+        bar.outline.set_visible(False)
+        canvas.tight_layout()
+        return plots.to_svg(canvas, name)
 
 
 def inbreeding(name: str, pedigree: Pedigree) -> Figure:

@@ -46,7 +46,7 @@ def population_section(run: Run, place: int) -> PopulationSection | None:
     """
     if not run.members:
         return None
-    lineage, last = run.lineage(), run.generations[-1]
+    lineage, metrics, last = run.lineage(), run.metrics, run.generations[-1]
     pedigree, values = pedigree_of(lineage), member_values(run)
     inbreeding = dict(
         zip(pedigree.members, pedigree.inbreeding(pedigree.members).tolist(), strict=True)
@@ -55,7 +55,8 @@ def population_section(run: Run, place: int) -> PopulationSection | None:
         pedigree_plots.pedigree(f"pedigree-{place}", lineage, inbreeding),
         pedigree_plots.kinship(f"kinship-{place}", pedigree, last),
         pedigree_plots.inbreeding(f"inbreeding-{place}", pedigree),
-        pedigree_plots.diversity(f"between-{place}", run.metrics),
+        pedigree_plots.diversity(f"between-{place}", metrics),
+        pedigree_plots.divergence(f"divergence-{place}", metrics, last),
         pedigree_plots.by_member(
             f"members-{place}", values, "perplexity", "held_out",
             "Perplexity of held-out human text by member", "perplexity",
