@@ -159,7 +159,7 @@ def _heat_map(
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Canvas
 
-    highest = max(float(values.max()), 1e-9) if highest is None else highest
+    highest = max(float(values.max()), 0.01) if highest is None else highest
     with rc_context(plots.STYLE):
         side = 1.4 + 0.5 * len(members)
         canvas = Canvas(figsize=(side + 0.9, side))
