@@ -76,6 +76,17 @@ BAD = {
     "train.weight_decay": ("-1", "-1: expected at least 0"),
     "train.max_grad_norm": ("0", "0: expected more than 0"),
     "train.gradient_checkpointing": ("1", "1: expected true or false"),
+    "train.preference": ("kto", f"kto: expected {SETTINGS}"),
+    "train.preference.loss": ("ppo", "ppo: expected 'kto', 'apo_zero_unpaired' or 'dpo'"),
+    "train.preference.labels": ("crowd", "crowd: expected 'kept', 'discriminator' or 'random'"),
+    "train.preference.beta": ("0", "0: expected more than 0"),
+    "train.preference.epochs": ("0", "0: expected more than 0"),
+    "train.preference.learning_rate": (".nan", ".nan: expected a finite number"),
+    "train.preference.batch_documents": ("0", "0: expected at least 1"),
+    "train.preference.documents": ("0", "0: expected at least 1"),
+    "train.preference.accepted_weight": ("-1", "-1: expected at least 0"),
+    "train.preference.rejected_weight": ("-1", "-1: expected at least 0"),
+    "train.preference.instead_of_imitation": ("0", "0: expected true or false"),
     "mix": ("latest", f"latest: expected {SETTINGS}"),
     "mix.human_tokens": ("-1", "-1: expected at least 0"),
     "mix.model_tokens": ("all", "all: expected a whole number"),
@@ -429,7 +440,15 @@ def test_a_bad_value_is_an_error_with_its_path_and_what_is_expected(path):
 SWITCHES = {
     path
     for path in BAD
-    if path.endswith((".gradient_checkpointing", ".leave_out_random", ".learn", ".undo"))
+    if path.endswith(
+        (
+            ".gradient_checkpointing",
+            ".instead_of_imitation",
+            ".learn",
+            ".leave_out_random",
+            ".undo",
+        )
+    )
 }
 
 
@@ -955,11 +974,72 @@ def test_a_filter_instance_of_ones_own_comes_back_with_all_its_settings(tmp_path
     ]
 
 
+PREFERENCE_FAULTS = {
+    "nothing is rejected": (
+        {"train": {"preference": {}}},
+        "train.preference: nothing is rejected while curate is empty; add a filter, or delete it",
+    ),
+    "no discriminator": (
+        {"train": {"preference": {"labels": "discriminator"}}, "curate": ["upvotes"]},
+        "train.preference.labels: discriminator: expected a filter discriminator in curate; add "
+        "one, or set labels: kept",
+    ),
+    "pairs of two prompts": (
+        {
+            "train": {"preference": {"loss": "dpo"}},
+            "curate": ["upvotes"],
+            "sample": {"prompt": "human"},
+        },
+        "train.preference.loss: dpo: a pair is two texts of one prompt, and with sample.prompt: "
+        "human each text has its own; choose kto or apo_zero_unpaired, or set sample.prompt: none",
+    ),
+    "no ranks": (
+        {"train": {"preference": {"loss": "dpo"}}, "curate": ["length", "random"]},
+        "train.preference.loss: dpo: pairs are made from ranks, which none of length, random "
+        "gives; add one of discriminator, people, upvotes to curate, or choose kto or "
+        "apo_zero_unpaired",
+    ),
+    "no weights": (
+        {"train": {"preference": {"accepted_weight": 0, "rejected_weight": 0}}},
+        "train.preference: accepted_weight and rejected_weight are both 0: nothing is learned; "
+        "raise one",
+    ),
+    "weights of pairs": (
+        {"train": {"preference": {"loss": "dpo", "accepted_weight": 2}}},
+        "train.preference.accepted_weight: 2.0: has no effect while loss is dpo; choose another "
+        "loss, or delete it",
+    ),
+    "a toy": (
+        {
+            "model": {"base": "gaussian", "lora": None},
+            "train": {"preference": {"beta": 0.1}},
+            "curate": ["random"],
+        },
+        "train.preference: {accepted_weight: 1.0, batch_documents: 32, beta: 0.1, do...: has "
+        "no effect while model.base is gaussian; choose another base model, or delete it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PREFERENCE_FAULTS)
+def test_a_preference_that_nothing_could_be_learned_by_is_an_error(name):
+    data, message = PREFERENCE_FAULTS[name]
+    assert refusal(data) == ["recipe.yaml: 1 problem", message]
+
+
+def test_a_model_that_learns_by_preference_has_not_learned_from_human_text_alone():
+    asked = {"mix": {"human_tokens": 9, "model_tokens": 0}, "curate": ["upvotes"]}
+    assert Recipe(**asked).is_human_only
+    judged = Recipe(**asked, train={"preference": {}}, sample={"oversample": 4.0})
+    assert not judged.is_human_only
+
+
 def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluators():
     filters = [{name: REQUIRED.get(f"curate.0.{name}", {})} for name in BUILT_IN["filter"]]
     recipe = Recipe(
         curate=filters,
         evaluate=[{name: REQUIRED.get(f"evaluate.0.{name}", {})} for name in BUILT_IN["evaluator"]],
+        train={"preference": {}},
         mix={"human_tokens": 9},
         crawl={"contamination": 0.3},
         sample={"watermark": {}},

@@ -37,6 +37,7 @@ from textmad.loop.contexts import ContextBuilder, Records, source_digests
 from textmad.loop.crawl import build_crawl, treat_as_human, with_label
 from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
+from textmad.loop.judged_text import judged_text
 from textmad.loop.population import Population, Relatives
 from textmad.loop.run import Run
 from textmad.loop.stages import Stage, Stages
@@ -44,9 +45,15 @@ from textmad.loop.tracking import tracking
 from textmad.models.distributed import processes
 from textmad.models.distributed.distributed_scoring import DistributedScorer, Name
 from textmad.models.opening import open_model
-from textmad.models.protocol import FitResult, LanguageModel, Sample, SupportsOtherSettings
+from textmad.models.protocol import (
+    FitResult,
+    LanguageModel,
+    Sample,
+    SupportsOtherSettings,
+    preferring,
+)
 from textmad.progress import Progress, SilentProgress
-from textmad.recipe import ModelSettings, Recipe
+from textmad.recipe import ModelSettings, PreferenceSettings, Recipe
 from textmad.recipe.components import Component, component_name
 from textmad.seeds import stream, torch_seed
 from textmad.text import documents
@@ -122,6 +129,8 @@ class Recursion:
     ) -> None:
         self.recipe, self.folder, self.progress, self.shared = recipe, folder, progress, shared
         self.base = base if base is not None else open_model(recipe.model, recipe.sample)
+        if recipe.train.preference is not None:
+            preferring(self.base)  # which says now that it cannot
         self.evaluators = recipe.evaluators()
         self.filters = _named(recipe.curate, recipe.filters())
         crawl_filters = recipe.crawl.guard if recipe.crawl else ()
@@ -235,9 +244,20 @@ class Recursion:
         self._stages.complete(Stage(store.BASE, None, inputs, compute, write, total=num_tokens))
 
     def crawl(self, generation: int) -> None:
-        """Find human text after models have begun to write: some is theirs; crawl filters judge."""
+        """Find human text after models have begun to write: some is theirs; crawl filters judge.
+
+        Where `crawl.oversample` was raised since, the crawl is made anew, unless the generation has
+        learned from it.
+        """
+        recipe, manifest = self.recipe, self._stages.manifest("crawl", generation)
+        assert recipe.crawl is not None
+        is_learned_from = self._stages.manifest("mix", generation) is not None
+        if manifest is not None and is_learned_from:
+            made_with = {"oversample": manifest.inputs["crawl"]["oversample"]}
+            crawl_settings = recipe.crawl.model_copy(update=made_with)
+            recipe = recipe.model_copy(update={"crawl": crawl_settings})
         inputs = {
-            "crawl": self.recipe.dump()["crawl"],
+            "crawl": recipe.dump()["crawl"],
             "mix": self.recipe.mix.model_dump(),
             "corpus": self._stages.digest("corpus"),
             "cleaning": self.recipe.corpus.model_dump(),  # posted text goes through it too
@@ -249,7 +269,7 @@ class Recursion:
 
         def compute() -> Dataset:
             kept = self.run.kept(generation - 1)
-            crawl = build_crawl(self.recipe, generation, self.run.human, kept, self._count_tokens)
+            crawl = build_crawl(recipe, generation, self.run.human, kept, self._count_tokens)
             context = partial(self._contexts.of_crawl_filter, generation, crawl, records)
             judged = apply_filters(crawl.as_human, self.crawl_filters, context, every_score=True)
             return crawl.revealed(judged)
@@ -257,17 +277,19 @@ class Recursion:
         def write(crawled: Dataset, folder: Path) -> None:
             _write_judged(crawled, records, folder)
 
-        self._stages.complete(
-            Stage(
-                "crawl",
-                generation,
-                inputs,
-                compute,
-                write,
-                main_only=True,
-                own_code=_own_code(self.crawl_filters),
-            )
+        stage = Stage(
+            "crawl",
+            generation,
+            inputs,
+            compute,
+            write,
+            main_only=True,
+            own_code=_own_code(self.crawl_filters),
         )
+        if manifest is not None and manifest.inputs["crawl"] != inputs["crawl"]:
+            self._stages.extend(stage, [])
+        else:
+            self._stages.complete(stage)
 
     def mix(self, generation: int) -> None:
         """Make the training set of human text and of what earlier generations have kept."""
@@ -315,36 +337,59 @@ class Recursion:
 
     def fit(self, generation: int) -> None:
         """Train the base model, or the previous generation's model, on the training set."""
+        train, preference = self.recipe.train, self._preference(generation)
+        imitates = preference is None or not preference.instead_of_imitation
+        if self._relatives is not None:
+            imitates = imitates and self._relatives.learns(generation)
         previous = generation - 1 if self._continues(generation) else None
         inputs = {
             "model": self.recipe.model.model_dump(exclude={"start_from"}),  # see `previous`
-            "train": self.recipe.train.model_dump(),
-            "mix": self._stages.digest("mix", generation),
+            "train": train.model_dump(exclude={"preference"}),
+            "mix": self._stages.digest("mix", generation) if imitates else None,
             "previous": None if previous is None else self._stages.digest("model", previous),
         }
         if self._relatives is not None:
             inputs |= self._relatives.inputs_of_fit(generation)
+        if preference is not None:
+            inputs["preference"] = preference.model_dump()
+            inputs["judged"] = self._stages.digest("curate", generation - 1)
 
-        def compute() -> FitResult:
+        def compute() -> tuple[FitResult, dict[str, Any]]:
             if self._relatives is not None:
                 start = self._relatives.starting_model(generation)
-                if not self._relatives.learns(generation):
-                    return FitResult(start, [])
             else:
                 start = self.base if previous is None else self.model(previous)
-            return start.fit(
-                self.run.training(generation),
-                self.recipe.train,
-                seed=torch_seed(self.recipe.seed, "fit", generation),
-                advance=self.progress.advance,
-            )
+            fitted = FitResult(start, [])
+            if imitates:
+                fitted = start.fit(
+                    self.run.training(generation),
+                    train,
+                    seed=torch_seed(self.recipe.seed, "fit", generation),
+                    advance=self.progress.advance,
+                )
+            report: dict[str, Any] = {"curve": fitted.curve}
+            if preference is not None:
+                judged = judged_text(self.recipe, generation, self.run.candidates(generation - 1))
+                preferred = preferring(fitted.model).prefer(
+                    judged.documents,
+                    train,
+                    seed=torch_seed(self.recipe.seed, "preference", generation),
+                    advance=self.progress.advance,
+                )
+                report["preference"] = {**judged.counts, "curve": preferred.curve}
+                fitted = FitResult(preferred.model, fitted.curve)
+            return fitted, report
 
-        def write(fitted: FitResult, folder: Path) -> None:
+        def write(result: tuple[FitResult, dict[str, Any]], folder: Path) -> None:
+            fitted, report = result
             fitted.model.save(folder)
-            _write_json({"curve": fitted.curve}, folder / "training.json")
+            _write_json(report, folder / "training.json")
 
-        num_tokens = mixture.training_tokens(self.recipe.mix, generation)
-        total = round(num_tokens * self.recipe.train.epochs)
+        num_tokens = mixture.training_tokens(self.recipe.mix, generation) if imitates else 0
+        total = round(num_tokens * train.epochs)
+        if preference is not None:
+            judged_tokens = mixture.model_tokens_drawn(self.recipe.mix, self.recipe.sample)
+            total += round(judged_tokens * preference.epochs)
         self._stages.complete(Stage("model", generation, inputs, compute, write, total=total))
 
     def sample(self, generation: int) -> None:
@@ -589,6 +634,10 @@ class Recursion:
     def _continues(self, generation: int) -> bool:
         return self.recipe.model.start_from == "previous" and generation > 0
 
+    def _preference(self, generation: int) -> PreferenceSettings | None:
+        """How a generation learns by preference: the first has no judged text to learn from."""
+        return self.recipe.train.preference if generation > 0 else None
+
     def _count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(ids) for ids in self.base.encode(texts)], np.int32)
 
@@ -622,6 +671,9 @@ def make_population(loop: Recursion, members: Sequence[Recursion]) -> Population
             return loop.base
         assert isinstance(name, tuple), "a member's model has two numbers"
         generation, number = name
+        for other in members:
+            if other is not members[number]:
+                other.close_model()  # one model at a time
         return members[number].model(generation)
 
     scorer, shared = DistributedScorer(find), loop.shared

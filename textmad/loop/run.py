@@ -282,6 +282,12 @@ class Run:
             return curves.groupby("step", as_index=False).mean() if len(curves) else curves
         return pd.DataFrame(self._read(read_json, "model", generation, "training.json")["curve"])
 
+    def preference(self, generation: int) -> dict[str, Any] | None:
+        """How it learned by preference: numbers of documents, curve; None where it did not."""
+        report = self._read(read_json, "model", generation, "training.json")
+        learned: dict[str, Any] | None = report.get("preference")
+        return learned
+
     def model_folder(self, generation: int) -> Path:
         """The folder that `LanguageModel.load` opens; the SHA-256 of its files is checked."""
         if self.members:

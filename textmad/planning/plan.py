@@ -16,6 +16,10 @@ _BYTES_A_SAMPLED_TOKEN = 3.4  # of candidates, with the sampled ids of three in 
 _BYTES_A_GENERATION = 60_000  # metrics, manifests, training curve
 
 
+# Judged text is read once under the reference model, and twice in a step: two forward passes more
+# than training, whose backward pass costs two.
+_PREFERENCE_COST = 5 / 3
+
 # The probe is short and a machine's load changes: the time is given with this much room at least.
 _MARGIN = 1.25
 
@@ -58,6 +62,7 @@ class Budget:
     model_tokens: int  # kept tokens that the next mixture needs
     crawl: CrawlPlan | None = None  # of each generation from 1 on
     members: int | None = None  # of a population; tokens are those of one member
+    preferred_tokens: int = 0  # of judged text, learned by each generation from 1 on
 
     @property
     def stages(self) -> int:
@@ -87,6 +92,14 @@ class Budget:
             ),
             f"training       {_each(self.trained_tokens)} tokens a generation, "
             f"{sum(self.trained_tokens):,} in all",
+            *(
+                [
+                    f"preference     at most {self.preferred_tokens:,} tokens of judged text in "
+                    "each generation from 1 on"
+                ]
+                if self.preferred_tokens
+                else []
+            ),
             f"sampling       {self.drawn_tokens:,} tokens a generation",
             f"keeping        at most about {self.kept_tokens:,} of them, "
             f"{self.model_tokens:,} needed{self.shortage()}",
@@ -127,9 +140,11 @@ class Plan(Budget):
     def seconds(self) -> float:
         """Estimated time of opening, training, sampling and scoring."""
         drawn_tokens = self.models * self.drawn_tokens * (self.generations + 1)
+        preferred = self.generations * self.preferred_tokens * _PREFERENCE_COST
         return (
             self.opening_seconds
             + self.models * sum(self.trained_tokens) / self.speed.train
+            + self.models * preferred / self.speed.train
             + (self.base_tokens + drawn_tokens) / self.speed.sample
             + self.scored_tokens / self.speed.score
         )

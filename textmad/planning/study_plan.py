@@ -44,7 +44,7 @@ class StudyPlan:
     def tokens(self) -> int:
         """Tokens that all runs train on, sample and score, if nothing is shared."""
         each_seed = sum(
-            plan.models * sum(plan.trained_tokens)
+            plan.models * (sum(plan.trained_tokens) + plan.generations * plan.preferred_tokens)
             + plan.base_tokens
             + plan.models * plan.drawn_tokens * (plan.generations + 1)
             + plan.scored_tokens

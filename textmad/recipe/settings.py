@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from textmad.errors import RecipeError
-from textmad.recipe.components import Component, Kind, read_component
+from textmad.recipe.components import TWIN, Component, Kind, read_component
 from textmad.recipe.fields import (
     AUTO,
     MOST_CATEGORIES,
@@ -47,6 +47,8 @@ from textmad.recipe.validation_errors import fault_lines, shown
 from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
 
+# Filters that rank what they judge, so that pairs can be made of it.
+RANKING = frozenset({"upvotes", "people", "discriminator"})
 # Bases without a network, and what has an effect on them of the groups that are about networks.
 _DRAWN = {"oversample", "min_tokens", "max_new_tokens", "temperature"}
 TOYS: dict[str, dict[str, set[str]]] = {
@@ -132,6 +134,33 @@ class ModelSettings(Settings):
         return self
 
 
+class PreferenceSettings(Settings):
+    """Preference learning from what the filters accepted and rejected a generation before."""
+
+    loss: Literal["kto", "apo_zero_unpaired", "dpo"] = "kto"
+    # `kept`: accepted is what all filters kept. `random`: as many, at random (a control).
+    labels: Literal["kept", "discriminator", "random"] = "kept"
+    beta: Positive = 0.1  # the larger, the nearer to the reference model
+    epochs: Annotated[Positive, Field(le=MOST_TIMES)] = 1.0
+    learning_rate: Positive = 1.0e-4
+    batch_documents: AtLeastOne = 32  # of an optimizer step; of dpo: pairs
+    documents: AtLeastOne | None = None  # of each label at most, at random; null: all
+    accepted_weight: Annotated[Number, Field(ge=0)] = 1.0  # not of dpo
+    rejected_weight: Annotated[Number, Field(ge=0)] = 1.0  # not of dpo
+    instead_of_imitation: bool = False  # from generation 1 on; false: after it
+
+    @model_validator(mode="after")
+    def _weights(self) -> Self:
+        if self.loss == "dpo":
+            for setting in ("accepted_weight", "rejected_weight"):
+                self._check_default(setting, "while loss is dpo; choose another loss")
+        if self.accepted_weight == self.rejected_weight == 0:
+            raise ValueError(
+                "accepted_weight and rejected_weight are both 0: nothing is learned; raise one"
+            )
+        return self
+
+
 class TrainSettings(Settings):
     """One generation's training: AdamW, linear warm-up, then decay."""
 
@@ -144,6 +173,7 @@ class TrainSettings(Settings):
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     max_grad_norm: Positive = 1.0
     gradient_checkpointing: bool = False  # less memory, a third more work; the same result
+    preference: PreferenceSettings | None = None  # null: imitation alone
 
 
 class MixSettings(Settings):
@@ -309,7 +339,13 @@ class Recipe(Settings):
                 "crawl: has no effect while mix.human_tokens is 0; raise mix.human_tokens, or "
                 "delete it"
             )
-        fed_back = self.mix.model_tokens or (self.crawl is not None and self.crawl.contamination)
+        if self.train.preference is not None:
+            self._check_preference(self.train.preference)
+        fed_back = (
+            self.mix.model_tokens
+            or self.train.preference is not None
+            or (self.crawl is not None and self.crawl.contamination)
+        )
         if not fed_back and self.sample.oversample != 1:
             raise ValueError(
                 f"sample.oversample: {self.sample.oversample:g}: has no effect while "
@@ -351,6 +387,11 @@ class Recipe(Settings):
             faults.append(
                 f"mix.model: {self.mix.model}: is not possible while population.select replaces "
                 "members; set mix.model: latest, or delete select"
+            )
+        if population.select is not None and self.train.preference is not None:
+            faults.append(
+                "train.preference: is not possible while population.select replaces members, whose "
+                "judged text is not their successor's; delete either"
             )
         has_crowd = any(component.name == "upvotes" for component in self.curate)
         if population.select is not None and population.select.by == "votes" and not has_crowd:
@@ -394,6 +435,35 @@ class Recipe(Settings):
             }
         )
 
+    def _check_preference(self, preference: PreferenceSettings) -> None:
+        """Check that the filters judge what is learned, and that pairs can be made."""
+        names = {component.name.removeprefix(TWIN) for component in self.curate}
+        if not names:
+            raise ValueError(
+                "train.preference: nothing is rejected while curate is empty; add a filter, or "
+                "delete it"
+            )
+        if preference.labels == "discriminator" and "discriminator" not in names:
+            raise ValueError(
+                "train.preference.labels: discriminator: expected a filter discriminator in "
+                "curate; add one, or set labels: kept"
+            )
+        if preference.loss != "dpo":
+            return
+        if self.sample.prompt != "none":
+            raise ValueError(
+                "train.preference.loss: dpo: a pair is two texts of one prompt, and with "
+                f"sample.prompt: {self.sample.prompt} each text has its own; choose kto or "
+                "apo_zero_unpaired, or set sample.prompt: none"
+            )
+        own = any(":" in name for name in names)
+        if preference.labels != "random" and not own and not names & RANKING:
+            raise ValueError(
+                "train.preference.loss: dpo: pairs are made from ranks, which none of "
+                f"{', '.join(sorted(names))} gives; add one of {', '.join(sorted(RANKING))} to "
+                "curate, or choose kto or apo_zero_unpaired"
+            )
+
     def _check_settings_of_networks(self) -> None:
         """Check that settings without effect on a toy are left at (or set to) their defaults."""
         faults = []
@@ -428,7 +498,7 @@ class Recipe(Settings):
     @property
     def is_human_only(self) -> bool:
         """Whether it learns from human text alone, as the corpus has it."""
-        return self.mix.model_tokens == 0 and self.crawl is None
+        return self.mix.model_tokens == 0 and self.crawl is None and self.train.preference is None
 
     @property
     def corpus_part(self) -> int:

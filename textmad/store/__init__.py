@@ -34,7 +34,13 @@ from textmad.store.folder import (
 from textmad.store.manifest import Manifest, canonical, differences, stage_key
 from textmad.store.provenance import code_version, file_digest, source_digest, versions
 from textmad.store.recipe_changes import Extent, forbidden_changes
-from textmad.store.records import read_json, read_recipe, read_sealed_json
+from textmad.store.records import (
+    read_json,
+    read_recipe,
+    read_sealed_json,
+    read_sealed_yaml,
+    sealed_yaml,
+)
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
 __all__ = [
@@ -68,7 +74,9 @@ __all__ = [
     "read_json",
     "read_recipe",
     "read_sealed_json",
+    "read_sealed_yaml",
     "replace",
+    "sealed_yaml",
     "source_digest",
     "stage_key",
     "stage_records",
