@@ -11,6 +11,7 @@ from textmad.analysis.comparison_result import (
     alarm_frame,
     bin_frame,
     hypothesis_frame,
+    inbreeding_frame,
     share_frame,
 )
 from textmad.report.comparison import figures
@@ -31,6 +32,11 @@ from textmad.report.comparison.hypotheses import (
     hypotheses_json,
     hypothesis_sentences,
     hypothesis_table,
+)
+from textmad.report.comparison.inbreeding import (
+    inbreeding_figure,
+    inbreeding_sentences,
+    inbreeding_table,
 )
 from textmad.report.comparison.plane import (
     plane_figures,
@@ -56,6 +62,7 @@ _HEADINGS = {
     "alarms": "Early warning",
     "bins": "Rare and common tokens",
     "plane": "Quality and diversity",
+    "inbreeding": "Inbreeding",
 }
 
 
@@ -73,9 +80,9 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     """Write comparison.md and .html and the tables; equal comparisons give equal bytes.
 
     The table of differences is comparison.csv, .parquet and .tex; comparison-generations.tex holds
-    the columns of it that tell of earlier generations. Where there are any, critical shares, alarms
-    and losses by frequency bin are comparison-shares, -alarms and -bins, each in the three forms;
-    hypotheses are comparison-hypotheses, as JSON too.
+    the columns of it that tell of earlier generations. Where there are any, critical shares,
+    alarms, losses by frequency bin and inbreeding are comparison-shares, -alarms, -bins and
+    -inbreeding, each in the three forms; hypotheses are comparison-hypotheses, as JSON too.
     Files of an earlier comparison that this one does not have are removed.
 
     Raises:
@@ -193,6 +200,7 @@ def to_html(comparison: Comparison) -> str:
         share_figures=figures.critical_share_curves(comparison),
         plane_figures=plane_figures(comparison),
         heat=figures.heat_maps(comparison),
+        inbreeding=[inbreeding_figure(comparison)] if comparison.inbreeding else [],
         texts=side_by_side(comparison.runs, comparison.generation) if comparison.runs else None,
         arms=describe_arms(comparison),
     )
@@ -236,6 +244,12 @@ def _sections(comparison: Comparison) -> list[OptionalSection]:
         "alarms": (comparison.warnings, alarm_sentences, alarm_table, alarm_frame),
         "bins": (comparison.bins, bin_sentences, bin_table, bin_frame),
         "plane": (comparison.planes, plane_sentences, plane_table, plane_frame),
+        "inbreeding": (
+            comparison.inbreeding,
+            inbreeding_sentences,
+            inbreeding_table,
+            inbreeding_frame,
+        ),
     }
     return [
         OptionalSection(
