@@ -107,13 +107,13 @@ def vote_through_page(url, token, choose, most=None):
     return votes
 
 
-def run_with_votes(recipe, out):
+def run_with_votes(recipe, out, shared=None):
     """Run a recipe to its end; where it waits for people, one rater votes by the texts' length."""
     while True:
         try:
-            return tm.run(recipe, out)
+            return tm.run(recipe, out, shared=shared)
         except tm.WaitingForVotesError:
-            ballots = Ballots(out / VOTES, must_exist=True)
+            ballots = Ballots((shared.study if shared else out) / VOTES, must_exist=True)
             if not ballots.raters.names():
                 ballots.raters.invite(1)
             (rater,) = ballots.raters.names()

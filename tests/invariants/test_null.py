@@ -51,7 +51,8 @@ CHEAP = {
     "detection": Detection(("curvature", "cross_perplexity")),
     "judge": Judge("bigrams"),
 }
-# Two seconds a draw each: under the base's vectors, a sentence encoder's, and a trained classifier.
+# Two seconds a draw each: under the base model's vectors, a sentence encoder's, and a trained
+# classifier.
 DEAR = {
     "embedding": Embedding(),
     "embedding by an encoder": Embedding(encoder="tiny"),

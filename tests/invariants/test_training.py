@@ -14,6 +14,12 @@ from textmad.text.documents import documents
 
 # About 20 steps; a faster or longer trajectory would amplify mere rounding.
 TRAIN = TrainSettings(epochs=1, batch_tokens=220, learning_rate=1e-5)
+PREFERENCE = TrainSettings(preference={"learning_rate": 1e-5, "beta": 1.0, "batch_documents": 16})
+
+
+def accepted_of(corpus) -> list[bool]:
+    """Short documents are accepted."""
+    return [len(text.split()) < 8 for text in corpus["text"]]
 
 
 @pytest.fixture(
@@ -92,9 +98,14 @@ for fsdp in ("false", "true"):
     for lora in (LoraSettings(rank=8, alpha=64.0), None):
         model = CausalLM.open(ModelSettings(base=given["base"], lora=lora))
         train = TrainSettings(**given["train"])
-        fitted = model.fit(documents({"text": given["texts"]}), train, seed=0)
-        nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(given["texts"]))
-        found.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
+        for _ in range(2):  # on the base model, and on a crossing
+            fitted = model.fit(documents({"text": given["texts"]}), train, seed=0)
+            judged = documents({"text": given["texts"]}).add_column("accepted", given["accepted"])
+            preferred = model.prefer(judged, TrainSettings(**given["preference"]), seed=0)
+            for each in (fitted, preferred):
+                nll = sum(float(nats.sum()) for nats in each.model.token_nll(given["texts"]))
+                found.append([[row["loss"] for row in each.curve], each.curve[0]["grad_norm"], nll])
+            model = model.crossed([fitted.model], [2.0])
     answers["fsdp" if parallel.sharded() else "ddp"] = [processes.world_size(), found]
 if processes.is_main():
     json.dump(answers, open("answers.json", "w"))
@@ -106,9 +117,14 @@ def by_one_process(trained_gpt2_folder: Path, corpus) -> list[list[object]]:
     answers = []
     for lora in (LoraSettings(rank=8, alpha=64.0), None):
         model = CausalLM.open(ModelSettings(base=str(trained_gpt2_folder), lora=lora))
-        fitted = model.fit(corpus, TRAIN, seed=0)
-        nll = sum(float(nats.sum()) for nats in fitted.model.token_nll(corpus["text"][:]))
-        answers.append([[row["loss"] for row in fitted.curve], fitted.curve[0]["grad_norm"], nll])
+        judged = corpus.add_column("accepted", accepted_of(corpus))
+        for _ in range(2):  # on the base model, and on a crossing
+            fitted = model.fit(corpus, TRAIN, seed=0)
+            for each in (fitted, model.prefer(judged, PREFERENCE, seed=0)):
+                nll = sum(float(nats.sum()) for nats in each.model.token_nll(corpus["text"][:]))
+                curve = [row["loss"] for row in each.curve]
+                answers.append([curve, each.curve[0]["grad_norm"], nll])
+            model = model.crossed([fitted.model], [2.0])
     return answers
 
 
@@ -119,6 +135,8 @@ def by_two_processes(trained_gpt2_folder: Path, corpus, tmp_path_factory, python
         "base": str(trained_gpt2_folder),
         "texts": corpus["text"][:],
         "train": TRAIN.model_dump(exclude_unset=True),
+        "preference": PREFERENCE.model_dump(exclude_unset=True),
+        "accepted": accepted_of(corpus),
     }
     (folder / "given.json").write_text(json.dumps(given))
     (folder / "program.py").write_text(PROGRAM)

@@ -45,6 +45,15 @@ def counted(texts):
     return Counter(word for text in texts for word in text.split())
 
 
+@dataclass(frozen=True)
+class EverySecond:
+    """Keeps every second document, whatever it is."""
+
+    def __call__(self, candidates, context):
+        keep = np.arange(len(candidates)) % 2 == 0
+        return tm.Verdicts(keep, np.zeros(len(keep)), "it is the second of two")
+
+
 CRAWL = {"contamination": 0.4, "oversample": 2.0}
 CROWD = Upvotes("variety", voters=10, keep=0.9, bots=Bots(share=0.2))
 
@@ -162,6 +171,53 @@ def test_a_crawl_is_the_same_after_a_resume(guarded: tm.Run, tmp_path: Path):
     tm.run(guarded.recipe, again)
     for path in guarded.path.glob("**/*.parquet"):
         assert (again / path.relative_to(guarded.path)).read_bytes() == path.read_bytes()
+
+
+# --- a larger crawl.oversample ------------------------------------------------------------------
+
+
+def parquet_files(run: tm.Run):
+    """The bytes of every table of a run."""
+    return {p.relative_to(run.path): p.read_bytes() for p in run.path.glob("**/*.parquet")}
+
+
+def test_a_run_whose_crawl_filters_kept_too_little_goes_on_with_a_larger_oversample(
+    recipe: tm.Recipe, tmp_path: Path
+):
+    few = recipe.replace(
+        generations=1, crawl={"contamination": 0.4, "oversample": 1.2, "guard": [EverySecond()]}
+    )
+    with pytest.raises(tm.CurationError, match=r"raise crawl\.oversample"):
+        tm.run(few, tmp_path / "run")
+    small = tm.Run(tmp_path / "run").crawl(1)
+    more = few.replace(crawl={"oversample": 2.6})
+    run = tm.run(more, tmp_path / "run")
+    assert run.complete
+    assert len(run.crawl(1)) > 1.8 * len(small)
+    assert parquet_files(run) == parquet_files(tm.run(more, tmp_path / "anew"))
+    extents = [session["extent"]["crawl_oversample"] for session in run.provenance["sessions"]]
+    assert extents == [1.2, 2.6]
+
+
+def test_a_crawl_that_was_learned_from_stays_and_the_next_is_larger_with_other_people(
+    unguarded: tm.Run, tmp_path: Path
+):
+    folder = Path(shutil.copytree(unguarded.path, tmp_path / "run"))
+    before = parquet_files(unguarded)
+    more = unguarded.recipe.replace(generations=2, crawl={"oversample": 2.0})
+    run = tm.run(more, folder)
+    after = parquet_files(run)
+    learned = [path for path in before if path.parts[0] == "gen-00" and path.parts[1] != "sample"]
+    assert {path: after[path] for path in before if path.parts[:2] == ("gen-01", "crawl")} == {
+        path: before[path] for path in before if path.parts[:2] == ("gen-01", "crawl")
+    }
+    assert all(after[path] == before[path] for path in learned)
+    first, second = (run.crawl(g).to_pandas() for g in (1, 2))
+    assert sum(second["tokens"]) > 1.7 * sum(first["tokens"])
+    by_people = [set(crawl.query("true_origin == 'human'")["true_id"]) for crawl in (first, second)]
+    assert not by_people[0] & by_people[1]
+    with pytest.raises(tm.RecipeError, match=r"crawl\.oversample: 1: a crawl was made with 2"):
+        tm.run(more.replace(crawl={"oversample": 1.0}), folder)
 
 
 def test_generation_0_crawls_nothing(unguarded: tm.Run):

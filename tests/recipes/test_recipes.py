@@ -11,6 +11,7 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 import textmad as tm
 from tests.simulated_raters import run_with_votes
 from textmad.recipe import Recipe, load_recipe
+from textmad.store import SharedStages
 from textmad.studies import is_study
 
 ROOT = Path(__file__).parents[2]
@@ -177,12 +178,19 @@ def stand_ins(
     return {"model.base": str(tiny_llama_folder), "corpus.source": str(posts)}
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study's folder: recipes with the same corpus and base model read and sample them once."""
+    return tmp_path_factory.mktemp("study")
+
+
 @each_recipe
-def test_a_recipe_runs_one_tiny_generation(path: Path, tmp_path: Path, stand_ins: dict[str, str]):
+def test_a_recipe_runs_one_tiny_generation(path: Path, study: Path, stand_ins: dict[str, str]):
     recipe = load_recipe(path)
     brought = stand_ins if recipe.corpus.source != "chitchat" else {}
     recipe = load_recipe(path, {**tiny(recipe), **brought})
-    run = run_with_votes(recipe, tmp_path)
+    name = f"{path.parent.name}-{path.stem}/seed-0"
+    run = run_with_votes(recipe, study / "runs" / name, SharedStages(study, name))
     assert run.generations == [0, 1]
     budget = recipe.mix.human_tokens + recipe.mix.model_tokens
     mixed = run.mixture(1)

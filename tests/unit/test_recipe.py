@@ -76,12 +76,45 @@ BAD = {
     "train.weight_decay": ("-1", "-1: expected at least 0"),
     "train.max_grad_norm": ("0", "0: expected more than 0"),
     "train.gradient_checkpointing": ("1", "1: expected true or false"),
+    "train.preference": ("kto", f"kto: expected {SETTINGS}"),
+    "train.preference.loss": ("ppo", "ppo: expected 'kto', 'apo_zero_unpaired' or 'dpo'"),
+    "train.preference.labels": ("crowd", "crowd: expected 'kept', 'discriminator' or 'random'"),
+    "train.preference.beta": ("0", "0: expected more than 0"),
+    "train.preference.epochs": ("0", "0: expected more than 0"),
+    "train.preference.learning_rate": (".nan", ".nan: expected a finite number"),
+    "train.preference.batch_documents": ("0", "0: expected at least 1"),
+    "train.preference.documents": ("0", "0: expected at least 1"),
+    "train.preference.accepted_weight": ("-1", "-1: expected at least 0"),
+    "train.preference.rejected_weight": ("-1", "-1: expected at least 0"),
+    "train.preference.instead_of_imitation": ("0", "0: expected true or false"),
     "mix": ("latest", f"latest: expected {SETTINGS}"),
     "mix.human_tokens": ("-1", "-1: expected at least 0"),
     "mix.model_tokens": ("all", "all: expected a whole number"),
     "mix.human": ("new", "new: expected 'fixed' or 'fresh'"),
     "mix.model": ("last", "last: expected 'latest', 'pool' or 'all'"),
     "mix.subsample_tokens": ("0", "0: expected at least 1"),
+    "population": ("2", f"2: expected {SETTINGS}"),
+    "population.members": ("1001", "1001: expected at most 1,000"),
+    "population.text": ("mine", "mine: expected 'own', 'others' or 'pool'"),
+    "population.migration": ("-0.1", "-0.1: expected at least 0"),
+    "population.graph": ("star", "star: expected 'all', 'ring', 'islands' or 'unrelated'"),
+    "population.island_size": ("0", "0: expected at least 1"),
+    "population.weights": ("0.5", f"0.5: expected {SETTINGS}"),
+    "population.weights.own": (".nan", ".nan: expected a finite number"),
+    "population.weights.partners": ("half", "half: expected a number"),
+    "population.weights.cross": ("modules", "modules: expected 'sum' or 'layers'"),
+    "population.weights.learn": ("1", "1: expected true or false"),
+    "population.each": ("{}", "{}: expected a list"),
+    "population.each.0.model": ("4", f"4: expected {SETTINGS}"),
+    "population.each.0.train": ("4", f"4: expected {SETTINGS}"),
+    "population.each.0.sample": ("4", f"4: expected {SETTINGS}"),
+    "population.communities": ("a", "a: expected a list"),
+    "population.select": ("1", f"1: expected {SETTINGS}"),
+    "population.select.keep": ("0", "0: expected at least 1"),
+    "population.select.by": ("ups", "ups: expected 'loss' or 'votes'"),
+    "population.select.tokens": ("0", "0: expected at least 1"),
+    "population.select.undo": ("1", "1: expected true or false"),
+    "population.select.level": ("1", "1: expected less than 1"),
     "crawl": ("0.3", f"0.3: expected {SETTINGS}"),
     "crawl.contamination": ("1", "1: expected less than 1"),
     "crawl.oversample": ("0.5", "0.5: expected at least 1"),
@@ -278,7 +311,13 @@ BAD |= {  # its crowd is that of upvotes
 
 
 # What has no default has to stand beside a bad value.
-REQUIRED = {"curate.0.watermark": {"key": 1}, "evaluate.0.judge": {"model": "some/judge"}}
+REQUIRED = {
+    "curate.0.watermark": {"key": 1},
+    "evaluate.0.judge": {"model": "some/judge"},
+    "population": {"members": 2},
+    "population.each.0": {"model": {}},
+    "population.select": {"keep": 1},
+}
 
 
 def every_setting() -> set[str]:
@@ -289,9 +328,10 @@ def every_setting() -> set[str]:
         for name, field in group.model_fields.items():
             found.add(path + name)
             options = getattr(field.annotation, "__args__", (field.annotation,))
+            inside = "0." if typing.get_origin(field.annotation) is tuple else ""
             for option in options:
                 if isinstance(option, type) and issubclass(option, BaseModel):
-                    found |= below(option, f"{path}{name}.")
+                    found |= below(option, f"{path}{name}.{inside}")
         return found
 
     found = below(Recipe, "")
@@ -319,9 +359,9 @@ def nested(path: str, value: Any) -> Any:
     group, _, setting = path.rpartition(".")
     if group in REQUIRED:
         return nested(group, REQUIRED[group] | {setting: value})
-    for part in reversed(path.split(".")):
-        value = [value] if part == "0" else {part: value}
-    return value
+    if not group:
+        return {setting: value}
+    return nested(group, [value] if setting == "0" else {setting: value})
 
 
 def refusal(data: dict[str, Any]) -> list[str]:
@@ -398,7 +438,19 @@ def test_a_bad_value_is_an_error_with_its_path_and_what_is_expected(path):
     assert refusal(data) == ["recipe.yaml: 1 problem", f"{path}: {message}"]
 
 
-SWITCHES = {path for path in BAD if path.endswith((".gradient_checkpointing", ".leave_out_random"))}
+SWITCHES = {
+    path
+    for path in BAD
+    if path.endswith(
+        (
+            ".gradient_checkpointing",
+            ".instead_of_imitation",
+            ".learn",
+            ".leave_out_random",
+            ".undo",
+        )
+    )
+}
 
 
 @pytest.mark.parametrize("path", sorted(BAD.keys() - SWITCHES))
@@ -923,16 +975,85 @@ def test_a_filter_instance_of_ones_own_comes_back_with_all_its_settings(tmp_path
     ]
 
 
+PREFERENCE_FAULTS = {
+    "nothing is rejected": (
+        {"train": {"preference": {}}},
+        "train.preference: nothing is rejected while curate is empty; add a filter, or delete it",
+    ),
+    "no discriminator": (
+        {"train": {"preference": {"labels": "discriminator"}}, "curate": ["upvotes"]},
+        "train.preference.labels: discriminator: expected a filter discriminator in curate; add "
+        "one, or set labels: kept",
+    ),
+    "pairs of two prompts": (
+        {
+            "train": {"preference": {"loss": "dpo"}},
+            "curate": ["upvotes"],
+            "sample": {"prompt": "human"},
+        },
+        "train.preference.loss: dpo: a pair is two texts of one prompt, and with sample.prompt: "
+        "human each text has its own; choose kto or apo_zero_unpaired, or set sample.prompt: none",
+    ),
+    "no ranks": (
+        {"train": {"preference": {"loss": "dpo"}}, "curate": ["length", "random"]},
+        "train.preference.loss: dpo: pairs are made from ranks, which none of length, random "
+        "gives; add one of discriminator, people, upvotes to curate, or choose kto or "
+        "apo_zero_unpaired",
+    ),
+    "no weights": (
+        {"train": {"preference": {"accepted_weight": 0, "rejected_weight": 0}}},
+        "train.preference: accepted_weight and rejected_weight are both 0: nothing is learned; "
+        "raise one",
+    ),
+    "weights of pairs": (
+        {"train": {"preference": {"loss": "dpo", "accepted_weight": 2}}},
+        "train.preference.accepted_weight: 2.0: has no effect while loss is dpo; choose another "
+        "loss, or delete it",
+    ),
+    "a toy": (
+        {
+            "model": {"base": "gaussian", "lora": None},
+            "train": {"preference": {"beta": 0.1}},
+            "curate": ["random"],
+        },
+        "train.preference: {accepted_weight: 1.0, batch_documents: 32, beta: 0.1, do...: has "
+        "no effect while model.base is gaussian; choose another base model, or delete it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PREFERENCE_FAULTS)
+def test_a_preference_that_nothing_could_be_learned_by_is_an_error(name):
+    data, message = PREFERENCE_FAULTS[name]
+    assert refusal(data) == ["recipe.yaml: 1 problem", message]
+
+
+def test_a_model_that_learns_by_preference_has_not_learned_from_human_text_alone():
+    asked = {"mix": {"human_tokens": 9, "model_tokens": 0}, "curate": ["upvotes"]}
+    assert Recipe(**asked).is_human_only
+    judged = Recipe(**asked, train={"preference": {}}, sample={"oversample": 4.0})
+    assert not judged.is_human_only
+
+
 def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluators():
     filters = [{name: REQUIRED.get(f"curate.0.{name}", {})} for name in BUILT_IN["filter"]]
     recipe = Recipe(
         curate=filters,
         evaluate=[{name: REQUIRED.get(f"evaluate.0.{name}", {})} for name in BUILT_IN["evaluator"]],
+        train={"preference": {}},
         mix={"human_tokens": 9},
         crawl={"contamination": 0.3},
         sample={"watermark": {}},
     )
+    population = {
+        "members": 2,
+        "weights": {},
+        "each": [{}, {}],
+        "communities": ["a", "b"],
+        "select": {"keep": 1},
+    }
     data = yaml.safe_load(recipe.to_yaml())
+    data["population"] = yaml.safe_load(Recipe(population=population).to_yaml())["population"]
     found = set()
 
     def walk(value: Any, path: str) -> None:
@@ -940,6 +1061,9 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
         if isinstance(value, dict):
             for key, below in value.items():
                 walk(below, f"{path}.{key}" if path else key)
+        elif path == "population.each":
+            for key in value[0]:
+                found.add(f"{path}.0.{key}")
 
     for key in data:
         walk(data[key], key)

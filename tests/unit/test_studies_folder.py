@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import textmad as tm
+from textmad.analysis.arms import gather_arms
 from textmad.studies import emit_slurm, load_study, runner
 from textmad.studies.engines import slurm
-from textmad.studies.folder import write_record
+from textmad.studies.folder import read_record, write_record
 
 FILE = """\
 # why these arms
@@ -48,6 +49,32 @@ def test_a_recipe_a_study_and_a_record_are_told_from_each_other(tmp_path: Path):
     recipe.write_text("sedes: [0]\n")  # neither
     with pytest.raises(tm.RecipeError, match=r"\n  recipe: is missing\n"):
         tm.load_study(recipe)
+
+
+@pytest.mark.parametrize("damage", ["an edit", "a new checksum"])
+def test_a_record_that_was_edited_by_hand_is_noticed_by_whoever_reads_it(
+    tmp_path: Path, damage: str
+):
+    (tmp_path / "s.yaml").write_text(FILE)
+    write_record(load_study(tmp_path / "s.yaml"), tmp_path, 1)
+    path = tmp_path / "study.yaml"
+    assert read_record(path.parent)["cpu_threads"] == 1
+    text = path.read_text()
+    edited = {
+        "an edit": text.replace("cpu_threads: 1", "cpu_threads: 4"),
+        "a new checksum": text.replace(text[:40], text[:38] + "00", 1),
+    }[damage]
+    assert edited != text
+    path.write_text(edited)
+    for read in (read_record, lambda folder: gather_arms([folder])):
+        with pytest.raises(tm.RunError) as caught:
+            read(tmp_path)
+        assert str(caught.value) == (
+            f"{path}: is not what textmad wrote (checksum or keys differ): put the file of a "
+            "backup there, or delete the study"
+        )
+    path.write_text(text.partition("\n")[2])  # as an older textmad wrote it
+    assert read_record(path.parent)["cpu_threads"] == 1
 
 
 def test_a_studys_folder_is_no_run_and_says_where_the_runs_are(tmp_path: Path):

@@ -25,9 +25,9 @@ from textmad.analysis.control import PerArmControl, choose_control
 from textmad.errors import RunError
 from textmad.loop.run import Run
 from textmad.mixture import compared_tokens
-from textmad.recipe.yaml_text import read_settings
 from textmad.statistics.inference import pool_factor
 from textmad.store.folder import RECIPE
+from textmad.store.records import read_sealed_yaml
 from textmad.studies.folder import RUNS, STUDY
 
 HUMAN_ONLY = "human only"
@@ -79,7 +79,7 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
     """
     paths = [Path(folder) for folder in folders]
     arms, notes = _open(paths)
-    record = read_settings(paths[0] / STUDY) if (paths[0] / STUDY).is_file() else {}
+    record = _record(paths[0]) if (paths[0] / STUDY).is_file() else {}
     chosen = choose_control(arms, control, record)
     first = {chosen} if isinstance(chosen, str) else set(chosen.of.values())
     ordered = sorted(arms, key=lambda arm: arm.name not in first)
@@ -120,7 +120,7 @@ def _open(paths: Sequence[Path]) -> tuple[list[ArmRuns], list[str]]:
 
 def _of_study(folder: Path) -> list[tuple[str, Path]]:
     """Every run that a study has, begun or not, under the name of its arm."""
-    record = read_settings(folder / STUDY)
+    record = _record(folder)
     try:
         return [
             (name, folder / RUNS / arm["folder"] / f"seed-{seed}")
@@ -132,6 +132,10 @@ def _of_study(folder: Path) -> list[tuple[str, Path]]:
             f"{folder / STUDY}: is no study's record: expected the one that `textmad study` "
             "writes into its --out; a study that is still to be run has nothing to compare"
         ) from None
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    return read_sealed_yaml(folder / STUDY, "the study")
 
 
 def _tolerances(record: Mapping[str, Any]) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""The loop checked against exact theory: loops whose outcome is known, run as any recipe is.
+"""Check the loop against exact theory: run loops whose outcome is known, as any recipe is run.
 
-A falling curve proves nothing about models while the loop itself may be at fault. So two models
-that are fitted by counting and by averaging go through the same mixture, sampling, filters and
-stages as a language model, and their outcome is compared with the exact expectation.
+A falling curve may be the fault of the loop and not of the models. So two toy models, fitted by
+counting and by averaging, go through the same mixing, sampling, filters and stages as a language
+model. Their outcome is compared with the exact expectation.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textmad import studies
-from textmad.calibration import refits, tastes, votes
+from textmad.calibration import populations, refits, tastes, votes
 from textmad.calibration.checks import Check, summary, table
 from textmad.calibration.loops import Loop
 from textmad.loop.run import Run
 
 __all__ = ["Check", "Loop", "calibrate", "every_loop", "summary", "table"]
 
-# Nothing is measured in the run: the models themselves are read afterwards.
+# No evaluator runs: the checks read the models afterwards.
 _BASE = {"evaluate": [], "sample": {"min_tokens": 1}}
 
 
 def every_loop() -> list[Loop]:
-    """Return the loops of claims A1 to A6."""
+    """Return the loops of claims A1 to A7."""
     return [
         refits.counts_refitted(),
         refits.numbers_refitted(bias=0.8),
@@ -42,6 +42,9 @@ def every_loop() -> list[Loop]:
         refits.refreshed(bias=1.0, model=40),
         refits.refreshed(bias=0.7, model=10),
         refits.refreshed(bias=0.7, model=80, chains=1500, generation=6),
+        populations.islands(migration=0.0),
+        populations.islands(migration=0.1),
+        populations.islands(migration=0.5, human=10),
     ]
 
 
@@ -57,13 +60,13 @@ def calibrate(
     >>> calibrate("runs/calibration")  # doctest: +SKIP
 
     Args:
-        out: gets the human text and a study for each number of seeds.
+        out: folder for the human text and for a study for each number of seeds.
         loops: all of them by default.
         jobs: runs side by side, each in a process of its own; 1 is this process.
         tell: told when a run begins or ends.
 
     Raises:
-        TextmadError: a run failed; all others have been run.
+        TextmadError: a run failed; the other runs are complete.
     """
     loops, out = every_loop() if loops is None else loops, Path(out)
     runs: dict[str, list[Run]] = {}

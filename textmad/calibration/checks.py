@@ -1,4 +1,4 @@
-"""Measured values beside their exact expectations, with verdicts, and their table."""
+"""Compare measured values with their exact expectations: verdicts, and a table of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy.typing as npt
 Verdict = Literal["agrees", "DIFFERS", "TOO UNSURE"]
 
 MOST_ERRORS = 4.0
-"""Standard errors that a value may be away from theory."""
+"""Largest distance from theory that still agrees, in standard errors."""
 
 LARGEST_ERROR = 0.02
-"""Of the theory's value: a larger standard error could hide a fault."""
+"""Largest standard error, as a share of the value by theory. A larger one could hide a fault."""
 
 _TITLES = ("claim", "loop", "what", "theory", "measured", "s.e.", "z", "verdict")
 
@@ -33,12 +33,12 @@ class Check:
     """One line of the table.
 
     Attributes:
-        claim: its number, A1 to A6.
-        loop: what was run.
-        what: was measured.
-        theory: the exact expectation.
-        measured: over independent replicates, with the standard error that their spread gives.
-        vanishes: whether theory goes to 0, so that no error can be small beside it.
+        claim: its number, A1 to A7.
+        loop: name of the loop that was run.
+        what: name of the measured quantity.
+        theory: its exact expectation.
+        measured: its estimate over independent replicates, with the standard error of their spread.
+        vanishes: whether the expectation goes to 0; then the standard error is not held against it.
     """
 
     claim: str
@@ -51,18 +51,18 @@ class Check:
     @property
     def z(self) -> float:
         """Return how many standard errors the measured value lies above theory."""
-        off, error = self.measured.value - self.theory, self.measured.standard_error
+        difference, error = self.measured.value - self.theory, self.measured.standard_error
         if error == 0:
-            return math.copysign(math.inf, off) if off else 0.0
-        return off / error
+            return math.copysign(math.inf, difference) if difference else 0.0
+        return difference / error
 
     @property
     def verdict(self) -> Verdict:
         """Return whether the measured value agrees with theory."""
         if not abs(self.z) <= MOST_ERRORS:  # a NaN does not agree either
             return "DIFFERS"
-        allowed = LARGEST_ERROR * abs(self.theory)
-        if not self.vanishes and self.measured.standard_error > allowed:
+        largest_error = LARGEST_ERROR * abs(self.theory)
+        if not self.vanishes and self.measured.standard_error > largest_error:
             return "TOO UNSURE"
         return "agrees"
 

@@ -1,8 +1,8 @@
-"""The loops of the calibration: ordinary recipes over two models whose future is known.
+"""The loops of the calibration: ordinary recipes over two toy models whose future is known.
 
-A loop is an arm of a study, so its runs are ordinary runs. Replicates are positions where a
-document of C words is one draw from each of C independent models
-(`textmad.models.toy.independent_positions`), and seeds where a crowd judges whole documents.
+A loop is an arm of a study, so its runs are ordinary runs. In most loops a document of C words is
+one draw from each of C independent models (`textmad.models.toy.independent_positions`), so the
+positions are the replicates. Where a crowd judges whole documents, the seeds are.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ Model = TypeVar("Model", bound=IndependentPositionModel)
 
 NUM_CATEGORIES = 1000  # words of counted text
 
-_HELD_OUT = 10  # documents, about: that there are none has a chance of e^-10
-_SPARE = 25  # documents beside those needed: that so many are held out has a chance of 1e-5
+_HELD_OUT = 10  # documents on average; none at all has probability e^-10
+_SPARE = 25  # documents beside those needed; so many held-out ones have probability 1e-5
 
 
 @dataclass(frozen=True)
 class HumanText:
-    """Text whose distribution is known, written for a loop to learn from.
+    """Human text with a known distribution, which a loop learns from.
 
-    `counts`: every word Zipf over 1,000. `numbers`: every word standard normal. `texts`: of the
-    first word's 20 texts each has its Zipf share exactly; the second word is the document's number,
-    so that no document is the copy of another and dropped.
+    - `counts`: each word is drawn from a Zipf distribution over 1,000 words.
+    - `numbers`: each word is a standard normal number.
+    - `texts`: the first word is one of 20, with exactly their Zipf shares. The second word is the
+      document's number, so that no document is dropped as a copy of another.
     """
 
     kind: Literal["counts", "numbers", "texts"]
     places: int
-    needed: int  # documents that can be trained on
+    needed: int  # documents for training
 
     @property
     def documents(self) -> int:
@@ -61,7 +62,7 @@ class HumanText:
             "min_words": self.places,
             "max_words": self.places,
             "held_out": _HELD_OUT / self.documents,
-            "near_duplicate": 1.0,  # what is drawn at random has none
+            "near_duplicate": 1.0,  # random text has no near-duplicates
         }
         return {
             "corpus": corpus,
@@ -70,11 +71,11 @@ class HumanText:
         }
 
     def tokens(self, documents: int) -> int:
-        """Return the tokens of so many documents, end tokens included."""
+        """Return the number of tokens of `documents`, end tokens included."""
         return documents * (self.places + 1)
 
     def write(self, folder: Path) -> Path:
-        """Write the text as JSONL, unless it exists, and return its path; always the same text.
+        """Write the text as JSONL, unless the file exists, and return the path. It is always equal.
 
         Raises:
             RunError: the folder cannot be written.
@@ -105,11 +106,11 @@ class Loop:
     """An arm of the calibration.
 
     Attributes:
-        name: the arm's.
-        human: what it learns from first.
-        settings: of its recipe, by dotted path, beside those that `human` asks for.
-        measure: from its runs, one a seed, to what is checked.
-        num_seeds: how many runs.
+        name: of the arm.
+        human: the human text of the runs.
+        settings: of the recipe, by dotted path, beside those that `human` needs.
+        measure: takes the runs, one for each seed, and returns the checks.
+        num_seeds: number of runs.
     """
 
     name: str
@@ -119,12 +120,12 @@ class Loop:
     num_seeds: int = 1
 
     def patch(self, corpora: Path) -> dict[str, Any]:
-        """Return the arm's changes of the base recipe; writes its human text to `corpora`."""
+        """Write the human text to the folder `corpora`; return the arm's changes to the recipe."""
         source = {"corpus.source": str(self.human.write(corpora))}
         return {**self.human.settings, **source, **self.settings}
 
 
 def fitted(runs: Sequence[Run], generation: int, kind: type[Model]) -> Model:
-    """Return the model of a loop with one seed, whose positions are the replicates."""
+    """Return the model of a loop with one seed. Its positions are the replicates."""
     (run,) = runs
     return kind(run.recipe.model).load(run.model_folder(generation))

@@ -1,4 +1,4 @@
-"""A1, A2, A5, A6: loops without a crowd; replicates are positions in long documents."""
+"""Claims A1, A2, A5 and A6: loops without a crowd. Positions in long documents are replicates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def counts_refitted(chains: int = 400, draws: int = 500, generation: int = 9) -> Loop:
-    """A1: a categorical model refitted on its own draws forgets; exact in every generation."""
+    """A1: a categorical model, refitted on its own draws, loses words at an exactly known rate."""
     human, shares = HumanText("counts", chains, draws), theory.zipf(NUM_CATEGORIES)
 
     def measure(runs: Sequence[Run]) -> list[Check]:
@@ -43,7 +43,7 @@ def counts_refitted(chains: int = 400, draws: int = 500, generation: int = 9) ->
 def numbers_refitted(
     bias: float, chains: int = 1600, draws: int = 100, generation: int = 10
 ) -> Loop:
-    """A2: a Gaussian refitted on its own draws, which are biased towards the mean."""
+    """A2: a Gaussian, refitted on its own draws, which are biased towards the mean by `bias`."""
     human = HumanText("numbers", chains, draws)
     name = f"Gaussian, {draws} draws, lambda {bias:g}"
 
@@ -66,7 +66,7 @@ def numbers_refitted(
 
 
 def replaced(chains: int = 10_000, draws: int = 20, generation: int = 6) -> Loop:
-    """A5: each generation in place of the one before; errors add up without bound."""
+    """A5: each generation replaces the one before. Errors add up without bound."""
     human = HumanText("numbers", chains, draws)
     settings = {"generations": generation, "mix.model_tokens": human.tokens(draws)}
 
@@ -78,7 +78,7 @@ def replaced(chains: int = 10_000, draws: int = 20, generation: int = 6) -> Loop
 
 
 def accumulated(chains: int = 7200, draws: int = 10, generation: int = 6) -> Loop:
-    """A5: each generation beside all before it; errors stay below pi^2/6 of one round's."""
+    """A5: each generation is added to all before it. Errors stay below pi^2/6 of one round's."""
     human = HumanText("numbers", chains, 2 * draws)
     settings = {
         "generations": generation,
@@ -106,7 +106,7 @@ def _errors_of_mean(
 def refreshed(
     bias: float, model: int, chains: int = 4800, human: int = 20, generation: int = 4
 ) -> Loop:
-    """A6: fresh human text in each generation beside `model` documents of the last one's."""
+    """A6: each generation learns `human` fresh documents and `model` of the last model."""
     text = HumanText("numbers", chains, human + model + generation * human)
     name = f"{human} fresh + {model} model, lambda {bias:g}"
 
@@ -115,7 +115,7 @@ def refreshed(
         expected = theory.effective_sample_size(theory.fresh_error(human, model, bias, generation))
         measured = _effective_size(mean_of(theory.fit_error(end.mean, end.variance)), human)
         checks = [Check("A6", name, f"n_e / n_r at t = {generation}", expected / human, measured)]
-        if model < human:  # else it takes more generations to forget
+        if model < human:  # otherwise forgetting takes more generations
             expected = theory.start_forgotten(human, model, generation)
             what = f"share of the start forgotten at t = {generation}"
             checks.append(Check("A6", name, what, expected, _forgotten(start.mean, end.mean)))
@@ -134,14 +134,14 @@ def refreshed(
 
 
 def _effective_size(error: Measured, human: int) -> Measured:
-    """n_e / n_r, with the standard error that the slope of n_e in the error gives."""
+    """Return n_e / n_r. Its standard error follows from that of `error` by the delta method."""
     size = theory.effective_sample_size(error.value)
-    slope = 1 / size**2 + 1 / (2 * (size - 1) ** 2)  # of the error, falling, in n_e
+    slope = 1 / size**2 + 1 / (2 * (size - 1) ** 2)  # -d error / d n_e
     return Measured(size / human, error.standard_error / slope / human)
 
 
 def _forgotten(start: Floats, end: Floats) -> Measured:
-    """1 less the slope of the one on the other."""
+    """Return 1 minus the slope of the regression of `end` on `start`."""
     from scipy.stats import linregress
 
     line = linregress(start, end)

@@ -1,8 +1,8 @@
-"""Exact expectations of the loops of the categorical and the Gaussian model.
+"""Exact expectations for the loops of the categorical and the Gaussian model.
 
-Generations are counted as textmad counts them: generation 0 learns from human text, so after
-generation g a model has been fitted g + 1 times. A fit on n documents is a "round". Human text is
-standard normal for the Gaussian, so errors are in units of the human variance.
+Generation 0 learns from human text, so after generation g a model has been fitted g + 1 times. One
+fit on n documents is called a round. For the Gaussian, human text is standard normal, so errors are
+in units of the human variance.
 
 Sources: [S] Seddik et al. 2404.05090; [A] Alemohammad et al. 2307.01850; [F] Ferbach et al.
 2407.09499; [G] Gerstgrasser et al. 2404.01413.
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def zipf(num_categories: int) -> Floats:
-    """Shares proportional to 1 / rank.
+    """Return shares proportional to 1 / rank.
 
     >>> zipf(2).round(3).tolist()
     [0.667, 0.333]
@@ -34,7 +34,7 @@ def zipf(num_categories: int) -> Floats:
 
 
 def squared_shares(shares: Floats, draws: int, rounds: int) -> float:
-    """Expected sum of p^2 after so many fits on so many draws: 1 - (1 - 1/n)^m (1 - S_0) [S].
+    """Return the expected sum of p^2 after m fits on n draws: 1 - (1 - 1/n)^m (1 - S_0) [S].
 
     >>> round(squared_shares(zipf(1000), 500, 10), 5)
     0.04858
@@ -43,10 +43,10 @@ def squared_shares(shares: Floats, draws: int, rounds: int) -> float:
 
 
 def support(shares: Floats, draws: int, rounds: int) -> float:
-    """Expected number of categories that are left.
+    """Return the expected number of categories that are left.
 
-    The count of one category is a Markov chain by itself: binomial with its last share. (In [S],
-    a bound; this is exact.)
+    The count of each category is a Markov chain: binomial with its last share. [S] gives a bound;
+    this value is exact.
 
     >>> round(support(zipf(1000), 500, 5), 1)
     89.4
@@ -66,7 +66,9 @@ def support(shares: Floats, draws: int, rounds: int) -> float:
 
 
 def variance(bias: float, generation: int) -> float:
-    """Expected variance lambda^t at generation t, with draws from N(mean, lambda variance) [A].
+    """Return the expected variance lambda^t at generation t [A].
+
+    Draws are from N(mean, lambda variance).
 
     >>> round(variance(0.8, 10), 4)
     0.1074
@@ -75,10 +77,10 @@ def variance(bias: float, generation: int) -> float:
 
 
 def median_variance(draws: int, rounds: int) -> float:
-    """Median of the variance after so many unbiased fits: of a product of chi^2 / (n - 1).
+    """Return the median variance after unbiased fits: that of a product of chi^2 / (n - 1).
 
-    The distribution of its logarithm is read off its characteristic function
-    (Gil-Pelaez, "Note on the inversion theorem", Biometrika 38, 1951).
+    The distribution of its logarithm comes from the characteristic function (Gil-Pelaez, "Note on
+    the inversion theorem", Biometrika 38, 1951).
 
     >>> round(median_variance(100, 1), 4)  # of chi^2 with 99 degrees of freedom, over 99
     0.9933
@@ -101,7 +103,7 @@ def median_variance(draws: int, rounds: int) -> float:
 
 
 def replace_error(generation: int) -> float:
-    """Expected squared error of the mean, in errors of one round: each round adds one [G].
+    """Return the expected squared error of the mean, in errors of one round. Each adds one [G].
 
     >>> replace_error(10)
     11
@@ -110,14 +112,14 @@ def replace_error(generation: int) -> float:
 
 
 def accumulate_error(draws: int, generation: int) -> float:
-    """The same where n human documents and n of each earlier generation are kept.
+    """Return this error if n human documents and n documents of each earlier generation are kept.
 
-    [G] has 1 + 1/4 + 1/9 + ... < pi^2/6, with n human documents at generation 0. In textmad
-    generation 0 has the budget of generation 1, 2n human documents, so it begins at 1/2; of these
-    the first n stay, which makes generation 1's mean
-    (3/4 H + 1/4 H' + 1/2 e_0), of error 9/16 + 1/16 + 1/4, and then, as the mean of what n draws
-    add to (g + 1) n documents is the old one plus e_g / (g + 2), each later round adds 1/9, 1/16,
-    ... The variances are those of the fits, which fall behind 1 by some 1 / n.
+    [G] derives 1 + 1/4 + 1/9 + ... < pi^2/6 for n human documents at generation 0. In textmad
+    generation 0 has the budget of generation 1, 2n human documents, so its error is 1/2. The first
+    n of them stay. So the mean of generation 1 is 3/4 H + 1/4 H' + 1/2 e_0, with the error
+    9/16 + 1/16 + 1/4. Later, n draws are added to (g + 1) n documents, which moves the mean by
+    e_g / (g + 2). So each later round adds 1/9, 1/16, ... The variances are those of the fits,
+    which are below 1 by about 1 / n.
 
     >>> round(accumulate_error(1000, 2), 3), round(7/8 + 1/9, 3)
     (0.986, 0.986)
@@ -138,24 +140,24 @@ def accumulate_error(draws: int, generation: int) -> float:
 
 
 def start_moments(draws: int) -> Floats:
-    """Moments of a fit on so many human documents.
+    """Return the moments of a fit on `draws` human documents, `(3, 3)`.
 
-    With q the squared error of the mean and s the variance, E[x x'] of x = (1, q, s): `(3, 3)`.
+    They are E[x x'] of x = (1, q, s), where q is the squared error of the mean and s the variance.
     """
     n = draws
     return np.array([[1, 1 / n, 1], [1 / n, 3 / n**2, 1 / n], [1, 1 / n, (n + 1) / (n - 1)]])
 
 
 def fresh_moments(moments: Floats, human: int, model: int, bias: float) -> Floats:
-    """The same one generation later, of a fit on h fresh human documents and m of the model's.
+    """Return the moments one generation later, after a fit on h fresh human and m model documents.
 
-    Given the model, the human part has mean H ~ N(0, 1/h) and the model's X ~ N(mean, lambda s/m);
-    the sum of squares within them is A ~ chi^2 of h - 1 and B ~ lambda s chi^2 of m - 1, all four
-    independent; between them it is (H - X)^2 hm/(h + m). So the next mean is (h H + m X)/(h + m),
-    the next variance (A + B + (H - X)^2 hm/(h + m))/(h + m - 1), and as both means are normal,
-    every product of two of (1, q, s) has an expectation that is again linear in such products:
-    the moments close. Linear forms in (1, q, s) are vectors below, and f @ moments @ g is the
-    expectation of a product.
+    Given the model, the human part has the mean H ~ N(0, 1/h) and the model's part the mean
+    X ~ N(mean, lambda s/m). The sums of squares within the parts are A ~ chi^2 of h - 1 and
+    B ~ lambda s chi^2 of m - 1. All four are independent. Between the parts the sum of squares is
+    (H - X)^2 hm/(h + m). So the next mean is (h H + m X)/(h + m), and the next variance is
+    (A + B + (H - X)^2 hm/(h + m))/(h + m - 1). Both means are normal. So the expectation of each
+    product of two of (1, q, s) is again linear in such products, and the moments close. Below,
+    vectors are linear forms in (1, q, s), and f @ moments @ g is the expectation of a product.
     """
     one, q, s = np.eye(3)
     total, between, r = human + model, human * model / (human + model), model / (human + model)
@@ -171,7 +173,7 @@ def fresh_moments(moments: Floats, human: int, model: int, bias: float) -> Float
     within_squared = (
         product(within, within) + 2 * (human - 1) + 2 * bias**2 * (model - 1) * product(s, s)
     )
-    # Moments of normal numbers about r mean and -mean: 4th of each, 2nd by 2nd of both.
+    # Normal numbers with the means r mean and -mean: both 4th moments, and that of the squares.
     mean_squared, gap_squared = r**2 * q + of_mean, q + of_gap
     mean_fourth = (
         r**4 * product(q, q) + 6 * r**2 * product(q, of_mean) + 3 * product(of_mean, of_mean)
@@ -193,7 +195,9 @@ def fresh_moments(moments: Floats, human: int, model: int, bias: float) -> Float
 
 
 def fresh_error(human: int, model: int, bias: float, generation: int) -> float:
-    """Expected `fit_error` of the fresh data loop; generation 0 learns from h + m human documents.
+    """Return the expected `fit_error` of the loop with fresh human text.
+
+    Generation 0 learns from h + m human documents.
 
     >>> round(fresh_error(10, 10, 1.0, 0), 4) == round(one_fit_error(20), 4)
     True
@@ -205,21 +209,21 @@ def fresh_error(human: int, model: int, bias: float, generation: int) -> float:
 
 
 def fit_error(mean: Floats, spread: Floats) -> Floats:
-    """How far fits are from the standard normal: mean^2 + (variance - 1)^2 / 4.
+    """Return the distance of fits from the standard normal: mean^2 + (variance - 1)^2 / 4.
 
-    The squared Wasserstein distance of [A] to second order, mean^2 + (standard deviation - 1)^2,
-    in place of which it is taken because its expectation is exact.
+    [A] uses the squared Wasserstein distance, mean^2 + (standard deviation - 1)^2. This is the
+    same to second order, and its expectation is known exactly.
     """
     return mean**2 + (spread - 1) ** 2 / 4
 
 
 def one_fit_error(draws: float) -> float:
-    """Expected `fit_error` of a fit on human documents alone: 1/n + 1/(2 (n - 1))."""
+    """Return the expected `fit_error` of a fit on n human documents: 1/n + 1/(2 (n - 1))."""
     return 1 / draws + 1 / (2 * (draws - 1))
 
 
 def effective_sample_size(error: float) -> float:
-    """n_e: how many human documents alone give a fit of this error [A, section 5.3].
+    """Return n_e, the number of human documents that alone give this error [A, section 5.3].
 
     >>> round(effective_sample_size(one_fit_error(20)), 6)
     20.0
@@ -229,10 +233,10 @@ def effective_sample_size(error: float) -> float:
 
 
 def start_forgotten(human: int, model: int, generation: int) -> float:
-    """1 less the slope of the mean at a generation on that at generation 0: 1 - (m / (h + m))^t.
+    """Return 1 minus the slope of the mean on that of generation 0: 1 - (m / (h + m))^t.
 
-    Each generation's mean is m / (h + m) times the last one plus what does not depend on it; so
-    where it ends does not depend on where it began [A, section 5.2].
+    The mean of each generation is m / (h + m) times the last mean, plus a part that does not depend
+    on it. So the end does not depend on the start [A, section 5.2].
 
     >>> start_forgotten(20, 10, 2) == 1 - 1 / 9
     True
@@ -244,14 +248,14 @@ def start_forgotten(human: int, model: int, generation: int) -> float:
 
 
 NUM_TEXTS = 20
-"""Texts of the curated loops: w0 to w19, of Zipf shares."""
+"""Number of texts in the loops with a crowd: w0 to w19, with Zipf shares."""
 
 REWARD: Floats = 1.5 * np.random.default_rng(7).normal(size=NUM_TEXTS)
-"""What the crowd finds in each."""
+"""How much the crowd likes each text."""
 
 
 def reward(texts: Sequence[str]) -> list[float]:
-    """A scorer: the reward of a document's first word.
+    """Return the reward of each document's first word. It is a scorer.
 
     >>> reward(["w2 w1001"]) == [REWARD[2]]
     True
@@ -261,11 +265,11 @@ def reward(texts: Sequence[str]) -> list[float]:
 
 
 def best_of(shares: Floats, drafts: int) -> Floats:
-    """p_K, what a choice of one in K by Bradley and Terry makes of p [F, equation 2], exactly.
+    """Return p_K: the shares after one in K texts is chosen by Bradley and Terry's model.
 
-    K p(x) w(x) times the mean of 1 / (w(x) + w of K - 1 others), with w = e^reward. 1 / a is the
-    integral of e^(-a t) over t > 0, so the mean factorises in the others; the integral is taken by
-    600 nodes of Gauss and Legendre.
+    p_K(x) is K p(x) w(x) times the mean of 1 / (w(x) + w of K - 1 others), with w = e^reward
+    [F, equation 2]. 1 / a is the integral of e^(-a t) over t > 0, so the mean factorises over the
+    others. The integral is computed by Gauss and Legendre's rule with 600 nodes.
     """
     weights = np.exp(REWARD)
     x, step = _nodes()
@@ -284,14 +288,14 @@ def _nodes() -> tuple[Floats, Floats]:
 
 
 def tilted(shares: Floats) -> Floats:
-    """Where p_K goes as K grows: p e^reward, normalised [F, theorem 2.1]."""
+    """Return the limit of p_K as K grows: p e^reward, normalised [F, theorem 2.1]."""
     weights = shares * np.exp(REWARD)
     limit: Floats = weights / weights.sum()
     return limit
 
 
 def distance(one: Floats, other: Floats) -> float:
-    """Total variation, in [0, 1].
+    """Return the total variation distance, in [0, 1].
 
     >>> round(distance(best_of(zipf(20), 16), tilted(zipf(20))), 2)
     0.05
@@ -300,9 +304,10 @@ def distance(one: Floats, other: Floats) -> float:
 
 
 def curated(human_share: float, drafts: int, generation: int) -> Floats:
-    """What the model of a generation writes, as the number of documents grows.
+    """Return the shares of the texts that a generation writes, as the number of documents grows.
 
-    It learns from `human_share` of Zipf text and the rest of what was chosen from the last one's.
+    Each generation learns a share of human (Zipf) text and a rest that was chosen from the last
+    generation's text.
     """
     human = shares = zipf(NUM_TEXTS)
     for _ in range(generation):
@@ -311,7 +316,7 @@ def curated(human_share: float, drafts: int, generation: int) -> Floats:
 
 
 def mean_and_variance(shares: Floats) -> tuple[float, float]:
-    """Of the reward.
+    """Return mean and variance of the reward.
 
     >>> mean_and_variance(np.eye(20)[7])[1]  # one text is left
     0.0

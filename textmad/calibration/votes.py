@@ -1,8 +1,8 @@
-"""A3, A4: loops with a crowd or an author.
+"""Claims A3 and A4: loops with a crowd or an author.
 
-A document is one of 20 texts, of which the readers like some better. They choose one in K as
-Bradley and Terry have it, through the filters that any recipe has. Documents that one model wrote
-are independent of each other; after several generations only seeds are.
+A document is one of 20 texts, and readers like some of them better. They choose one in K by Bradley
+and Terry's model, through the filters of an ordinary recipe. Documents of one model are independent
+replicates; after several generations only seeds are independent.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from textmad.calibration.loops import HumanText, Loop
 from textmad.loop.run import Run
 
 Judges = Callable[[int], dict[str, Any]]
-"""From K to the filter of a recipe."""
+"""Takes K, returns the filter of a recipe."""
 
 _BEST = float(theory.REWARD.max())
 _REWARD = "textmad.calibration.theory:reward"
-_HUMAN = HumanText("texts", 2, 12_000)  # one for all, so that it is read and cleaned once
+_HUMAN = HumanText("texts", 2, 12_000)  # all loops share it, so it is read and cleaned once
 
 
 def author(drafts: int) -> dict[str, Any]:
-    """Return a filter: of `drafts` documents in a row the author posts one."""
+    """Return a filter in which the author posts one of `drafts` documents in a row."""
     return {"author": {"drafts": drafts, "scorer": _REWARD, "noise": 1.0, "units": "raw"}}
 
 
 def crowd(drafts: int) -> dict[str, Any]:
-    """Return a filter: of `drafts` random documents the crowd chooses one."""
+    """Return a filter in which the crowd chooses one of `drafts` random documents."""
     return {
         "upvotes": {
             "scorer": _REWARD,
@@ -45,10 +45,10 @@ def crowd(drafts: int) -> dict[str, Any]:
 
 
 def chosen(judges: Judges, drafts: int, kept: int) -> Loop:
-    """A3: what is chosen, one in K, tends to p e^reward as K grows; documents are replicates."""
+    """A3: the texts chosen, one in K, tend to p e^reward as K grows. Documents are replicates."""
     human = theory.zipf(theory.NUM_TEXTS)
     exact, limit = theory.best_of(human, drafts), theory.tilted(human)
-    # Where p_K has more than the limit: the excess of these texts together is the distance.
+    # The texts of which p_K has more than the limit: their total excess is the distance.
     excess, judge = exact > limit, judges(drafts)
     (by,) = judge
     name = f"{by}, one in {drafts}"
@@ -65,7 +65,7 @@ def chosen(judges: Judges, drafts: int, kept: int) -> Loop:
 
     settings = {
         "generations": 0,
-        "mix": {  # all of them, so that the model's shares are Zipf's
+        "mix": {  # all documents, so that the model has exactly Zipf's shares
             "human_tokens": _HUMAN.tokens(_HUMAN.needed - kept),
             "model_tokens": _HUMAN.tokens(kept),
         },
@@ -78,7 +78,7 @@ def chosen(judges: Judges, drafts: int, kept: int) -> Loop:
 def curated(
     judges: Judges, human_share: float, documents: int, generation: int, seeds: int = 16
 ) -> Loop:
-    """A4: selected text alone leaves a single text; human text beside it keeps others."""
+    """A4: selected text alone ends in a single text. Human text beside it keeps others."""
     drafts = 4
     judge = judges(drafts)
     fresh = round(human_share * documents)
@@ -90,10 +90,10 @@ def curated(
         rewards = np.array([theory.reward(run.training(generation)["text"][:]) for run in runs])
         gaps, spreads = mean_of(_BEST - rewards.mean(axis=1)), mean_of(rewards.std(axis=1))
         when = f"of r at t = {generation}"
-        ends = fresh == 0
+        is_closed = fresh == 0  # without human text the gap and the deviation go to 0
         return [
-            Check("A4", name, f"max r less mean {when}", _BEST - mean, gaps, vanishes=ends),
-            Check("A4", name, f"deviation {when}", variance**0.5, spreads, vanishes=ends),
+            Check("A4", name, f"max r less mean {when}", _BEST - mean, gaps, vanishes=is_closed),
+            Check("A4", name, f"deviation {when}", variance**0.5, spreads, vanishes=is_closed),
         ]
 
     mix: dict[str, Any] = {"model_tokens": _HUMAN.tokens(documents - fresh)}

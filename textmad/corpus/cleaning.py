@@ -1,15 +1,17 @@
 r"""Clean human text: one Unicode form, no control characters, no names and addresses.
 
-Pure functions of one text, in time linear in its length. Cleaning twice changes nothing more,
-because no pattern begins right after a placeholder, and because nothing that a later pattern
-replaces decides whether an earlier one matches.
+The functions are pure functions of one text.
 
-Time is linear, because a pattern either begins where a run of its characters begins, or reads a
-bounded number of characters, or fails only where no second attempt can begin.
+Cleaning twice changes nothing more. No pattern begins directly after a placeholder, and no
+replacement by a later pattern decides whether an earlier pattern matches.
+
+Time is linear in the length of the text. Each pattern begins only at the start of a run of its
+characters, or reads a bounded number of characters, or fails only where no second attempt can
+begin.
 
 Where a name or a number begins and ends depends on the script. Latin, Greek, Cyrillic, Armenian,
-Georgian and Cherokee ("Western" below) put a space before it: after a letter of these, `@home` is
-no user name. All other scripts may write it right beside their own letters.
+Georgian and Cherokee ("Western" below) put a space before it: after one of their letters, `@home`
+is no user name. All other scripts may write it directly beside their own letters.
 """
 
 import re
@@ -18,8 +20,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 from itertools import accumulate, groupby
 
-# The blocks of Western scripts, and of the punctuation and symbols that all scripts use (Unicode
-# 16, Blocks.txt). The other blocks are all that is not here: naming these is quicker to compile.
+# The blocks of Western scripts and of the punctuation and symbols that all scripts use (Unicode
+# 16, Blocks.txt). All other blocks hold other scripts; patterns of these blocks compile quicker.
 _IN_FIRST_PLANE = (
     "\u0000-\u058f\u10a0-\u10ff\u13a0-\u13ff\u1c80-\u1cbf\u1d00-\u2d2f\u2de0-\u2e7f\ua640-\ua69f"
     "\ua720-\ua7ff\uab30-\uabbf\ufb00-\ufb1c\ufe00-\ufe2f\ufeff-\uff00\uff10-\uff19\uff21-\uff3a"
@@ -29,14 +31,14 @@ _IN_HIGHER_PLANES = (
     "\U00010000-\U000107ff\U00012000-\U000167ff\U0001b300-\U0001dfff\U0001f000-\U0001ffff"
     "\U000e0000-\U0010ffff"
 )
-# Of the other scripts, those that put spaces between words and write no ending onto any word, as
-# Korean does: Hebrew to Sinhala, Ethiopic, Canadian, Mongolian, Tifinagh, and more of India.
+# Other scripts that put spaces between words and, unlike Korean, add no endings to foreign words:
+# Hebrew to Sinhala, Ethiopic, Canadian, Mongolian, Tifinagh, and more scripts of India.
 _SPACED = (
     "\u0590-\u0dff\u1200-\u139f\u1400-\u177f\u1800-\u194f\u1b00-\u1c7f\u1cc0-\u1cff\u2d30-\u2ddf"
     "\ua4d0-\ua63f\ua6a0-\ua71f\ua800-\ua95f\uaae0-\uab2f\uabc0-\uabff\ufb1d-\ufdff\ufe70-\ufefe"
     "\U00010800-\U000116ff\U00011750-\U00011fff\U0001e000-\U0001efff"
 )
-# Their vowel signs and other combining marks, of which `\w` has none, stand in these blocks.
+# Blocks with vowel signs and other combining marks. `\w` does not match them.
 _BLOCKS_WITH_MARKS = (
     "\u0300-\u036f\u0590-\u1cff\u1dc0-\u1dff\u302a-\u309a\ua66f-\uabff\ufb1e-\ufb1e"
     "\U00010a00-\U00011fff\U00016af0-\U00016fff\U0001e000-\U0001e9ff"
@@ -44,7 +46,7 @@ _BLOCKS_WITH_MARKS = (
 
 
 def _chosen(ranges: str, belongs: Callable[[str], object]) -> str:
-    """Return the characters of `ranges` that belong, as ranges for a set of a pattern."""
+    """Return the characters of `ranges` for which `belongs` is true, as ranges for a pattern."""
     codes = [
         code
         for low, high in zip(ranges[::3], ranges[2::3], strict=True)
@@ -57,7 +59,7 @@ def _chosen(ranges: str, belongs: Callable[[str], object]) -> str:
 
 
 _MARKS = _chosen(_BLOCKS_WITH_MARKS, lambda char: unicodedata.category(char)[0] == "M")
-# Western letters, also those of mathematics; the digits of all scripts; the underscore.
+# Western letters with those of mathematics, the digits of all scripts, and the underscore.
 _WESTERN = "\U0001d400-\U0001d7ff\U0001df00-\U0001dfff" + _chosen(
     "\u0000-\u2e7f\ua620-\uabff\ufb00-\uffff", re.compile(rf"(?=\w)[{_IN_FIRST_PLANE}]|\d").match
 )
@@ -72,20 +74,23 @@ _IN_NAME = rf"[\w{_MARKS}\u200c\u200d\u0f0b\u0f0c]"
 
 
 def _apart(first: str = "") -> str:
-    """No placeholder stands before here, or before the `first` character, which is quicker."""
+    """Return a pattern: no placeholder directly before here, or before the character `first`.
+
+    With `first` it is quicker.
+    """
     marks = "".join(rf"(?<!{re.escape(mark)}{first})" for mark in _PLACEHOLDERS)
     return rf"(?:(?<!\]{first})|{marks})"
 
 
 def _begins(behind: str = "", first: str = "") -> str:
-    """Nor does a Western letter or digit stand there, nor one of `behind`."""
+    """Return a pattern: as `_apart`, and no Western letter or digit or one of `behind` either."""
     return rf"(?<![{_WESTERN}{behind}]{first}){_apart(first)}"
 
 
-# Order matters below: an e-mail address holds an @name, a link may hold either.
+# The order matters: an e-mail address contains an @name, and a link may contain either.
 
-# A link ends at the first character of another script, as these are glued to it. Its path may
-# hold words of such a script behind the first folder, as that of Wikipedia does.
+# A link ends at the first character of another script, which may follow without a space. After the
+# first folder, its path may contain words of such a script, as in Wikipedia.
 _OTHER_DOMAIN = rf"{_LETTER}++(?:\.(?:{_LETTER}++|[{_WESTERN}]++))+"
 _NOT_LAST = r".,;:!?)\]}'"
 _ANYWHERE = _chosen(_IN_FIRST_PLANE, re.compile(rf"[^\s<>\"/?#{_NOT_LAST}]").match) + (
@@ -94,18 +99,19 @@ _ANYWHERE = _chosen(_IN_FIRST_PLANE, re.compile(rf"[^\s<>\"/?#{_NOT_LAST}]").mat
 _IN_LINK = rf"[{_ANYWHERE}/#{_NOT_LAST}]"
 _LINK = (
     rf"[hHwW]{_apart('.')}(?:(?<=[hH])[tT][tT][pP][sS]?://|(?<=[wW])[wW][wW]\."
-    # Behind a word it has to look like one: "awww.that" is none.
+    # After a letter it has to look like a link: "awww.that" is none.
     rf"(?:(?<![{_WESTERN}]....)|(?<=_....)|(?<=[{_WESTERN}]....)(?<![\d_wW]....)"
     rf"(?=[a-zA-Z\d-]+\.[a-zA-Z]{{2}})))"
     rf"(?:{_OTHER_DOMAIN}(?:/{_LETTER}+)?"
-    # What a later pattern puts there is no link the next time.
+    # A placeholder that a later pattern leaves here is no link at the next cleaning.
     rf"|(?=[{_NOT_LAST}]*+[{_ANYWHERE}/#])(?![{_NOT_LAST}]*+\[(?:link|email|user|ip|phone)\]))"
     rf"[{_ANYWHERE}{_NOT_LAST.replace('?', '')}]*"
     rf"(?:[/?#](?:{_IN_LINK}+(?:(?<=[/=#&@_~+-]){_LETTER}+{_IN_LINK}*)*)?)?(?<![{_NOT_LAST}])"
 )
 
-# A word of another script before the @ belongs to the address if the domain is of such a script,
-# too. If not, it does where words have spaces between them and the domain is no @first.last.
+# A word of another script before the @ belongs to the address if the domain is of such a script
+# too. With a Western domain it belongs to the address if its script puts spaces between words and
+# the domain looks usual, which @first.last does not.
 _WESTERN_DOMAIN = rf"[{_WESTERN}-]++(?:\.[{_WESTERN}-]++)+"
 _USUAL_DOMAIN = (
     rf"(?=(?:[{_WESTERN}-]+\.)+(?i:com|org|net|edu|gov|info|[a-z]{{2}})(?![.-]?[{_WESTERN}]))"
@@ -141,9 +147,9 @@ _IPV6 = (
     rf"(?::{_HEX}){{0,5}}::{_HEX}(?::{_HEX}){{0,5}}){_ENDS}(?!:)"
 )
 
-# North American and its like, unless behind the number of a country; then international with its
-# plus sign. Bare digit strings are left alone: years, pi and binary jokes are far more common in
-# posts than unmarked numbers.
+# First North American numbers and their like, unless a country code precedes them; then
+# international ones with a plus sign. Plain strings of digits stay: in posts, years, pi and binary
+# jokes are far more common than phone numbers without separators.
 _NO_COUNTRY = r"(?<!\+\d[\s.-])(?<!\+\d\d[\s.-])(?<!\+\d\d\d[\s.-])"
 _PHONE = (
     rf"(?=[\d(+]){_begins('.')}{_NO_COUNTRY}(?:\+?1[\s.-]?)?(?:\(\d{{3}}\)\s?|\d{{3}}[\s.-])"
@@ -151,7 +157,8 @@ _PHONE = (
 )
 _INTERNATIONAL_PHONE = rf"[+\uff0b]{_begins(first='.')}\d(?:[\s().-]{{0,2}}\d){{7,14}}{_ENDS}"
 
-# Each with what a match holds one of, in lower case, as looking for that is far quicker.
+# Each pattern with strings, in lower case, of which a match contains one. Looking for these first
+# is far quicker.
 _AT_SIGNS = ("@", "\uff20", "\ufe6b")
 _REPLACEMENTS = [
     (("://", "www."), re.compile(_LINK), "[link]"),
@@ -163,13 +170,13 @@ _REPLACEMENTS = [
     (("",), re.compile(_PHONE), "[phone]"),  # digits of any script
     (("+", "\uff0b"), re.compile(_INTERNATIONAL_PHONE), "[phone]"),
 ]
-# Most texts have none of this, which one look at each character tells.
+# Most texts match none of the patterns. This one decides that quickly.
 _MARK = re.compile(
     rf"[@\uff20\ufe6b/.:\d]"
     rf"(?:(?<={_AT})|(?<=://)|(?<=www\.)|(?<=u/)|(?<=::)|(?<=\d)[\d:.)\s-])",
     re.IGNORECASE,
 )
-_LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")  # white space to Python, too
+_LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")  # Python's white space too
 _UNWANTED = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]+"
 )
@@ -208,10 +215,10 @@ def _replace_details(text: str) -> str:
 
 
 def _remove_unwanted(text: str) -> str:
-    """Return the text without unwanted characters, and without details that begin or end at one.
+    """Return the text without unwanted characters, and with the details beside them replaced.
 
-    A zero-width space may stand inside an address, which then reads as one without it. Anywhere
-    else it separates two words, and what stands beside it is replaced before the two are joined.
+    A zero-width space inside an address is removed, and the address is found without it. Elsewhere
+    it separates two words: details are replaced in each word before the two are joined.
     """
     parts = _UNWANTED.split(text)
     joined = "".join(parts)
@@ -230,16 +237,19 @@ def _remove_unwanted(text: str) -> str:
 
 
 def _normal_form(text: str) -> str:
-    """NFC with bounded heaps: Unicode sorts the marks of a heap, in quadratic time."""
+    """Return the text in NFC, with at most 30 marks in a row.
+
+    NFC sorts the marks in a row, in quadratic time.
+    """
     text = _MANY_MARKS.sub(_bounded, text)
-    # Again, as a letter may fall apart into a letter and a mark.
+    # Again, because NFC may split a character into a letter and a mark.
     return _MANY_MARKS.sub(_bounded, unicodedata.normalize("NFC", text))
 
 
 def _bounded(run: re.Match[str]) -> str:
     kept, num_marks = [], 0
     for char in run[0]:
-        # The last part decides: some characters are no marks and fall apart into marks.
+        # The last part decides: NFC splits some characters that are no marks into marks.
         num_marks = num_marks + 1 if _is_mark(char) else 0
         if num_marks <= _MAX_MARKS:
             kept.append(char)

@@ -14,17 +14,16 @@ from typing import BinaryIO, Literal
 from textmad.corpus.records import BAD_UTF8, MAX_LINE, NULS, TOO_LONG, Tally
 from textmad.errors import CorpusError
 
-_CHUNK = 2**18  # bytes; well under MAX_LINE, so that a block of whole lines rarely exceeds it
-_OTHER_ENCODINGS = {  # by the byte order mark; that of UTF-32 begins like that of UTF-16
+_CHUNK = 2**18  # bytes; well below MAX_LINE, so that a block of whole lines is rarely longer
+_OTHER_ENCODINGS = {  # by byte order mark; UTF-32 first, as its mark begins like that of UTF-16
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 
-# A block of 4 compressed bytes may stand for 128 KiB, so zstd is fed in small pieces: 512 bytes
-# give at most 16 MiB at a time. Text packs 3 to 15 : 1, a bomb 1,000 : 1 (gzip) to 1,000,000 : 1
-# (bz2).
+# In zstd, 4 compressed bytes can expand to 128 KiB. So it gets small pieces: 512 bytes give at most
+# 16 MiB at a time. Text is compressed 3 to 15 : 1, a bomb 1,000 : 1 (gzip) to 1,000,000 : 1 (bz2).
 _ZSTD_PIECE = 512
 _ZSTD_WINDOW = 2**31  # Reddit dumps are written with --long=31
 BOMB_BYTES, BOMB_RATIO = 8 * 2**20, 200
@@ -39,10 +38,10 @@ class _DamagedError(Exception):
 def numbered_lines(
     path: Path, tally: Tally, errors: Literal["strict", "surrogateescape"] = "strict"
 ) -> Iterator[tuple[int, str]]:
-    r"""Yield each line with its number, from 1; `\n` and a byte order mark are cut, `\r` is not.
+    r"""Yield each line with its number, from 1, without `\n` and byte order mark; `\r` stays.
 
-    A line over 1 MiB is counted as bad and skipped without being held in memory. So is a line that
-    is not UTF-8 or holds a NUL byte, unless `errors` is "surrogateescape".
+    A line over 1 MiB counts as bad; it is skipped and never held in memory. A line that is not
+    UTF-8 or holds a NUL byte counts as bad too, unless `errors` is "surrogateescape".
 
     Raises:
         CorpusError: the file cannot be opened or read, is damaged, is UTF-16 or UTF-32, or is a
@@ -72,7 +71,7 @@ def numbered_lines(
 
 
 def _decode(block: bytes, errors: Literal["strict", "surrogateescape"]) -> list[str | None]:
-    """Return the lines of a block; None for one that is not UTF-8."""
+    """Return the lines of a block; None for a line that is not UTF-8."""
     try:
         return list(block.decode("utf-8", errors).split("\n"))
     except UnicodeDecodeError:
@@ -87,7 +86,7 @@ def _decode_line(line: bytes) -> str | None:
 
 
 def _blocks(path: Path) -> Iterator[bytes | None]:
-    """Yield runs of whole lines without the last line's end; None for each line over MAX_LINE."""
+    """Yield blocks of whole lines, without the last line's end; None for a line over MAX_LINE."""
     tail, skipping = b"", False
     for chunk in _chunks(path):
         if skipping:
@@ -109,7 +108,7 @@ def _blocks(path: Path) -> Iterator[bytes | None]:
 
 
 def _bounded(block: bytes) -> Iterator[bytes | None]:
-    """Split a block into runs of at most MAX_LINE bytes, so that no line in them is longer."""
+    """Split a block into blocks of at most MAX_LINE bytes; None for a line that is longer."""
     start = 0
     while len(block) - start > MAX_LINE:
         end = block.rfind(b"\n", start, start + MAX_LINE + 1)
@@ -143,10 +142,10 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def check_ratio(source: Path | str, num_bytes: int, num_compressed: int) -> None:
-    """Check that decompression makes no more of a source than text can become.
+    """Check that decompressed data is not larger than any text of this compressed size.
 
     Raises:
-        CorpusError: they are more than any text's.
+        CorpusError: it is larger.
     """
     if num_bytes > max(BOMB_BYTES, BOMB_RATIO * num_compressed):
         raise CorpusError(
@@ -156,9 +155,9 @@ def check_ratio(source: Path | str, num_bytes: int, num_compressed: int) -> None
 
 
 def _check_encoding(path: Path, chunk: bytes) -> None:
-    """Check that a file does not begin as UTF-16 or UTF-32: by its mark, or by its line ends.
+    """Check that a file is not UTF-16 or UTF-32, by its byte order mark or its line ends.
 
-    Letters other than Latin ones are valid UTF-8 byte by byte; a line feed always brings a NUL.
+    UTF-16 text of non-Latin letters can be valid UTF-8, but each of its line feeds has a NUL.
     """
     encoding = next(
         (name for mark, name in _OTHER_ENCODINGS.items() if chunk.startswith(mark)), None
@@ -195,9 +194,9 @@ def _unpack_xz(raw: BinaryIO) -> Iterator[bytes]:
 def _unpack_streams(
     raw: BinaryIO, decompressor: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
 ) -> Iterator[bytes]:
-    """Yield what all streams of the file hold, at most `_CHUNK` bytes at a time.
+    """Yield the data of all streams of the file, at most `_CHUNK` bytes at a time.
 
-    The modules' own readers ignore what follows the first stream if it is damaged.
+    The readers of bz2 and lzma ignore a damaged second stream.
     """
     stream: bz2.BZ2Decompressor | lzma.LZMADecompressor | None = None
     piece = b""
@@ -208,7 +207,7 @@ def _unpack_streams(
                 if not piece:
                     break
             if stream is None:
-                # Between and behind streams, xz allows NULs.
+                # xz allows NULs between streams and after the last one.
                 piece = piece.lstrip(b"\0") if decompressor is not bz2.BZ2Decompressor else piece
                 if not piece:
                     continue
@@ -229,9 +228,9 @@ def _unpack_streams(
 
 
 def _unpack_zstd(raw: BinaryIO) -> Iterator[bytes]:
-    """Yield what all frames of the file hold.
+    """Yield the data of all frames of the file.
 
-    zstandard's own reader does not notice a file that is cut off.
+    The reader of zstandard does not notice that a file is cut off.
     """
     import zstandard
 

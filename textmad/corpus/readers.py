@@ -1,4 +1,4 @@
-"""Recognise a source's format, and read formats of lines: JSONL, Reddit dumps, plain text."""
+"""Recognise the format of a source; read the formats with lines: JSONL, Reddit dumps, text."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _HUB_NAME = re.compile(r"[a-zA-Z0-9][\w.-]*(/[a-zA-Z0-9][\w.-]*)?")
 def read_rows(
     settings: CorpusSettings, tally: Tally, *, may_lack_community: bool = False
 ) -> Iterator[Row]:
-    """Yield the rows of `settings.source` in its order; bad lines are counted in `tally`.
+    """Yield the rows of `settings.source` in their order, and count bad lines in `tally`.
 
-    `tally.check` says whether the bad ones are too many, once all is read. With
-    `may_lack_community` no line of JSON needs to have the community's key.
+    After the last row, `tally.check` says whether there were too many bad lines. With
+    `may_lack_community`, a line of JSON may lack the key of the community.
 
     Raises:
         CorpusError: the source does not exist or cannot be read at all.
-        RecipeError: a setting has no effect on such a source.
+        RecipeError: a setting has no effect on this format.
     """
     form, columns = source_format(settings), settings.columns
     path = source_path(settings.source)
@@ -66,9 +66,9 @@ def read_rows(
 
 
 def read_json_lines(path: Path, to_row: ToRow, tally: Tally, keys: Sequence[str]) -> Iterator[Row]:
-    """Yield a row for each line, a JSON object by RFC 8259: NaN and Infinity are not JSON.
+    """Yield a row for each line, a JSON object by RFC 8259. NaN and Infinity are not JSON.
 
-    A line that gives one of `keys` twice is bad.
+    A line that has one of `keys` twice is bad.
     """
     decode = json.JSONDecoder(parse_constant=_no_constant).raw_decode
     quoted = [json.dumps(key, ensure_ascii=False) for key in keys]
@@ -85,7 +85,7 @@ def read_json_lines(path: Path, to_row: ToRow, tally: Tally, keys: Sequence[str]
             tally.bad("not JSON", number)
         elif type(record) is not dict:
             tally.bad("not a JSON object", number)
-        # Counting is quick; a key may also stand in a text or in an inner object.
+        # Counting is quick and may be wrong: the key may stand in a text or in an inner object.
         elif any(line.count(key) > 1 for key in quoted) and (twice := _given_twice(line, keys)):
             tally.bad(f"{twice!r} is given twice", number)
         elif row := tally.take(to_row, record, number):
@@ -97,7 +97,7 @@ def _given_twice(line: str, keys: Sequence[str]) -> str | None:
     names: list[str] = []
 
     def keep(pairs: list[tuple[str, Any]]) -> None:
-        names[:] = [name for name, _ in pairs]  # of the outermost object at last
+        names[:] = [name for name, _ in pairs]  # the outermost object comes last
 
     json.JSONDecoder(object_pairs_hook=keep).decode(line)
     times = Counter(names)
@@ -113,7 +113,7 @@ def read_text(path: Path, tally: Tally) -> Iterator[Row]:
 
 
 def source_format(settings: CorpusSettings) -> SourceFormat:
-    """Return what kind of source it is: by `format`, else by the name. Opens nothing.
+    """Return the format of the source, by `format` or by its name. No file is opened.
 
     >>> source_format(CorpusSettings(source="chitchat"))
     'chitchat'

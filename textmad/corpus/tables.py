@@ -1,4 +1,4 @@
-"""Read tables: CSV, Parquet, and `datasets` on disk or on the Hub."""
+"""Read tables: CSV, Parquet, and data sets of `datasets` on disk or on the Hub."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _NAMES_SHOWN = 50
-_BATCH = 128  # rows held at once: 128 MiB at worst, with 1 MiB each
+_BATCH = 128  # rows in memory at once: at most 128 MiB, as a row has at most 1 MiB
 
 
 def read_csv(path: Path, columns: Columns, tally: Tally) -> Iterator[Row]:
-    """Yield the rows below the header; comma, double quotes, line breaks inside quotes.
+    """Yield the rows below the header: commas, double quotes, line breaks inside quotes.
 
-    A bad record counts with all its lines, so an unclosed quote counts as the lines that it
-    swallows (at most 1 MiB).
+    All lines of a bad record count as bad. An unclosed quote takes in lines up to 1 MiB.
 
     Raises:
-        CorpusError: the header cannot be read, lacks a mapped column or has it twice; see also
-            `numbered_lines`.
+        CorpusError: the header cannot be read, lacks a mapped column or has it twice; or an error
+            of `numbered_lines`.
     """
     to_row, header = row_maker(columns), None
     for number, num_lines, cells in _csv_records(path, tally):
@@ -52,33 +51,33 @@ def read_csv(path: Path, columns: Columns, tally: Tally) -> Iterator[Row]:
 
 def _csv_records(path: Path, tally: Tally) -> Iterator[tuple[int, int, list[str]]]:
     """Yield the first line number, the number of lines and the cells of each record."""
-    csv.field_size_limit(MAX_LINE)  # of the whole process; the module has no other way
-    span: list[int] = []  # numbers of the lines of the record at hand
+    csv.field_size_limit(MAX_LINE)  # for the whole process; csv knows no other limit
+    line_numbers: list[int] = []  # of the current record
 
     def physical_lines() -> Iterator[str]:
-        # Bytes that are not UTF-8 pass through escaped: cutting the line could open a quote.
+        # Bytes that are not UTF-8 stay, escaped: without their line a quote could stay open.
         for number, line in numbered_lines(path, tally, errors="surrogateescape"):
-            span.append(number)
+            line_numbers.append(number)
             yield line + "\n"
 
     lines = physical_lines()
     reader = csv.reader(lines, strict=True)
     while True:
-        span.clear()
+        line_numbers.clear()
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            tally.bad(f"not CSV: {error}", span[0], len(span))
+            tally.bad(f"not CSV: {error}", line_numbers[0], len(line_numbers))
             reader = csv.reader(lines, strict=True)
             continue
         if cells is None:
             return
         if cells:
-            yield span[0], len(span), cells
+            yield line_numbers[0], len(line_numbers), cells
 
 
 def _likely_fault(header: list[str]) -> str:
-    """Return why a header may lack a name; "" where that does not show."""
+    """Return a likely reason why the header lacks a name; "" if none is seen."""
     line = ",".join(header)
     if _holds_escape(line):
         return "The file is not UTF-8: save it as UTF-8"
@@ -96,7 +95,8 @@ def read_parquet(path: Path, columns: Columns, tally: Tally) -> Iterator[Row]:
     """Yield the rows of a Parquet file, a batch at a time.
 
     Raises:
-        CorpusError: not Parquet, damaged, a decompression bomb, or without a mapped column.
+        CorpusError: the file is not Parquet, is damaged, is a decompression bomb, or lacks a mapped
+            column.
     """
     batches = _parquet_batches(path, columns)
     yield from _rows(str(path), batches, columns, tally, path.stat().st_size)
@@ -112,7 +112,7 @@ def _parquet_batches(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
             _check_schema(str(path), columns, file.schema_arrow)
             _check_sizes(path, mapped, file.metadata)
             texts = [name for name in mapped if _is_text(file.schema_arrow.field(name).type)]
-        # As dictionaries, so that a long value that many rows share is held once.
+        # As dictionaries: a long value that many rows share is in memory once.
         with pq.ParquetFile(
             path, buffer_size=2**20, pre_buffer=False, read_dictionary=texts
         ) as file:
@@ -124,7 +124,7 @@ def _parquet_batches(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
 
 
 def _check_sizes(path: Path, mapped: list[str], metadata: Any) -> None:
-    """Check a file's own account of its sizes: a decompression bomb is an error."""
+    """Check the sizes that the file's metadata states: a decompression bomb is an error."""
     num_bytes = metadata.num_rows
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
@@ -137,7 +137,7 @@ def read_dataset(settings: CorpusSettings, folder: Path | None, tally: Tally) ->
     """Yield the rows of a `save_to_disk` folder (memory-mapped) or of a Hub dataset (streamed).
 
     Raises:
-        CorpusError: no such dataset, split or column, or the Hub cannot be reached.
+        CorpusError: there is no such data set, split or column, or the Hub cannot be reached.
     """
     source, columns = settings.source, settings.columns
     if folder is None:
@@ -169,7 +169,7 @@ def _folder_batches(files: list[Path], columns: Columns) -> Iterator[pa.RecordBa
 
 
 def _check_uncompressed(path: Path, file: Any) -> None:
-    """Check that no batch is compressed: `save_to_disk` writes none; reading one has no bound."""
+    """Check that no batch is compressed. `save_to_disk` writes none, and one may be a bomb."""
     import pyarrow as pa
 
     for message in pa.ipc.MessageReader.open_stream(file):
@@ -180,16 +180,16 @@ def _check_uncompressed(path: Path, file: Any) -> None:
 def _is_compressed(message: bytes) -> bool:
     """Return whether a message of Arrow's format holds a batch with compressed buffers.
 
-    Read from its Flatbuffer, as pyarrow does not tell (format/Message.fbs: of a Message field 1 is
-    the kind of its header and field 2 the header; a RecordBatch is kind 3 and has its compression
-    in field 3; a DictionaryBatch is kind 2 and has a RecordBatch in field 1).
+    pyarrow does not tell this, so it is read from the Flatbuffer (format/Message.fbs). In a
+    Message, field 1 is the kind of the header and field 2 the header. A RecordBatch is kind 3 and
+    has its compression in field 3. A DictionaryBatch is kind 2 and has a RecordBatch in field 1.
     """
 
     def number(at: int, size: int) -> int:
         return int.from_bytes(message[at : at + size], "little")
 
     def field(table: int, index: int) -> int:
-        """Return where a field of a table stands; 0 where the table has none."""
+        """Return the position of a field of a table; 0 if the table lacks it."""
         offsets = table - number(table, 4)
         offset = number(offsets + 4 + 2 * index, 2) if 4 + 2 * index < number(offsets, 2) else 0
         return table + offset if offset else 0
@@ -209,12 +209,12 @@ def _hub_batches(settings: CorpusSettings) -> Iterator[pa.Table]:
     source, split, columns = settings.source, settings.split, settings.columns
     try:
         opened: Any = datasets.load_dataset(source, settings.config, split=split, streaming=True)
-        if opened.column_names is not None:  # some streams do not know before they begin
+        if opened.column_names is not None:  # some streams know them only after they begin
             _check_columns(source, columns, opened.column_names)
         yield from opened.select_columns(_mapped(columns)).with_format("arrow").iter(_BATCH)
     except CorpusError:
         raise
-    except Exception as error:  # the network's, the Hub's or a file format's: no common type
+    except Exception as error:  # errors of the network, the Hub and formats have no common type
         raise CorpusError(
             f"{source}: cannot be read as a dataset, split {split!r} "
             f"({type(error).__name__}: {error}); give corpus.source a file, a folder written by "
@@ -229,7 +229,7 @@ def _rows(
     tally: Tally,
     num_compressed: int | None = None,
 ) -> Iterator[Row]:
-    """Yield the rows of batches that were read from so many bytes, None where that is unknown."""
+    """Yield the rows of batches; `num_compressed` bytes were read for them, None: not known."""
     to_row, number, num_bytes = row_maker(columns), 0, 0
     for batch in batches:
         _check_schema(source, columns, batch.schema)

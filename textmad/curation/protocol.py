@@ -142,7 +142,7 @@ class Context:
             the three below.
         base_token_nll: the same under the run's base model.
         encode: token ids of each text by the base model's tokenizer, end token last.
-        vocabulary_size: of the base: ids are below it.
+        vocabulary_size: of the base model: ids are below it.
         as_posted: the candidates with the origin, generation and author that only those know who
             posted them: for voters with an interest (bots), never for what judges a text. It
             differs from what is shown only in a crawl, where model text passes for human.

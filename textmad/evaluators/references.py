@@ -75,7 +75,7 @@ def measure_compared(
             of_split = [replace(m, note=note) for m in measure(split, np.arange(0))]
         elif split in REFERENCES:
             compute = partial(_reference, snapshot, split, measure, size, num_samples, num_behind)
-            # Held-out and training text are in the key: some values depend on them.
+            # Held-out text and training sets are in the key: some values depend on them.
             key: tuple[Hashable, ...] = (
                 "reference",
                 fixed,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from textmad.errors import CurationError
-from textmad.recipe import SampleSettings, TrainSettings
+from textmad.errors import CurationError, ModelError
+from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -69,7 +69,7 @@ class FitResult(NamedTuple):
     """A model that has learned, and how it went."""
 
     model: LanguageModel
-    curve: list[dict[str, float]]  # a row an optimizer step: step, tokens, loss, ...
+    curve: list[dict[str, Any]]  # a row an optimizer step: step, tokens, loss, ...
 
 
 class LanguageModel(Protocol):
@@ -158,6 +158,17 @@ class SupportsTokenMoments(Protocol):
 
 
 @runtime_checkable
+class SupportsPreference(Protocol):
+    """An optional capability: learn from accepted and rejected documents (`train.preference`)."""
+
+    def prefer(
+        self, judged: Dataset, train: TrainSettings, *, seed: int, advance: Advance = no_advance
+    ) -> FitResult:
+        """Learn from documents with a column `accepted`; the receiver, the reference, stays."""
+        ...
+
+
+@runtime_checkable
 class SupportsSampledIds(Protocol):
     """An optional capability: scores of the very ids that were sampled."""
 
@@ -186,6 +197,15 @@ class SupportsWeightChanges(Protocol):
 
     def weight_changes(self) -> list[WeightChange]:
         """Return a change for every weight that differs from the base model's."""
+        ...
+
+
+@runtime_checkable
+class SupportsOtherSettings(Protocol):
+    """An optional capability of a base model: another adapter on the same weights."""
+
+    def with_settings(self, settings: ModelSettings) -> LanguageModel:
+        """Return the base model as it is opened with other settings of `lora`, in no new memory."""
         ...
 
 
@@ -220,6 +240,20 @@ class SupportsExport(Protocol):
     def export(self, folder: Path, notes: str = "") -> None:
         """Write an ordinary transformers folder; `notes` is Markdown at its card's end."""
         ...
+
+
+def preferring(model: LanguageModel) -> SupportsPreference:
+    """Return the model itself if it learns by preference.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not isinstance(model, SupportsPreference):
+        raise ModelError(
+            f"train.preference: the model {model.name} has no prefer(judged, train, seed=...); add "
+            "it (textmad.models.protocol.SupportsPreference), or delete train.preference"
+        )
+    return model
 
 
 def expecting(model: LanguageModel) -> SupportsTokenMoments:

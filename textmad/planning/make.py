@@ -98,15 +98,35 @@ def budget_of(recipe: Recipe) -> Budget:
         ),
         trained_tokens=[
             round(mixture.training_tokens(recipe.mix, generation) * recipe.train.epochs)
+            if generation == 0 or not _is_replaced(recipe)
+            else 0
             for generation in range(recipe.generations + 1)
         ],
+        preferred_tokens=_preferred_tokens(recipe),
         drawn_tokens=mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl),
         kept_share=kept_share(recipe.filters()),
         model_tokens=(
             mixture.model_tokens_needed(recipe.mix, recipe.crawl) if recipe.generations else 0
         ),
         crawl=_crawl_plan(recipe),
+        members=None if recipe.population is None else recipe.population.members,
     )
+
+
+def _is_replaced(recipe: Recipe) -> bool:
+    """Whether later generations learn by preference alone."""
+    return recipe.train.preference is not None and recipe.train.preference.instead_of_imitation
+
+
+def _preferred_tokens(recipe: Recipe) -> int:
+    """Tokens of judged text that a later generation learns from at most, epochs included."""
+    preference = recipe.train.preference
+    if preference is None:
+        return 0
+    tokens = mixture.model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
+    if preference.documents is not None:
+        tokens = min(tokens, 2 * preference.documents * recipe.sample.max_new_tokens)
+    return round(tokens * preference.epochs)
 
 
 def _plan_at(recipe: Recipe, opened: Opened, speed: Speed) -> Plan:

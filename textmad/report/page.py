@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from textmad.analysis.forecast import forecast
+from textmad.analysis.series import series
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS
 from textmad.report import plots, spread_plots
 from textmad.report.forecast import forecast_table
 from textmad.report.people import PeopleSection, people_section
+from textmad.report.population import PopulationSection, population_section
 from textmad.report.tables import Table, chosen_generations, full_table, main_table
 from textmad.report.texts import (
     Grid,
@@ -28,6 +30,7 @@ from textmad.report.texts import (
     vote_extremes,
 )
 from textmad.report.verdict import Verdict, verdict
+from textmad.store.folder import POPULATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +52,7 @@ class Section:
     grid: Grid
     votes: Sequence[VoteExtremes]
     people: PeopleSection | None
+    population: PopulationSection | None
     rejections: Sequence[Rejection]
     mixtures: Mapping[int, Mapping[str, int]]
     corpus: str
@@ -78,7 +82,7 @@ def write_report(runs: Sequence[Run], path: Path | None = None) -> Path:
     named = dict(zip(run_names(runs), runs, strict=True))
     page = template("page.html.j2").render(
         title=", ".join(named),
-        sections=[_section(name, run) for name, run in named.items()],
+        sections=[_section(*each, place) for place, each in enumerate(named.items())],
         figures=_figures(named),
     )
     write_atomically(path, page.encode("utf-8"))
@@ -95,7 +99,7 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     raise RunError(f"{runs[0].path}: is given twice: expected different runs")
 
 
-def _section(name: str, run: Run) -> Section:
+def _section(name: str, run: Run, place: int) -> Section:
     done = run.generations
     candidates = {generation: run.candidates(generation) for generation in done}
     ends = dict.fromkeys((done[0], done[-1]))
@@ -112,6 +116,7 @@ def _section(name: str, run: Run) -> Section:
         grid=slot_grid([run], done),
         votes=[each for each in votes if each is not None],
         people=people_section(run),
+        population=population_section(run, place),
         rejections=[rejection for each in rejected for rejection in each],
         mixtures={generation: run.mixture(generation) for generation in done},
         corpus=_plain(run.corpus_report),
@@ -129,30 +134,38 @@ def _forecast(run: Run) -> Table | None:
 
 
 # Metrics of sampled text that have a figure of their own: heading, how to read it, axis.
+# Metrics of sampled text that have a figure of their own: heading, how to read it, axis. As in the
+# verdict, "above" and "below" mean every reference that is drawn.
 _TEXT_FIGURES = {
     "distinct_2": (
         "Diversity: distinct-2",
-        "Share of word pairs that are different, on as many words of each text. Above human: "
-        "noise. Below human: narrowing.",
+        "Share of word pairs that are different, on as many words of each text. {ladder} "
+        "Above {them}: noise. Below {them}: narrowing.",
         "distinct-2 (share)",
     ),
     "rare_rate": (
         "Rare tokens in text",
-        "Share of tokens that are rare in human text. Above human: noise. Below human: narrowing.",
+        "Share of tokens that are rare in human text. {ladder} "
+        "Above {them}: noise. Below {them}: narrowing.",
         "rare-token rate (share)",
     ),
     "base_perplexity": (
         "How likely the text is under the base model",
-        "Above human: less likely than what people write. Below human: more predictable.",
+        "{ladder} Above {them}: less likely. Below {them}: more predictable.",
         "perplexity under the base model",
     ),
     "compression_ratio": (
         "Repetitiveness: compression ratio",
-        "On as many words of each text. Above human: repetitive.",
+        "On as many words of each text. {ladder} Above {them}: repetitive.",
         "compression ratio (byte/byte)",
     ),
 }
-_LADDER = " Grey: human text with its 95 % interval; purple: the base model's own samples."
+_HUMAN = {"ladder": "Grey: human text with its 95 % interval.", "them": "it"}
+_HUMAN_AND_BASE = {
+    "ladder": "Grey: human text with its 95 % interval; purple: the base model's own samples. "
+    "Between the two lies text as the base model writes it.",
+    "them": "both",
+}
 _MOST_OTHERS = 4  # figures of an evaluator without one of its own
 
 
@@ -170,11 +183,14 @@ def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
         figures.append(plots.rare_against_common(metrics))
     for metric, (heading, reading, y_title) in _TEXT_FIGURES.items():
         if metric in every:
-            figures.append(
-                plots.against_human(metrics, metric, heading, reading + _LADDER, y_title)
+            has_base = any(
+                series(rows, metric, "drawn").base is not None for rows in metrics.values()
             )
+            text = reading.format(**(_HUMAN_AND_BASE if has_base else _HUMAN))
+            figures.append(plots.against_human(metrics, metric, heading, text, y_title))
     figures += spread_plots.text_perplexity(metrics)
     with_figure = {"perplexity", "rare_loss", "common_loss", "text_perplexity", *_TEXT_FIGURES}
+    measured.pop(POPULATION, None)  # drawn in the section of the population
     for own in measured.values():
         for metric in list(own)[:_MOST_OTHERS] if not with_figure & own.keys() else ():
             known = METRICS.get(metric)

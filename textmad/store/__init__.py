@@ -10,6 +10,9 @@ runs/upvotes/
     curate/    candidates.parquet, with verdicts  records.json         manifest.json
     evaluate/  metrics.parquet                                         manifest.json
     evaluate-2/  the same, of evaluators that were added to a finished run
+    member-0/  of a population: mix/ to evaluate/ of each member
+    select/    selection.json: which members have children               manifest.json
+    population/  metrics.parquet, of all members together                manifest.json
 """
 
 from textmad.store.commit import commit, committed, confirm, discard, replace
@@ -19,7 +22,10 @@ from textmad.store.folder import (
     CORPUS,
     HELD_OUT_LOSSES,
     METRICS_SCHEMA,
+    OF_POPULATION,
+    POPULATION,
     RECORDS,
+    SELECT,
     RunFolder,
     begin,
     evaluate_stage,
@@ -28,7 +34,13 @@ from textmad.store.folder import (
 from textmad.store.manifest import Manifest, canonical, differences, stage_key
 from textmad.store.provenance import code_version, file_digest, source_digest, versions
 from textmad.store.recipe_changes import Extent, forbidden_changes
-from textmad.store.records import read_json, read_recipe, read_sealed_json
+from textmad.store.records import (
+    read_json,
+    read_recipe,
+    read_sealed_json,
+    read_sealed_yaml,
+    sealed_yaml,
+)
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
 __all__ = [
@@ -36,7 +48,10 @@ __all__ = [
     "CORPUS",
     "HELD_OUT_LOSSES",
     "METRICS_SCHEMA",
+    "OF_POPULATION",
+    "POPULATION",
     "RECORDS",
+    "SELECT",
     "Extent",
     "Manifest",
     "RunFolder",
@@ -59,7 +74,9 @@ __all__ = [
     "read_json",
     "read_recipe",
     "read_sealed_json",
+    "read_sealed_yaml",
     "replace",
+    "sealed_yaml",
     "source_digest",
     "stage_key",
     "stage_records",

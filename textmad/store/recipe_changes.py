@@ -1,9 +1,9 @@
 """What may change in the recipe of a run that goes on: it may ask for more, never for less.
 
-More generations, more evaluators and a larger `sample.oversample` change nothing that was learned,
-and `track` changes no result at all. Everything else would, and is an error. What is there already
-is known from the stages, not from the recipe before: an extension that failed at once can be taken
-back.
+More generations, more evaluators and a larger `sample.oversample` or `crawl.oversample` change
+nothing that was learned, and `track` changes no result at all. Everything else would, and is an
+error. What is there already is known from the stages, not from the recipe before: an extension that
+failed at once can be taken back.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ class Extent(NamedTuple):
 
     generations: int
     evaluate: list[Any]  # as in the recipe: names, or names with their settings
-    oversample: float
+    oversample: float  # sample.oversample
+    crawl_oversample: float | None  # None: the recipe has no crawl
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """The extent of a recipe."""
-        return cls(recipe.generations, recipe.dump()["evaluate"], recipe.sample.oversample)
+        crawl = None if recipe.crawl is None else recipe.crawl.oversample
+        return cls(recipe.generations, recipe.dump()["evaluate"], recipe.sample.oversample, crawl)
 
 
 def forbidden_changes(before: Recipe, now: Recipe, manifests: Iterable[Manifest]) -> list[str]:
@@ -50,11 +52,15 @@ def forbidden_changes(before: Recipe, now: Recipe, manifests: Iterable[Manifest]
             "sample": now.sample.model_copy(update={"oversample": same.oversample}),
         }
     )
+    if now.crawl is not None and same.crawl_oversample is not None:
+        crawl = now.crawl.model_copy(update={"oversample": same.crawl_oversample})
+        unextended = unextended.model_copy(update={"crawl": crawl})
     manifests = list(manifests)
     return [
         *differences(before.dump(), unextended.dump()),
         *_fewer_generations(now, manifests),
         *_fewer_tokens(now, manifests),
+        *_smaller_crawl(now, manifests),
         *_fewer_evaluators(now, manifests),
     ]
 
@@ -75,6 +81,17 @@ def _fewer_tokens(now: Recipe, manifests: Sequence[Manifest]) -> list[str]:
     return [
         f"sample.oversample: {now.sample.oversample:g}: samples {wanted:,} tokens a generation, "
         f"there are {most:,} already: give as much as before, or more"
+    ]
+
+
+def _smaller_crawl(now: Recipe, manifests: Sequence[Manifest]) -> list[str]:
+    crawls = [m.inputs["crawl"] for m in manifests if re.fullmatch(r"gen-\d+/crawl", m.stage)]
+    most = max((crawl["oversample"] for crawl in crawls), default=0.0)
+    if now.crawl is None or most <= now.crawl.oversample:
+        return []
+    return [
+        f"crawl.oversample: {now.crawl.oversample:g}: a crawl was made with {most:g} already: give "
+        "as much as before, or more"
     ]
 
 

@@ -1,4 +1,4 @@
-"""The two records at the top of a run folder, recipe.yaml and provenance.json, with a checksum.
+"""The records at the top of a folder with a checksum: recipe, provenance and study.
 
 Each holds the SHA-256 of its other content, so that a file which was damaged or changed by hand is
 not taken for what was written. Records without one, of an older textmad, are read as they are.
@@ -15,6 +15,7 @@ from typing import Any
 
 from textmad.errors import RunError
 from textmad.recipe import Recipe, stored_recipe
+from textmad.recipe.yaml_text import read_settings
 from textmad.store.files import reading
 from textmad.store.manifest import stage_key
 
@@ -24,8 +25,13 @@ _SEALED = re.compile(rb"# sha256 of the lines below: ([0-9a-f]{64})\n")
 
 def recipe_bytes(recipe: Recipe) -> bytes:
     """The resolved recipe as YAML, below a comment with its SHA-256."""
-    text = recipe.to_yaml().encode()
-    return f"# sha256 of the lines below: {hashlib.sha256(text).hexdigest()}\n".encode() + text
+    return sealed_yaml(recipe.to_yaml())
+
+
+def sealed_yaml(text: str) -> bytes:
+    """YAML below a comment with its SHA-256."""
+    data = text.encode()
+    return f"# sha256 of the lines below: {hashlib.sha256(data).hexdigest()}\n".encode() + data
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -35,13 +41,29 @@ def read_recipe(path: Path) -> Recipe:
         RunError: it is not what textmad wrote.
         RecipeError: it cannot be read.
     """
+    _check_seal(path, "the run")
+    return stored_recipe(path)
+
+
+def read_sealed_yaml(path: Path, owner: str) -> dict[str, Any]:
+    """Read what `sealed_yaml` wrote; `owner` is what it belongs to, as "the study".
+
+    Raises:
+        RunError: it is not what textmad wrote.
+        RecipeError: it cannot be read.
+    """
+    record = read_settings(path)
+    _check_seal(path, owner)
+    return record
+
+
+def _check_seal(path: Path, owner: str) -> None:
     with reading(path):
         data = path.read_bytes()
     if data.startswith(b"# sha256"):
         sealed = _SEALED.match(data)
         if not sealed or hashlib.sha256(data[sealed.end() :]).hexdigest().encode() != sealed[1]:
-            raise _changed(path)
-    return stored_recipe(path)
+            raise _changed(path, owner)
 
 
 def sealed_json(record: Mapping[str, Any]) -> bytes:
@@ -77,8 +99,8 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path}: cannot be read: {error}") from error
 
 
-def _changed(path: Path) -> RunError:
+def _changed(path: Path, owner: str = "the run") -> RunError:
     return RunError(
         f"{path}: is not what textmad wrote (checksum or keys differ): put the file of a backup "
-        "there, or delete the run"
+        f"there, or delete {owner}"
     )

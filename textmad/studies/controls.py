@@ -88,6 +88,10 @@ def _human_only(arm: Arm, asked: ControlSettings) -> Recipe | None:
     }
     data["sample"] |= {"oversample": 1.0, "min_tokens": compared_tokens(mix, sample)}
     data["curate"], data["crawl"] = [], None
+    data["train"]["preference"] = None
+    if recipe.population is not None:  # as many members of the same kinds, who are no kin
+        kept = ("members", "each", "communities")
+        data["population"] = {name: data["population"][name] for name in kept}
     return parse_recipe(data, where="human only")
 
 

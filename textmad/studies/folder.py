@@ -22,7 +22,7 @@ from textmad.errors import RecipeError, RunError, TextmadError, WaitingForVotesE
 from textmad.loop.run import Run
 from textmad.progress import Progress
 from textmad.recipe import Recipe
-from textmad.recipe.yaml_text import read_settings, to_yaml
+from textmad.recipe.yaml_text import to_yaml
 from textmad.store.folder import METRICS, PROVENANCE, RECIPE
 from textmad.studies.arms import PlannedRun, Study
 from textmad.studies.registration import register
@@ -109,9 +109,9 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Raises:
         RecipeError: it cannot be read.
-        RunError: study.yaml is something else.
+        RunError: study.yaml is something else, or was changed by hand.
     """
-    record = read_settings(path / STUDY)
+    record = store.read_sealed_yaml(path / STUDY, "the study")
     if "cpu_threads" not in record:
         raise RunError(
             f"{path / STUDY}: is no study's record, which would be written over it: expected a new "
@@ -124,7 +124,7 @@ def read_record(path: Path) -> dict[str, Any]:
 def write_record(study: Study, path: Path, cpu_threads: int) -> None:
     """Write study.yaml: what the study is now."""
     record = {"cpu_threads": cpu_threads, **study.dump()}
-    store.write_atomically(path / STUDY, to_yaml(record).encode())
+    store.write_atomically(path / STUDY, store.sealed_yaml(to_yaml(record)))
 
 
 def is_study_folder(path: Path) -> bool:
@@ -159,7 +159,7 @@ def evaluate_study(path: Path, evaluators: Sequence[Any], progress: Progress) ->
         for arm in arms:
             if arm["folder"] in measured_by:
                 arm["recipe"]["evaluate"] = measured_by[arm["folder"]]
-        store.write_atomically(path / STUDY, to_yaml(record).encode())
+        store.write_atomically(path / STUDY, store.sealed_yaml(to_yaml(record)))
     return runs
 
 

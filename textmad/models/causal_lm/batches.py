@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from textmad.models.causal_lm.scoring import Row, windows
+
 IGNORED = -100
 
 
@@ -26,6 +28,21 @@ class Example(NamedTuple):
     def num_targets(self) -> int:
         """Tokens that are learned from."""
         return int((self.labels != IGNORED).sum())
+
+
+def examples_of(row: Row, context: int) -> list[Example]:
+    """Return a document as it is learned: one example, or windows if it exceeds the context.
+
+    >>> row = Row(ids=np.array([1, 5, 6, 7]), first=2)  # start token, prompt, text
+    >>> [example.labels.tolist() for example in examples_of(row, context=8)]
+    [[-100, 6, 7]]
+    """
+    examples = []
+    for window in windows(row, context):
+        labels = window.ids[1:].astype(np.int64)
+        labels[: window.first - 1] = IGNORED
+        examples.append(Example(window.ids[:-1].astype(np.int64), labels))
+    return examples
 
 
 class Rectangle(NamedTuple):

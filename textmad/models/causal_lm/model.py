@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from textmad.models.causal_lm.scoring import (
     mean_states,
     score,
     token_moments,
-    windows,
 )
 from textmad.models.causal_lm.verification import verify_once
 from textmad.models.causal_lm.weight_changes import weight_changes
@@ -92,6 +91,16 @@ class CausalLM:
         _log.info("%s: %d modules adapted by LoRA", model.name, model.num_adapted_modules)
         return model
 
+    def with_settings(self, settings: ModelSettings) -> CausalLM:
+        """Return the same base model, in no new memory, with another adapter's shape.
+
+        Raises:
+            ModelError: a LoRA target matches nothing, or the network does not compute with it.
+        """
+        base = self._base
+        verify_once(base.network, base.digest, settings.lora, base.context, settings.base)
+        return CausalLM(base, settings)
+
     @property
     def num_adapted_modules(self) -> int:
         """How many modules carry an adapter; 0 under full fine-tuning."""
@@ -124,7 +133,6 @@ class CausalLM:
         token; a text longer than the context is learned in windows, each token once.
         """
         from textmad.models.causal_lm.training import train as train_in_place
-        from textmad.models.distributed import parallel
 
         learn = partial(
             train_in_place,
@@ -134,6 +142,36 @@ class CausalLM:
             bfloat16=self.settings.dtype == "bfloat16",
             advance=advance,
         )
+        return self._learned(learn, seed)
+
+    def prefer(
+        self, judged: Dataset, train: TrainSettings, *, seed: int, advance: Advance = no_advance
+    ) -> FitResult:
+        """Learn by `train.preference` from accepted and rejected documents; return the new model.
+
+        The reference model is this one, as it stands before the first step. The columns are text,
+        prompt, finished and `accepted`; they are read and cut as in `fit`. For DPO the first
+        accepted document and the first rejected one are a pair, and so on.
+        """
+        from textmad.models.causal_lm.preference import Judged
+        from textmad.models.causal_lm.preference import prefer as prefer_in_place
+
+        rows = map(Judged, self._learned_rows(judged), judged["accepted"])
+        learn = partial(
+            prefer_in_place,
+            judged=list(rows),
+            settings=train,
+            context=self.context,
+            seed=seed,
+            bfloat16=self.settings.dtype == "bfloat16",
+            advance=advance,
+        )
+        return self._learned(learn, seed)
+
+    def _learned(self, learn: Callable[[Any], list[dict[str, float]]], seed: int) -> FitResult:
+        """Return a new model that begins where this one stands, trained in place by `learn`."""
+        from textmad.models.distributed import parallel
+
         crossed = self._low_rank if self._crossed_shape is not None else None
         with parallel.room_beside(self._latest if crossed is None else self._network) as start:
             if self.settings.lora is None:
@@ -154,8 +192,13 @@ class CausalLM:
         return FitResult(self._crossed([crossed, fresh], [1.0, 1.0]), curve)
 
     def _examples(self, corpus: Dataset) -> list[Example]:
-        from textmad.models.causal_lm.batches import IGNORED, Example
+        from textmad.models.causal_lm.batches import examples_of
 
+        rows = self._learned_rows(corpus)
+        return [example for row in rows for example in examples_of(row, self.context)]
+
+    def _learned_rows(self, corpus: Dataset) -> list[Row]:
+        """Return what is learned of each document: without an end token if it was cut."""
         texts = corpus["text"][:]
         lost = sum(map(operator.ne, texts, self.read_back(texts)))
         if lost:
@@ -167,14 +210,10 @@ class CausalLM:
                 len(texts),
             )
         rows = self._rows(texts, corpus["prompt"])
-        examples = []
-        for row, finished in zip(rows, corpus["finished"], strict=True):
-            learned = row if finished else row._replace(ids=row.ids[:-1])
-            for window in windows(learned, self.context):
-                labels = window.ids[1:].astype(np.int64)
-                labels[: window.first - 1] = IGNORED
-                examples.append(Example(window.ids[:-1].astype(np.int64), labels))
-        return examples
+        return [
+            row if finished else row._replace(ids=row.ids[:-1])
+            for row, finished in zip(rows, corpus["finished"], strict=True)
+        ]
 
     def fit_classifier(
         self,

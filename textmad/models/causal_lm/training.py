@@ -1,10 +1,10 @@
 """The training loop. An optimizer step learns from random documents, counted in tokens.
 
     plan_steps                 which documents each step learns from
-    _Learner.step              one optimizer step
+    Learner.step              one optimizer step
       micro_batches            its documents in rows of tokens, dealt to the processes
-      _Learner._accumulate     the gradients of all rows
-    _require_finite            did training diverge?
+      Learner._accumulate     the gradients of all rows
+    require_finite             did training diverge?
 
 A step takes documents in a shuffled order until it has `batch_tokens` target tokens, so which
 documents it takes does not depend on their lengths. Only within the step are they sorted by length
@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from peft import PeftModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from textmad.errors import ModelError
 from textmad.models.causal_lm.batches import (
@@ -82,8 +83,8 @@ def train(
     network: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
     torch.manual_seed(torch_seed(seed, "train", "dropout", processes.rank()))
     steps = plan_steps(examples, settings, seed)
-    with _training_mode(network, settings) as packed:
-        learner = _Learner(model, network, settings, packed=packed, bfloat16=bfloat16)
+    with training_mode(network, settings) as packed:
+        learner = Learner(model, network, settings, packed=packed, bfloat16=bfloat16)
         rates = [learning_rate(number, len(steps), settings) for number in range(len(steps))]
         sizes = [sum(examples[index].num_targets for index in step) for step in steps]
         measured: list[torch.Tensor] = []  # left on the device: reading one waits for it
@@ -93,7 +94,7 @@ def train(
         # The last step may leave weights that overflow, which no later step would show. So the
         # first document is scored once more.
         after = torch.stack([learner.loss(examples[steps[0][0]]), learner.squares()])
-    _require_finite(torch.stack(measured), after, rates, settings)
+    require_finite(torch.stack(measured), after, rates, settings)
     tokens_so_far = np.cumsum(sizes).tolist()
     rows = zip(tokens_so_far, rates, torch.stack(measured).tolist(), strict=True)
     return [
@@ -102,8 +103,12 @@ def train(
     ]
 
 
-def _require_finite(
-    measured: torch.Tensor, after: torch.Tensor, rates: Sequence[float], settings: TrainSettings
+def require_finite(
+    measured: torch.Tensor,
+    after: torch.Tensor,
+    rates: Sequence[float],
+    settings: TrainSettings,
+    setting: str = "train.learning_rate",
 ) -> None:
     """Check that losses, gradients and weights are finite.
 
@@ -112,6 +117,7 @@ def _require_finite(
         after: a loss after the last step, and the sum of the squared weights, (2,).
         rates: the learning rate of each step.
         settings: for the message.
+        setting: the name of the learning rate, for the message.
 
     Raises:
         ModelError: one of these is not finite.
@@ -130,7 +136,7 @@ def _require_finite(
     if step:
         advice = (
             f"at step 1 it was {float(measured[0, 0]):.4g}, and the learning rate of step {step} "
-            f"was {rates[step - 1]:.3g}: lower train.learning_rate, or raise train.warmup"
+            f"was {rates[step - 1]:.3g}: lower {setting}, or raise train.warmup"
         )
     else:
         advice = (
@@ -138,7 +144,7 @@ def _require_finite(
             "text: check its weights, or set model.dtype: float32"
         )
     raise ModelError(
-        f"train.learning_rate: {settings.learning_rate:g}: training diverges: {where}: the loss is "
+        f"{setting}: {settings.learning_rate:g}: training diverges: {where}: the loss is "
         f"{loss:.4g}{gradient}; {advice}"
     )
 
@@ -176,7 +182,7 @@ def learning_rate(step: int, num_steps: int, settings: TrainSettings) -> float:
     return settings.learning_rate * shape[settings.decay]
 
 
-class _Learner:
+class Learner:
     """A model with its optimizer, spread over all processes."""
 
     def __init__(
@@ -206,21 +212,23 @@ class _Learner:
 
     def step(self, examples: Sequence[Example], rate: float, num_targets: int) -> torch.Tensor:
         """Take one optimizer step, and return the loss before it and the gradient's norm, (2,)."""
+        loss = parallel.total(self._accumulate(examples, num_targets)) / num_targets
+        return torch.stack([loss, self.move(rate)])
+
+    def move(self, rate: float) -> torch.Tensor:
+        """Change the weights by the gradients that have added up; return their norm, ()."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = parallel.total(self._accumulate(examples, num_targets)) / num_targets
         norm = torch.nn.utils.clip_grad_norm_(self.learned, self.settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return torch.stack([loss, parallel.whole(norm).double()])
+        return parallel.whole(norm).double()
 
     @torch.no_grad()
     def loss(self, example: Example) -> torch.Tensor:
         """Return the summed token loss of a document in nats, (); every process computes it."""
         batch = collate([example], [Rectangle([0], len(example.input_ids))], self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self._logits(batch)
-        return summed_nats(logits, batch.labels)
+        return summed_nats(self.logits(batch), batch.labels)
 
     @torch.no_grad()
     def squares(self) -> torch.Tensor:
@@ -236,18 +244,20 @@ class _Learner:
         plan = micro_batches(lengths, self.limits, processes.world_size())
         total = torch.zeros((), device=self.device, dtype=torch.float64)
         for number, rows_by_process in enumerate(plan):
-            batch = self._batch(examples, rows_by_process[processes.rank()])
-            is_last = number == len(plan) - 1  # only then do processes exchange gradients
-            with nullcontext() if is_last else parallel.accumulating(self.model):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                    logits = self._logits(batch)  # (targets, vocabulary)
+            batch = self.batch(examples, rows_by_process[processes.rank()])
+            with self.exchanging(is_last=number == len(plan) - 1):
+                logits = self.logits(batch)  # (targets, vocabulary)
                 loss = summed_nats(logits, batch.labels)
                 # Processes exchange the mean of their gradients, and the step needs their sum.
                 torch.autograd.backward(loss * (processes.world_size() / num_targets))
             total += loss.detach()
         return total
 
-    def _batch(self, examples: Sequence[Example], rectangles: Sequence[Rectangle]) -> Batch:
+    def exchanging(self, *, is_last: bool) -> AbstractContextManager[None]:
+        """Inside, a backward pass adds up; processes exchange gradients in the step's last one."""
+        return nullcontext() if is_last else parallel.accumulating(self.model)
+
+    def batch(self, examples: Sequence[Example], rectangles: Sequence[Rectangle]) -> Batch:
         """Return this process's documents as tensors."""
         if rectangles:
             return collate(examples, rectangles, self.device)
@@ -256,21 +266,34 @@ class _Learner:
         idle = examples[0]._replace(labels=np.full_like(examples[0].labels, IGNORED))
         return collate([idle], [Rectangle([0], len(idle.input_ids))], self.device)
 
-    def _logits(self, batch: Batch) -> torch.Tensor:
+    def logits(self, batch: Batch) -> torch.Tensor:
         """Compute the logits of the positions that have a label, (targets, vocabulary)."""
-        if self.packed:
-            return packed_logits(self.model, batch)
-        [shape] = batch.layout.rectangles
-        logits = self.model(input_ids=batch.input_ids.view(shape), use_cache=False).logits
-        of_targets: torch.Tensor = logits.flatten(0, 1)[batch.learned]
-        return of_targets
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            if self.packed:
+                return packed_logits(self.model, batch)
+            [shape] = batch.layout.rectangles
+            logits = self.model(input_ids=batch.input_ids.view(shape), use_cache=False).logits
+            of_targets: torch.Tensor = logits.flatten(0, 1)[batch.learned]
+            return of_targets
 
 
 @contextmanager
-def _training_mode(network: PreTrainedModel, settings: TrainSettings) -> Iterator[bool]:
-    """Set `network` up for training, and yield whether it reads packed rows."""
+def training_mode(
+    network: PreTrainedModel, settings: TrainSettings, *, dropout: bool = True
+) -> Iterator[bool]:
+    """Set `network` up for training, and yield whether it reads packed rows.
+
+    Without `dropout` only the layers that may be checkpointed are in training mode, not what is in
+    them.
+    """
     packed = can_pack(network)
-    network.train()
+    if dropout:
+        network.train()
+    else:
+        network.eval()
+        for layer in network.modules():
+            if isinstance(layer, GradientCheckpointingLayer):
+                layer.training = True
     if settings.gradient_checkpointing:
         network.activation_checkpointing_enable({"use_reentrant": False})
         network.disable_input_require_grads()  # only the reentrant way needs them
