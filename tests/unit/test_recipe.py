@@ -57,7 +57,7 @@ BAD = {
     "model": ("tiny-gpt2", f"tiny-gpt2: expected {SETTINGS}"),
     "model.base": ("null", "null: expected text"),
     "model.revision": ("5", "5: expected text"),
-    "model.dtype": ("float16", "float16: expected 'float32' or 'bfloat16'"),
+    "model.dtype": ("float16", "float16: expected 'float32', 'bfloat16' or 'auto'"),
     "model.start_from": ("latest", "latest: expected 'base' or 'previous'"),
     "model.lora": ("16", f"16: expected {SETTINGS}"),
     "model.lora.rank": ("0", "0: expected at least 1"),
