@@ -341,11 +341,7 @@ class Recipe(Settings):
             )
         if self.train.preference is not None:
             self._check_preference(self.train.preference)
-        fed_back = (
-            self.mix.model_tokens
-            or self.train.preference is not None
-            or (self.crawl is not None and self.crawl.contamination)
-        )
+        fed_back = self.mix.model_tokens or (self.crawl is not None and self.crawl.contamination)
         if not fed_back and self.sample.oversample != 1:
             raise ValueError(
                 f"sample.oversample: {self.sample.oversample:g}: has no effect while "
