@@ -57,7 +57,7 @@ BAD = {
     "model": ("tiny-gpt2", f"tiny-gpt2: expected {SETTINGS}"),
     "model.base": ("null", "null: expected text"),
     "model.revision": ("5", "5: expected text"),
-    "model.dtype": ("float16", "float16: expected 'float32' or 'bfloat16'"),
+    "model.dtype": ("float16", "float16: expected 'float32', 'bfloat16' or 'auto'"),
     "model.start_from": ("latest", "latest: expected 'base' or 'previous'"),
     "model.lora": ("16", f"16: expected {SETTINGS}"),
     "model.lora.rank": ("0", "0: expected at least 1"),
@@ -217,6 +217,11 @@ BAD = {
     "curate.0.discriminator.backend": ("gpt", "gpt: expected 'features' or 'lora'"),
     "curate.0.discriminator.epochs": ("0", "0: expected a finite number above 0"),
     "curate.0.discriminator.learning_rate": (".inf", "inf: expected a finite number above 0"),
+    "curate.0.discriminator.against_human": ("1", "1: expected a share from 0 to below 1"),
+    "curate.0.discriminator.human_check": ("-1", "-1: expected at least 0"),
+    "curate.0.jury": ("crowd", f"crowd: expected {SETTINGS}"),
+    "curate.0.jury.name": ("a b", "a b: expected lower-case letters, digits and _"),
+    "curate.0.jury.documents": ("1", "1: expected at least 2"),
     "curate.0.detector": ("3", f"3: expected {SETTINGS}"),
     "curate.0.detector.method": (
         "magic",
@@ -250,6 +255,12 @@ BAD = {
     "evaluate.0.votes": ("net", f"net: expected {SETTINGS}"),
     "evaluate.0.guards": ("random", f"random: expected {SETTINGS}"),
     "evaluate.0.discriminator": ("100", f"100: expected {SETTINGS}"),
+    "evaluate.0.adversary": ("0.5", f"0.5: expected {SETTINGS}"),
+    "evaluate.0.adversary.judge": ("3", "3: expected text"),
+    "evaluate.0.adversary.held_out": (
+        "discriminator",
+        "discriminator: is the judge itself: expected another",
+    ),
     "evaluate.0.text_perplexity": ("0.5", f"0.5: expected {SETTINGS}"),
     "evaluate.0.ngram_gap": ("3", f"3: expected {SETTINGS}"),
     "evaluate.0.length": ("10", f"10: expected {SETTINGS}"),
@@ -304,7 +315,8 @@ BAD |= {
     }.items()
 }
 BAD |= {  # its crowd is that of upvotes
-    path.replace("upvotes", "discriminator.votes"): bad
+    path.replace("upvotes", f"{name}.votes"): bad
+    for name in ("discriminator", "jury")
     for path, bad in BAD.items()
     if path.startswith("curate.0.upvotes")
 }
@@ -1031,7 +1043,7 @@ def test_a_preference_that_nothing_could_be_learned_by_is_an_error(name):
 def test_a_model_that_learns_by_preference_has_not_learned_from_human_text_alone():
     asked = {"mix": {"human_tokens": 9, "model_tokens": 0}, "curate": ["upvotes"]}
     assert Recipe(**asked).is_human_only
-    judged = Recipe(**asked, train={"preference": {}}, sample={"oversample": 4.0})
+    judged = Recipe(**asked, train={"preference": {}})
     assert not judged.is_human_only
 
 

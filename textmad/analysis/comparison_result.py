@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from textmad.analysis.critical_shares import CriticalShareRow
     from textmad.analysis.hypotheses import HypothesisTest
     from textmad.analysis.populations import Inbreeding
+    from textmad.analysis.quality_diversity import Plane
     from textmad.analysis.series import Reference
     from textmad.loop.run import Run
 
@@ -98,9 +99,10 @@ class Comparison:
     comparison as a whole. `critical_shares` exist where arms differ in their share of model text,
     `warnings` where there are two seeds, `bins` where rare_tokens was measured, `crossed` where
     runs hold the losses of single held-out documents, `hypotheses` where a study has registered
-    some, `inbreeding` where arms are populations with inbred members, `own_text` says whether each
-    seed has human text of its own (`corpus.parts`), and `runs` (one an arm, whose texts are
-    displayed) exist where the numbers came from run folders. All but `hypotheses` is exploratory.
+    some, `planes` where it has a temperature sweep, `inbreeding` where arms are populations with
+    inbred members; `own_text` says whether each seed has human text of its own (`corpus.parts`),
+    and `runs` (one an arm, whose texts are displayed) exist where the numbers came from run
+    folders. All but `hypotheses` is exploratory.
     """
 
     control: str
@@ -118,6 +120,7 @@ class Comparison:
     crossed: tuple[CrossedDifference, ...] = ()
     own_text: bool = False
     hypotheses: tuple[HypothesisTest, ...] = ()
+    planes: tuple[Plane, ...] = ()
     inbreeding: tuple[Inbreeding, ...] = ()
     runs: Mapping[str, Run] = field(default_factory=dict)
 

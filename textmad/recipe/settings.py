@@ -119,7 +119,7 @@ class ModelSettings(Settings):
 
     base: Place = "tiny-gpt2"  # built-in name, folder, Hub id, or module:name of your own model
     revision: str | None = None  # of a Hub id
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     start_from: Literal["base", "previous"] = "base"
     lora: LoraSettings | None = LoraSettings()  # null: full fine-tuning
     # Of base: categorical, whose words are w0 to w999.
@@ -341,11 +341,7 @@ class Recipe(Settings):
             )
         if self.train.preference is not None:
             self._check_preference(self.train.preference)
-        fed_back = (
-            self.mix.model_tokens
-            or self.train.preference is not None
-            or (self.crawl is not None and self.crawl.contamination)
-        )
+        fed_back = self.mix.model_tokens or (self.crawl is not None and self.crawl.contamination)
         if not fed_back and self.sample.oversample != 1:
             raise ValueError(
                 f"sample.oversample: {self.sample.oversample:g}: has no effect while "

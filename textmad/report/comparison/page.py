@@ -38,6 +38,12 @@ from textmad.report.comparison.inbreeding import (
     inbreeding_sentences,
     inbreeding_table,
 )
+from textmad.report.comparison.plane import (
+    plane_figures,
+    plane_frame,
+    plane_sentences,
+    plane_table,
+)
 from textmad.report.escaping import csv_bytes, markdown
 from textmad.report.page import template
 from textmad.report.tables import Table, print_words, show, to_markdown
@@ -55,6 +61,7 @@ _HEADINGS = {
     "shares": "Critical share",
     "alarms": "Early warning",
     "bins": "Rare and common tokens",
+    "plane": "Quality and diversity",
     "inbreeding": "Inbreeding",
 }
 
@@ -191,6 +198,7 @@ def to_html(comparison: Comparison) -> str:
         tables=[difference_table(comparison), generation_table(comparison)],
         optional_sections=_sections(comparison),
         share_figures=figures.critical_share_curves(comparison),
+        plane_figures=plane_figures(comparison),
         heat=figures.heat_maps(comparison),
         inbreeding=[inbreeding_figure(comparison)] if comparison.inbreeding else [],
         texts=side_by_side(comparison.runs, comparison.generation) if comparison.runs else None,
@@ -235,6 +243,7 @@ def _sections(comparison: Comparison) -> list[OptionalSection]:
         "shares": (comparison.critical_shares, share_sentences, share_table, share_frame),
         "alarms": (comparison.warnings, alarm_sentences, alarm_table, alarm_frame),
         "bins": (comparison.bins, bin_sentences, bin_table, bin_frame),
+        "plane": (comparison.planes, plane_sentences, plane_table, plane_frame),
         "inbreeding": (
             comparison.inbreeding,
             inbreeding_sentences,
