@@ -537,6 +537,16 @@ def test_the_page_of_a_population_is_the_same_each_time(population, tmp_path):
     assert write_report([PopulationRun(tmp_path / "run")]).read_bytes() == path.read_bytes()
 
 
+def test_a_member_alone_has_a_pedigree_and_nobody_to_differ_from(tmp_path):
+    section = population_section(PopulationRun(tmp_path / "run", members=1), 0)
+    assert [figure.heading for figure in section.figures][:2] == [
+        "Pedigree",
+        "Kinship in generation 2",
+    ]
+    assert not any("each other's text" in figure.heading for figure in section.figures)
+    assert section.table.lines[0][2:] == ("1.200", "–", "1.200")  # mean, deviation, member 0
+
+
 def test_a_large_population_says_what_is_not_drawn(tmp_path):
     section = population_section(PopulationRun(tmp_path / "run", members=20, generations=2), 0)
     assert "Not drawn: 4 more members." in section.figures[0].reading

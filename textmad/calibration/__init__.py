@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textmad import studies
-from textmad.calibration import populations, refits, votes
+from textmad.calibration import populations, refits, tastes, votes
 from textmad.calibration.checks import Check, summary, table
 from textmad.calibration.loops import Loop
 from textmad.loop.run import Run
@@ -36,6 +36,7 @@ def every_loop() -> list[Loop]:
         votes.curated(votes.crowd, human_share=0.1, documents=900, generation=8),
         votes.curated(votes.author, human_share=0.0, documents=300, generation=6),
         votes.curated(votes.crowd, human_share=0.5, documents=400, generation=4),
+        *map(tastes.plural, tastes.TARGETS),
         refits.replaced(),
         refits.accumulated(),
         refits.refreshed(bias=1.0, model=40),
