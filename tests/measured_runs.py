@@ -22,7 +22,7 @@ STAGES = ("mix", "model", "sample", "curate", "evaluate")
 def write(
     folder: Path,
     recipe: tm.Recipe,
-    values: Mapping[tuple[str, str], Sequence[float]],
+    values: Mapping[tuple[str, ...], Sequence[float]],
     *,
     code: str = "this",
     note: str = "",
@@ -31,6 +31,8 @@ def write(
     held_out: Sequence[Sequence[float]] = (),
 ) -> Path:
     """A run with these numbers, {(metric, split): one a generation}; none without values.
+
+    A name may also be (evaluator, metric, split, bin).
 
     Every generation drew the same texts, and kept them. `held_out` has the nats of each held-out
     document of ten tokens, by generation.
@@ -43,8 +45,14 @@ def write(
     _commit(folder, "corpus", corpus)
     for generation in range(max(map(len, values.values()), default=0)):
         rows = [
-            (generation, "mine", metric, split, "", numbers[generation], 10, note)
-            for (metric, split), numbers in values.items()
+            (
+                generation,
+                *(key if len(key) == 4 else ("mine", *key, "")),
+                numbers[generation],
+                10,
+                note,
+            )
+            for key, numbers in values.items()
         ]
         rows = [(*row, *[math.nan] * (len(METRICS_SCHEMA) - len(row))) for row in rows]
         columns = zip(zip(*rows, strict=True), METRICS_SCHEMA, strict=True)
@@ -69,6 +77,11 @@ def write(
             inputs = {"evaluate": recipe.dump()["evaluate"]} if stage == "evaluate" else {}
             _commit(folder, f"gen-{generation:02d}/{stage}", files.get(stage, {}), inputs)
     return folder
+
+
+def _named(key: tuple[str, ...]) -> tuple[str, ...]:
+    """Evaluator, metric, split and bin."""
+    return key if len(key) == 4 else ("mine", *key, "")
 
 
 def _json(value: Any) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+SOURCES = "sources"  # of a member's mixture: tokens by the generation and member that wrote them
+
+
+class Source(NamedTuple):
+    """Kept text that a member of a population learns from: its own, or another member's."""
+
+    tokens: int  # the budget, of each generation that is mixed
+    kept: Sequence[Dataset]  # of each generation before
+    member: int  # who wrote it
+    names: tuple[str | int, ...] = ()  # of the order's random stream; the member's own has none
+
+
 class Mixture(NamedTuple):
     """A generation's training set, human documents first, and what it really holds."""
 
@@ -37,8 +49,9 @@ class Mixture(NamedTuple):
     human_documents: int
     model_documents: int
     unlabelled_model_tokens: int | None = None  # within human_tokens; None: nothing was crawled
+    sources: list[dict[str, int]] | None = None  # generation, member, tokens; of a population
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """The realised counts alone."""
         counts = self._asdict()
         del counts["documents"]
@@ -52,6 +65,7 @@ def mix(
     kept: Sequence[Dataset],
     seed: int,
     crawled: Dataset | None = None,
+    sources: Sequence[Source] | None = None,
 ) -> Mixture:
     """Make the training set of `generation` from human and kept text.
 
@@ -72,6 +86,7 @@ def mix(
         kept: the kept documents of generations 0 to `generation` - 1, in order.
         seed: the run's.
         crawled: the human part with its truth, where it is crawled (`textmad.loop.crawl`).
+        sources: in a population, whose kept text is learned instead of `kept`.
 
     Raises:
         CorpusError: too little human text.
@@ -81,7 +96,10 @@ def mix(
     human_part = (
         take_human_documents(settings, generation, human, seed) if crawled is None else crawled
     )
-    model_parts = _model_parts(settings, generation, kept, seed)
+    given = [Source(settings.model_tokens, kept, 0)] if sources is None else sources
+    model_parts = [
+        part for source in given for part in _model_parts(settings, generation, source, seed)
+    ]
     if settings.subsample_tokens is not None and generation > 0:
         human_part, *model_parts = _subsample(
             [human_part, *model_parts],
@@ -99,7 +117,26 @@ def mix(
         human_documents=len(human_part),
         model_documents=sum(len(part) for part in model_parts),
         unlabelled_model_tokens=unlabelled_tokens,
+        sources=None if sources is None else _tokens_by_source(human_part, model_parts, given),
     )
+
+
+def _tokens_by_source(
+    human: Dataset, parts: Sequence[Dataset], sources: Sequence[Source]
+) -> list[dict[str, int]]:
+    """Count the tokens of human text, and of each generation and member that wrote the rest."""
+    counts = {(-1, -1): int(token_counts(human).sum())}
+    parts_each = len(parts) // len(sources) if sources else 0
+    for number, part in enumerate(parts):
+        written, tokens = np.array(part["generation"][:], np.int64), token_counts(part)
+        for generation in np.unique(written).tolist():
+            key = generation, sources[number // parts_each].member
+            counts[key] = counts.get(key, 0) + int(tokens[written == generation].sum())
+    return [
+        {"generation": generation, "member": member, "tokens": tokens}
+        for (generation, member), tokens in counts.items()
+        if tokens
+    ]
 
 
 class CrawlBudget(NamedTuple):
@@ -140,7 +177,11 @@ def human_tokens_needed(
 
 
 def check_human_tokens(
-    settings: MixSettings, generations: int, human: Dataset, crawl: CrawlSettings | None = None
+    settings: MixSettings,
+    generations: int,
+    human: Dataset,
+    crawl: CrawlSettings | None = None,
+    of: str = "the recipe",
 ) -> None:
     """Check that the pool is enough for a whole run, before any of it is used.
 
@@ -152,7 +193,7 @@ def check_human_tokens(
     if needed > available:
         oversample = "" if crawl is None else "crawl.oversample, "
         raise CorpusError(
-            f"corpus: {available:,} tokens are in the human training pool, and the recipe needs "
+            f"corpus: {available:,} tokens are in the human training pool, and {of} needs "
             f"{needed:,} up to generation {generations}: lower {oversample}mix.human_tokens, "
             "mix.model_tokens or generations, or give a larger corpus"
         )
@@ -260,11 +301,12 @@ def _budgets_of_pool(
 
 
 def _model_parts(
-    settings: MixSettings, generation: int, kept: Sequence[Dataset], seed: int
+    settings: MixSettings, generation: int, source: Source, seed: int
 ) -> list[Dataset]:
-    """The kept documents to learn from, one part for each source that has a budget."""
+    """The kept documents to learn from, one part for each generation that has a budget."""
     if generation == 0 or settings.model_tokens == 0:
         return []
+    kept = source.kept
     latest = generation - 1
     if settings.model == "all":
         sources = [(j, f"generation {j}", kept[j]) for j in range(generation)]
@@ -273,13 +315,17 @@ def _model_parts(
     else:
         sources = [(latest, f"generation {latest}", kept[latest])]
     parts = []
-    for key, name, source in sources:
-        order = stream(seed, "mix", "model", key).permutation(len(source))
-        tokens = token_counts(source)[order]
-        reached = documents_reaching(tokens, settings.model_tokens)
+    for key, name, texts in sources:
+        order = stream(seed, "mix", "model", key, *source.names).permutation(len(texts))
+        tokens = token_counts(texts)[order]
+        reached = documents_reaching(tokens, source.tokens)
         if reached is None:
-            raise CurationError(_model_shortage(settings, generation, name, int(tokens.sum())))
-        parts.append(take(source, order[:reached]))
+            of_member = f" of member {source.member}" if source.names else ""
+            available = int(tokens.sum())
+            raise CurationError(
+                _model_shortage(source.tokens, generation, name + of_member, available)
+            )
+        parts.append(take(texts, order[:reached]))
     return parts
 
 
@@ -353,11 +399,11 @@ def _human_shortage(
     )
 
 
-def _model_shortage(settings: MixSettings, generation: int, name: str, available: int) -> str:
-    times = math.ceil(11 * settings.model_tokens / max(available, 1)) / 10  # a tenth for chance
+def _model_shortage(needed: int, generation: int, name: str, available: int) -> str:
+    times = math.ceil(11 * needed / max(available, 1)) / 10  # a tenth for chance
     enough = f"until {times:,g} times as many tokens are sampled" if available else "by far"
     return (
-        f"mix.model_tokens: generation {generation} needs {settings.model_tokens:,} tokens of "
+        f"mix.model_tokens: generation {generation} needs {needed:,} tokens of "
         f"kept text of {name}, {available:,} are there: raise sample.oversample {enough}, and "
         "the run goes on from here; or keep more in curate, or lower mix.model_tokens"
     )

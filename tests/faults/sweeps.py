@@ -443,6 +443,14 @@ def categorical(folder: Path) -> Sweeps:
     return Sweeps(folder, _recipe(folder, 1, model=model, sample=sample))
 
 
+def population(folder: Path) -> Sweeps:
+    """Sweeps of two members who learn from each other, of whom one has children."""
+    model = {"base": "categorical", "categories": 50, "smoothing": 0.5}
+    sample = {"min_tokens": 300, "oversample": 2}
+    of_both = {"members": 2, "text": "pool", "select": {"keep": 1, "tokens": 100, "undo": True}}
+    return Sweeps(folder, _recipe(folder, 1, model=model, sample=sample, population=of_both))
+
+
 def tiny_gpt2(folder: Path) -> Sweeps:
     """Sweeps of the one model that a run of the shipped base learns and writes."""
     model = {"base": "tiny-gpt2", "lora": {"rank": 2}}
@@ -464,7 +472,7 @@ def main(folder: Path, wanted: list[str]) -> None:
     """Sweep, and print the outcome of each kind as JSON."""
     provenance._git = lambda *_: None  # which would be asked anew by every child
     found = {}
-    bases = {"categorical": categorical, "tiny-gpt2": tiny_gpt2}
+    bases = {"categorical": categorical, "population": population, "tiny-gpt2": tiny_gpt2}
     opened: dict[str, Sweeps] = {}
     for kind_and_every in wanted:
         kind, _, every = kind_and_every.partition("=")

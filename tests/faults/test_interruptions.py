@@ -13,6 +13,11 @@ def test_a_kill_before_any_operation_changes_no_byte(sweep):
 
 
 @pytest.mark.faults
+def test_a_kill_of_a_population_before_any_operation_changes_no_byte(sweep):
+    sweep({"kill:population": 1}, fewest=900)
+
+
+@pytest.mark.faults
 def test_power_that_is_lost_before_any_operation_changes_no_byte(sweep):
     sweep({"power": 1}, fewest=60)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from textmad import calibration, cli
-from textmad.calibration import refits, theory, votes
+from textmad.calibration import populations, refits, theory, votes
 from textmad.models.toy.gaussian import Gaussian
 
 COUNTS = refits.counts_refitted(chains=400, draws=100, generation=1)
@@ -78,8 +78,38 @@ def test_a_loop_that_is_slightly_another_is_found_out(tmp_path):
     assert {check.claim for check in checks if check.verdict == "DIFFERS"} == set(faults)
 
 
+ISLANDS = populations.islands(0.5, human=4, members=2, draws=8, chains=1500, generation=1)
+
+
+def test_members_that_read_each_other_drift_apart_as_theory_says(tmp_path):
+    checks = calibration.calibrate(tmp_path / "runs", [ISLANDS])
+    assert {check.verdict for check in checks} == {"agrees"}, calibration.table(checks)
+    read, *agreement = checks
+    assert (read.theory, read.measured.value) == (4, 4)
+    within, between = agreement[-2:]
+    assert within.theory > between.theory + 10 * within.measured.standard_error
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what"),
+    [("population.migration", 0.25, "documents of others"), ("sample.temperature", 0.8, "sum of")],
+)
+def test_members_that_read_or_write_otherwise_are_found_out(tmp_path, path, value, what):
+    checks = calibration.calibrate(tmp_path / "runs", [changed(ISLANDS, path, value)])
+    wrong = [check.what for check in checks if check.verdict == "DIFFERS"]
+    assert wrong
+    assert all(each.startswith(what) for each in wrong)
+
+
+def test_members_that_share_their_random_numbers_are_found_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("textmad.recipe.settings.member_seed", lambda seed, member: seed)
+    checks = calibration.calibrate(tmp_path / "runs", [ISLANDS])
+    wrong = [check.what for check in checks if check.verdict == "DIFFERS"]
+    assert "sum of p q between, t = 1" in wrong
+
+
 @pytest.mark.slow
 def test_every_loop_agrees_with_theory(tmp_path):
     checks = calibration.calibrate(tmp_path / "runs", jobs=2)
-    assert {check.claim for check in checks} == {"A1", "A2", "A3", "A4", "A5", "A6"}
+    assert {check.claim for check in checks} == {f"A{number}" for number in range(1, 8)}
     assert {check.verdict for check in checks} == {"agrees"}, calibration.table(checks)

@@ -663,6 +663,22 @@ def test_losses_of_single_documents_give_an_interval_for_new_documents(tmp_path,
     )
 
 
+def test_an_infinite_loss_of_a_document_gives_no_interval_for_new_documents(
+    tmp_path, measured_runs
+):
+    folders = [
+        measured_runs.write(
+            tmp_path / f"{name}-{seed}",
+            recipe.replace(seed=seed, generations=1),
+            {PERPLEXITY: [90.0, 95.0]},
+            held_out=[[40.0, 41.0, 42.0], [40.0, math.inf, 42.0]],
+        )
+        for seed in (0, 1)
+        for name, recipe in (("human", HUMAN), ("pure", PURE))
+    ]
+    assert compare(folders).crossed == ()
+
+
 def test_a_table_says_which_difference_it_can_find_for_its_own_number_of_questions():
     ten = [rows(arm, *[[50, 100 + seed] for seed in range(3)]) for arm in "abcdefghij"]
     last = verdict_sentences(compare_values(frame(CONTROL, *ten), arms(*"abcdefghij")))[-1]

@@ -117,7 +117,8 @@ def test_a_bad_value_is_named_with_what_was_expected(name):
 def test_an_unknown_comparison_names_all_that_there_are():
     (found,) = fault({"against": "chance"})
     assert found.startswith(
-        f"hypotheses.one.against: chance: expected one of {ARMS}, human, twin, human text, "
+        f"hypotheses.one.against: chance: expected one of {ARMS}, human, twin, imitation, labels, "
+        "human text, "
     )
 
 
@@ -462,7 +463,9 @@ def test_the_table_of_a_pilot_has_the_plans_own_costs(tmp_path, results):
     powers = power_by_pilot(study.hypotheses, results(study, VALUES))
     plan = SimpleNamespace(
         disk_bytes=10**6,
+        models=1,
         trained_tokens=[100, 200],
+        preferred_tokens=0,
         base_tokens=0,
         drawn_tokens=50,
         generations=1,

@@ -93,6 +93,28 @@ BAD = {
     "mix.human": ("new", "new: expected 'fixed' or 'fresh'"),
     "mix.model": ("last", "last: expected 'latest', 'pool' or 'all'"),
     "mix.subsample_tokens": ("0", "0: expected at least 1"),
+    "population": ("2", f"2: expected {SETTINGS}"),
+    "population.members": ("1001", "1001: expected at most 1,000"),
+    "population.text": ("mine", "mine: expected 'own', 'others' or 'pool'"),
+    "population.migration": ("-0.1", "-0.1: expected at least 0"),
+    "population.graph": ("star", "star: expected 'all', 'ring', 'islands' or 'unrelated'"),
+    "population.island_size": ("0", "0: expected at least 1"),
+    "population.weights": ("0.5", f"0.5: expected {SETTINGS}"),
+    "population.weights.own": (".nan", ".nan: expected a finite number"),
+    "population.weights.partners": ("half", "half: expected a number"),
+    "population.weights.cross": ("modules", "modules: expected 'sum' or 'layers'"),
+    "population.weights.learn": ("1", "1: expected true or false"),
+    "population.each": ("{}", "{}: expected a list"),
+    "population.each.0.model": ("4", f"4: expected {SETTINGS}"),
+    "population.each.0.train": ("4", f"4: expected {SETTINGS}"),
+    "population.each.0.sample": ("4", f"4: expected {SETTINGS}"),
+    "population.communities": ("a", "a: expected a list"),
+    "population.select": ("1", f"1: expected {SETTINGS}"),
+    "population.select.keep": ("0", "0: expected at least 1"),
+    "population.select.by": ("ups", "ups: expected 'loss' or 'votes'"),
+    "population.select.tokens": ("0", "0: expected at least 1"),
+    "population.select.undo": ("1", "1: expected true or false"),
+    "population.select.level": ("1", "1: expected less than 1"),
     "crawl": ("0.3", f"0.3: expected {SETTINGS}"),
     "crawl.contamination": ("1", "1: expected less than 1"),
     "crawl.oversample": ("0.5", "0.5: expected at least 1"),
@@ -195,6 +217,11 @@ BAD = {
     "curate.0.discriminator.backend": ("gpt", "gpt: expected 'features' or 'lora'"),
     "curate.0.discriminator.epochs": ("0", "0: expected a finite number above 0"),
     "curate.0.discriminator.learning_rate": (".inf", "inf: expected a finite number above 0"),
+    "curate.0.discriminator.against_human": ("1", "1: expected a share from 0 to below 1"),
+    "curate.0.discriminator.human_check": ("-1", "-1: expected at least 0"),
+    "curate.0.jury": ("crowd", f"crowd: expected {SETTINGS}"),
+    "curate.0.jury.name": ("a b", "a b: expected lower-case letters, digits and _"),
+    "curate.0.jury.documents": ("1", "1: expected at least 2"),
     "curate.0.detector": ("3", f"3: expected {SETTINGS}"),
     "curate.0.detector.method": (
         "magic",
@@ -228,6 +255,12 @@ BAD = {
     "evaluate.0.votes": ("net", f"net: expected {SETTINGS}"),
     "evaluate.0.guards": ("random", f"random: expected {SETTINGS}"),
     "evaluate.0.discriminator": ("100", f"100: expected {SETTINGS}"),
+    "evaluate.0.adversary": ("0.5", f"0.5: expected {SETTINGS}"),
+    "evaluate.0.adversary.judge": ("3", "3: expected text"),
+    "evaluate.0.adversary.held_out": (
+        "discriminator",
+        "discriminator: is the judge itself: expected another",
+    ),
     "evaluate.0.text_perplexity": ("0.5", f"0.5: expected {SETTINGS}"),
     "evaluate.0.ngram_gap": ("3", f"3: expected {SETTINGS}"),
     "evaluate.0.length": ("10", f"10: expected {SETTINGS}"),
@@ -281,14 +314,21 @@ BAD |= {
     }.items()
 }
 BAD |= {  # its crowd is that of upvotes
-    path.replace("upvotes", "discriminator.votes"): bad
+    path.replace("upvotes", f"{name}.votes"): bad
+    for name in ("discriminator", "jury")
     for path, bad in BAD.items()
     if path.startswith("curate.0.upvotes")
 }
 
 
 # What has no default has to stand beside a bad value.
-REQUIRED = {"curate.0.watermark": {"key": 1}, "evaluate.0.judge": {"model": "some/judge"}}
+REQUIRED = {
+    "curate.0.watermark": {"key": 1},
+    "evaluate.0.judge": {"model": "some/judge"},
+    "population": {"members": 2},
+    "population.each.0": {"model": {}},
+    "population.select": {"keep": 1},
+}
 
 
 def every_setting() -> set[str]:
@@ -299,9 +339,10 @@ def every_setting() -> set[str]:
         for name, field in group.model_fields.items():
             found.add(path + name)
             options = getattr(field.annotation, "__args__", (field.annotation,))
+            inside = "0." if typing.get_origin(field.annotation) is tuple else ""
             for option in options:
                 if isinstance(option, type) and issubclass(option, BaseModel):
-                    found |= below(option, f"{path}{name}.")
+                    found |= below(option, f"{path}{name}.{inside}")
         return found
 
     found = below(Recipe, "")
@@ -329,9 +370,9 @@ def nested(path: str, value: Any) -> Any:
     group, _, setting = path.rpartition(".")
     if group in REQUIRED:
         return nested(group, REQUIRED[group] | {setting: value})
-    for part in reversed(path.split(".")):
-        value = [value] if part == "0" else {part: value}
-    return value
+    if not group:
+        return {setting: value}
+    return nested(group, [value] if setting == "0" else {setting: value})
 
 
 def refusal(data: dict[str, Any]) -> list[str]:
@@ -411,7 +452,15 @@ def test_a_bad_value_is_an_error_with_its_path_and_what_is_expected(path):
 SWITCHES = {
     path
     for path in BAD
-    if path.endswith((".gradient_checkpointing", ".leave_out_random", ".instead_of_imitation"))
+    if path.endswith(
+        (
+            ".gradient_checkpointing",
+            ".instead_of_imitation",
+            ".learn",
+            ".leave_out_random",
+            ".undo",
+        )
+    )
 }
 
 
@@ -993,7 +1042,7 @@ def test_a_preference_that_nothing_could_be_learned_by_is_an_error(name):
 def test_a_model_that_learns_by_preference_has_not_learned_from_human_text_alone():
     asked = {"mix": {"human_tokens": 9, "model_tokens": 0}, "curate": ["upvotes"]}
     assert Recipe(**asked).is_human_only
-    judged = Recipe(**asked, train={"preference": {}}, sample={"oversample": 4.0})
+    judged = Recipe(**asked, train={"preference": {}})
     assert not judged.is_human_only
 
 
@@ -1007,7 +1056,15 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
         crawl={"contamination": 0.3},
         sample={"watermark": {}},
     )
+    population = {
+        "members": 2,
+        "weights": {},
+        "each": [{}, {}],
+        "communities": ["a", "b"],
+        "select": {"keep": 1},
+    }
     data = yaml.safe_load(recipe.to_yaml())
+    data["population"] = yaml.safe_load(Recipe(population=population).to_yaml())["population"]
     found = set()
 
     def walk(value: Any, path: str) -> None:
@@ -1015,6 +1072,9 @@ def test_the_written_form_holds_every_setting_also_those_of_filters_and_evaluato
         if isinstance(value, dict):
             for key, below in value.items():
                 walk(below, f"{path}.{key}" if path else key)
+        elif path == "population.each":
+            for key in value[0]:
+                found.add(f"{path}.0.{key}")
 
     for key in data:
         walk(data[key], key)

@@ -7,11 +7,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import textmad as tm
 from textmad import calibration
+from textmad.analysis.populations import Inbreeding
 from textmad.calibration.checks import Check, Measured
 from textmad.cli.terminal import speaking
 from textmad.models.base_files import BaseReference
@@ -20,6 +24,8 @@ from textmad.rating.exchange import read_votes_file, write_votes
 from textmad.rating.records import Vote
 from textmad.report import Table, to_markdown
 from textmad.report.audit_page import write_audit
+from textmad.report.comparison.inbreeding import inbreeding_figure, inbreeding_table
+from textmad.statistics.explained_variance import explained_variance
 from textmad.studies.folder import RunState, summary
 
 NAMES = (
@@ -60,6 +66,18 @@ def of_comparison(folder: Path, measured_runs) -> Written:
         for seed in (0, 1)
     ]
     return files(tm.write_comparison(tm.compare(runs, tolerance=0.1), folder / "comparison"))
+
+
+def of_inbreeding(folder: Path, measured_runs) -> Written:
+    arms = [name for name in NAMES if name.isprintable()]
+    columns = {"arm": arms * 2, "seed": [0] * len(arms) + [1] * len(arms)}
+    numbers = np.arange(2.0 * len(arms))
+    rows = pd.DataFrame(columns).assign(generation=numbers, inbreeding=numbers, change=numbers)
+    found = explained_variance(numbers, numbers, numbers, columns["seed"], columns["arm"])
+    comparison = SimpleNamespace(inbreeding=(Inbreeding("distinct_2", found, rows),))
+    figure = inbreeding_figure(comparison)
+    assert all(name in "".join(ElementTree.fromstring(figure.svg).itertext()) for name in arms)
+    return [(".html", figure.svg), (".md", to_markdown(inbreeding_table(comparison)))]
 
 
 def of_audit(folder: Path, measured_runs) -> Written:
@@ -124,7 +142,16 @@ def printed(text: str) -> str:
 
 @pytest.mark.parametrize(
     "sink",
-    [of_report, of_comparison, of_audit, of_votes, of_card, of_study, of_calibration],
+    [
+        of_report,
+        of_comparison,
+        of_inbreeding,
+        of_audit,
+        of_votes,
+        of_card,
+        of_study,
+        of_calibration,
+    ],
 )
 def test_a_name_is_nothing_but_text_wherever_it_is_written(
     sink: Callable[..., Written], tmp_path: Path, measured_runs

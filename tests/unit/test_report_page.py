@@ -1,10 +1,14 @@
+import html
+import itertools
 import json
 import math
 import re
 import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -13,12 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from textmad import store
+from textmad.analysis.populations import pedigree_of
 from textmad.errors import RunError
 from textmad.loop.run import Run
 from textmad.recipe import Recipe
 from textmad.report import plots, write_report
 from textmad.report.page import run_names
 from textmad.report.people import people_section
+from textmad.report.population import population_section
 from textmad.text.documents import documents, write_parquet
 
 HOSTILE = "</p></td><script>alert(1)</script></svg><img src=x onerror=alert(1)>\"'&amp;"
@@ -34,6 +40,9 @@ METRICS = (
 
 class FakeRun:
     """A run as the report sees it, in memory."""
+
+    members = ()
+    shift = 0.0  # of all metrics
 
     def __init__(self, path: Path, *, text="hello there", metrics=METRICS, generations=2):
         self.path, self._text, self._metrics = path, text, metrics
@@ -53,7 +62,18 @@ class FakeRun:
     @property
     def metrics(self):
         rows = [
-            (g, "any", metric, split, "".join(bin), 1.0 + 0.1 * g, 10, "", math.nan, math.nan)
+            (
+                g,
+                "any",
+                metric,
+                split,
+                "".join(bin),
+                1.0 + 0.1 * g + self.shift,
+                10,
+                "",
+                math.nan,
+                math.nan,
+            )
             for g in self.generations
             for metric, split, *bin in self._metrics
         ]
@@ -379,3 +399,158 @@ def test_peoples_hostile_texts_and_names_stay_text(tmp_path):
 def test_a_run_without_people_has_no_section_about_them(tmp_path, page):
     assert people_section(FakeRun(tmp_path / "run")) is None
     assert "People's votes" not in page.read_text(encoding="utf-8")
+
+
+# --- a population ---------------------------------------------------------------------------
+
+
+class PopulationRun(FakeRun):
+    """Members that learn half of their own text, a quarter of the next member, a quarter human.
+
+    Member k has the metrics of one model plus k, and hostile texts.
+    """
+
+    def __init__(self, path: Path, members=3, generations=3):
+        super().__init__(path, generations=generations)
+        self.members = tuple(
+            FakeRun(path / f"{k}", text=HOSTILE, generations=generations) for k in range(members)
+        )
+        for k, member in enumerate(self.members):
+            member.shift = k
+
+    @property
+    def metrics(self):
+        rows = [
+            (g, "population", "population_distinct_2", "drawn", bin, value - 0.1 * g, 10, "")
+            for g in self.generations
+            for bin, value in (("", 0.8), ("within", 0.6))
+        ]
+        num = len(self.members)
+        for g, i, j in itertools.product(self.generations, range(num), range(num)):
+            value = 5 * math.e ** abs(i - j)  # e times as much for each step from reader to author
+            pair = f"{i} on {j}"
+            rows.append((g, "population", "cross_perplexity", "drawn", pair, value, 10, ""))
+        rows = [(*row, math.nan, math.nan) for row in rows]
+        return pd.concat([super().metrics, pd.DataFrame(rows, columns=store.METRICS_SCHEMA.names)])
+
+    def lineage(self):
+        num = len(self.members)
+        rows = [(0, k, -1, -1, "tokens", 1.0) for k in range(num)]
+        for g, k in itertools.product(range(1, len(self.generations)), range(num)):
+            parents = [(-1, -1, 0.25), (g - 1, k, 0.5), (g - 1, (k + 1) % num, 0.25)]
+            rows += [(g, k, p_g, p_k, "tokens", share) for p_g, p_k, share in parents]
+            rows.append((g, k, g - 1, k, "weights", 1.0))
+        names = ("generation", "member", "parent_generation", "parent_member", "by", "share")
+        return pd.DataFrame(rows, columns=list(names))
+
+
+@pytest.fixture(scope="module")
+def population(tmp_path_factory):
+    """The page of a population of three, and the section it shows."""
+    run = PopulationRun(tmp_path_factory.mktemp("runs") / "run")
+    return write_report([run]), population_section(run, 0)
+
+
+def test_a_run_of_one_model_has_no_population(page, tmp_path):
+    assert population_section(FakeRun(tmp_path / "run"), 0) is None
+    assert "<h2>Population</h2>" not in page.read_text(encoding="utf-8")
+
+
+def test_a_population_has_pedigree_kinship_inbreeding_and_diversity(population):
+    path, section = population
+    text = path.read_text(encoding="utf-8")
+    for figure in section.figures:
+        assert f"<b>{figure.heading}</b>" in html.unescape(text)
+    headings = [figure.heading for figure in section.figures]
+    assert headings[:2] == ["Pedigree", "Kinship in generation 2"]
+    assert len(headings) == 6
+    assert "<b>Distinct-2 of the population</b>" not in text  # drawn once, in its section
+    every = [each.attrib["id"] for each in elements(figures(path)) if "id" in each.attrib]
+    assert len(every) == len(set(every))
+
+
+def elements(svgs):
+    return [element for svg in svgs for element in ElementTree.fromstring(svg).iter()]
+
+
+def test_a_line_of_the_pedigree_is_as_wide_as_the_share_of_tokens(population):
+    _, section = population
+    styles = [e.attrib.get("style", "") for e in elements([section.figures[0].svg])]
+    widths = Counter(re.findall(r"stroke-width: ([\d.]+)", "\n".join(styles)))
+    # Three founders with all of their text from people; then six members with a half of their own.
+    assert widths["7"] == 3
+    assert widths["3.5"] == 6
+    assert widths["1.75"] == 12  # a quarter of the next member, a quarter of people
+    assert widths["1.4"] == 6  # of weights
+
+
+def test_kinship_and_f_of_the_last_generation_are_written_in_the_figures(population):
+    _, section = population
+    pedigree = pedigree_of(PopulationRun.lineage(section_run(section)))
+    last = pedigree.of_generation(2)
+    text = "".join(ElementTree.fromstring(section.figures[1].svg).itertext())
+    for value in pedigree.kinship(last, last).flat:
+        assert f"{value:.2f}" in text
+    f = pedigree.inbreeding(last).mean()
+    assert f > 0
+    assert f"F is {f:.2f} (" in section.sentences[1]
+
+
+def test_what_a_text_costs_other_members_is_in_nats_above_its_author(population):
+    _, section = population
+    (figure,) = [each for each in section.figures if "each other's text" in each.heading]
+    cells = [
+        element.text
+        for element in elements([figure.svg])
+        if element.tag.endswith("text") and re.fullmatch(r"\d\.\d\d", element.text or "")
+    ]
+    assert Counter(cells)["0.00"] == 3
+    assert Counter(cells)["1.00"] == 4
+    assert Counter(cells)["2.00"] >= 2  # and perhaps a mark of the scale
+
+
+def section_run(section):
+    """A population as large as the section's, without a folder."""
+    return SimpleNamespace(members=[None] * len(section.members), generations=[0, 1, 2])
+
+
+def test_members_have_their_metrics_and_texts_side_by_side(population):
+    path, section = population
+    header, line = section.table.header, section.table.lines[0]
+    assert header == ("metric", "split", "mean", "deviation", "member 0", "member 1", "member 2")
+    # 1.2 in generation 2, one more in each next member: the deviation of 0, 1, 2 is 1.
+    assert line == ("Perplexity", "held_out", "2.200", "1.000", "1.200", "2.200", "3.200")
+    text = path.read_text(encoding="utf-8")
+    assert [text.count(f"<th>member {k}</th>") for k in range(4)] == [1, 1, 1, 0]
+    assert [len(row) for row in section.texts.rows] == [4, 4]  # human text, and three members
+
+
+def test_the_texts_of_hostile_members_stay_texts(population):
+    path, _ = population
+    found = parsed(path)
+    assert not {"script", "img"} & found.tags
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+
+
+def test_the_page_of_a_population_is_the_same_each_time(population, tmp_path):
+    path, _ = population
+    assert write_report([PopulationRun(tmp_path / "run")]).read_bytes() == path.read_bytes()
+
+
+def test_a_member_alone_has_a_pedigree_and_nobody_to_differ_from(tmp_path):
+    section = population_section(PopulationRun(tmp_path / "run", members=1), 0)
+    assert [figure.heading for figure in section.figures][:2] == [
+        "Pedigree",
+        "Kinship in generation 2",
+    ]
+    assert not any("each other's text" in figure.heading for figure in section.figures)
+    assert section.table.lines[0][2:] == ("1.200", "–", "1.200")  # mean, deviation, member 0
+
+
+def test_a_large_population_says_what_is_not_drawn(tmp_path):
+    section = population_section(PopulationRun(tmp_path / "run", members=20, generations=2), 0)
+    assert "Not drawn: 4 more members." in section.figures[0].reading
+    assert "4 more members are not drawn" in section.figures[1].reading
+    assert "8 of 20 members" in section.figures[-1].reading
+    assert "12 more members are in mean and deviation." in section.table.notes
+    assert len(section.members) == 6

@@ -216,6 +216,79 @@ def test_a_crawl_filter_has_a_twin_and_the_human_control_of_a_crawl_reads_no_mod
     assert (twin.crawl.contamination, twin.crawl.oversample) == (0.3, 2.0)
 
 
+PREFERRED = {**VOTED, "train.preference": {"loss": "kto"}}
+
+
+def test_an_arm_that_learns_by_preference_has_imitation_random_labels_and_a_temperature_sweep():
+    study = read(arms={"liked": PREFERRED, "voted": VOTED}, controls={"temperatures": [0.5, 1]})
+    found = {each.name: (each.control, each.of) for each in study.arms}
+    assert found == {
+        "liked": (None, ()),
+        # What is imitated of an arm without preference is that arm: it is its control as well.
+        "voted": ("imitation", ("liked",)),
+        "human only": ("human", ("liked", "voted")),
+        "liked random labels": ("labels", ("liked",)),
+        "voted twin": ("twin", ("voted",)),
+        "temperature 0.5": ("temperature", ("liked",)),
+        "temperature 1": ("temperature", ("liked",)),
+    }
+    random = arm(study, "liked random labels")
+    assert random.train.preference is not None
+    assert random.train.preference.labels == "random"
+    assert random.curate == arm(study, "liked").curate
+    for name, temperature in (("temperature 0.5", 0.5), ("temperature 1", 1.0)):
+        untuned = arm(study, name)
+        assert untuned == arm(study, "voted").replace(
+            generations=0, sample={"temperature": temperature}
+        )
+    assert arm(study, "human only").train.preference is None
+
+
+def test_arms_that_are_alike_before_preference_learning_share_the_sweep_and_others_have_their_own():
+    arms = {
+        "kto": PREFERRED,
+        "apo": {**PREFERRED, "train.preference": {"loss": "apo_zero_unpaired"}},
+        "other": {**PREFERRED, "curate": [{"upvotes": {"keep": 0.3}}]},
+    }
+    study = read(arms=arms, controls={"human": "none", "temperatures": [0.8]})
+    swept = {each.name: each.of for each in study.arms if each.control == "temperature"}
+    assert swept == {
+        "temperature 0.8": ("kto", "apo"),
+        "temperature 0.8 of other": ("other",),
+    }
+
+
+def test_preference_controls_can_be_left_out_and_labels_at_random_have_none_of_their_own():
+    without = {"human": "none", "preference": False, "temperatures": []}
+    assert names(read(arms={"liked": PREFERRED}, controls=without)) == ["liked"]
+    random = {**VOTED, "train.preference": {"labels": "random"}}
+    study = read(arms={"chance": random}, controls={"human": "none", "temperatures": []})
+    assert names(study) == ["chance", "chance imitation"]
+    # Where no accepted text is imitated, there is nothing to compare with in that way.
+    human = {"mix": {"human_tokens": 600, "model_tokens": 0}, "sample.oversample": 1.0}
+    study = read(
+        arms={"liked": {**PREFERRED, **human}}, controls={"human": "none", "temperatures": []}
+    )
+    assert names(study) == ["liked", "liked random labels"]
+
+
+def test_a_jury_which_keeps_everything_has_no_twin():
+    curate = ["jury", {"upvotes": {"keep": 0.25}}]
+    study = read(arms={"one": {**VOTED, "curate": curate}}, controls={"human": "none"})
+    assert names(study) == ["one", "one twin"]
+
+
+def test_a_hypothesis_may_be_set_against_imitation_or_random_labels():
+    claim = {"metric": "perplexity/held_out", "arm": "liked", "direction": "lower"}
+    study = read(
+        arms={"liked": PREFERRED},
+        seeds=[0, 1],
+        hypotheses={kind: {**claim, "against": kind} for kind in ("imitation", "labels")},
+    )
+    against = [each.against for each in study.hypotheses]
+    assert against == ["liked imitation", "liked random labels"]
+
+
 def test_without_controls_there_are_none():
     assert names(read(arms={"one": VOTED}, controls=False)) == ["one"]
 
@@ -336,6 +409,15 @@ def test_without_controls_there_are_none():
         (
             {"controls": {"human": "new"}},
             "controls.human: new: expected 'recipe', 'fixed', 'fresh' or 'none'",
+        ),
+        ({"controls": {"preference": 1}}, "controls.preference: 1: expected true or false"),
+        (
+            {"controls": {"temperatures": [0]}},
+            "controls.temperatures.0: 0: expected more than 0",
+        ),
+        (
+            {"controls": {"temperatures": [1.0, 0.5, 1.0]}},
+            "controls.temperatures: 1: is given twice; delete one",
         ),
         ({"controls": {"twin": True}}, "controls.twin: unknown setting; did you mean twins?"),
     ],

@@ -31,6 +31,7 @@ from textmad.store.records import read_sealed_yaml
 from textmad.studies.folder import RUNS, STUDY
 
 HUMAN_ONLY = "human only"
+SWEEP = "temperature"  # the kind of control that is sampled at one temperature after another
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def gather_arms(folders: Sequence[str | Path], control: str | None = None) -> Ar
     """
     paths = [Path(folder) for folder in folders]
     arms, notes = _open(paths)
-    record = _record(paths[0]) if (paths[0] / STUDY).is_file() else {}
+    record = study_record(paths[0]) if (paths[0] / STUDY).is_file() else {}
     chosen = choose_control(arms, control, record)
     first = {chosen} if isinstance(chosen, str) else set(chosen.of.values())
     ordered = sorted(arms, key=lambda arm: arm.name not in first)
@@ -119,13 +120,17 @@ def _open(paths: Sequence[Path]) -> tuple[list[ArmRuns], list[str]]:
 
 
 def _of_study(folder: Path) -> list[tuple[str, Path]]:
-    """Every run that a study has, begun or not, under the name of its arm."""
-    record = _record(folder)
+    """Every run that a study has, begun or not, under the name of its arm.
+
+    Without the temperature sweep, which has one generation and stands on the plane alone.
+    """
+    record = study_record(folder)
     try:
         return [
             (name, folder / RUNS / arm["folder"] / f"seed-{seed}")
             for name, arm in record["arms"].items()
             for seed in record["seeds"]
+            if arm["control"] != SWEEP
         ]
     except (AttributeError, KeyError, TypeError):
         raise RunError(
@@ -134,7 +139,8 @@ def _of_study(folder: Path) -> list[tuple[str, Path]]:
         ) from None
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def study_record(folder: Path) -> dict[str, Any]:
+    """Read a study's study.yaml."""
     return read_sealed_yaml(folder / STUDY, "the study")
 
 

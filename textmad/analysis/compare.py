@@ -30,6 +30,8 @@ from textmad.analysis.comparison_result import (
 from textmad.analysis.critical_shares import critical_shares, families, families_left_out
 from textmad.analysis.hypotheses import judge_hypotheses
 from textmad.analysis.pairs import Key, Paired, finite, over_seeds
+from textmad.analysis.populations import inbreeding_effects
+from textmad.analysis.quality_diversity import planes
 from textmad.analysis.series import REFERENCES, document_counts, reference
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS, noticeable
@@ -45,6 +47,7 @@ DEFAULT = (
     ("base_perplexity", "drawn"),
     ("rare_rate", "drawn"),
     ("distinct_2", "drawn"),
+    ("over_optimisation_gap", "drawn"),
 )
 
 
@@ -80,12 +83,15 @@ def compare(
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise RunError(f"tolerance: {tolerance}: expected a share above 0, such as 0.02")
     arms = gather_arms(folders, control)
-    result = compare_values(measured_values(arms), arms, metrics, tolerance)
+    values = measured_values(arms)
+    result = compare_values(values, arms, metrics, tolerance)
     return replace(
         result,
+        planes=planes(Path(folders[0]), arms, values),
         runs=runs_side_by_side(arms),
         crossed=_crossed(arms),
         hypotheses=judge_hypotheses(Path(folders[0]), arms),
+        inbreeding=inbreeding_effects(arms),
     )
 
 
@@ -270,7 +276,8 @@ def _crossed(arms: Arms) -> tuple[CrossedDifference, ...]:
             continue
         joined = [a.join(b.add_suffix("_control"), how="inner") for a, b in pairs]
         common = sorted(set.intersection(*(set(table.index) for table in joined)))
-        if len(common) < 2:
+        nats = [t.loc[common, ["nats", "nats_control"]].to_numpy() for t in joined]
+        if len(common) < 2 or not np.isfinite(nats).all():  # a count without smoothing: infinite
             continue
         tokens = joined[0].loc[common, "tokens"].to_numpy(dtype=float)
         d = [

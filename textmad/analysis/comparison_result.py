@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from textmad.analysis.alarms import BinLosses, EarlyWarning
     from textmad.analysis.critical_shares import CriticalShareRow
     from textmad.analysis.hypotheses import HypothesisTest
+    from textmad.analysis.populations import Inbreeding
+    from textmad.analysis.quality_diversity import Plane
     from textmad.analysis.series import Reference
     from textmad.loop.run import Run
 
 # What a study has not registered before its first run was chosen after a look at the results.
 CONFIRMATORY, EXPLORATORY = "confirmatory", "exploratory"
+# Columns of the shares that `Explained` has, in its order.
+_SHARES = (
+    *("inbreeding", "generation", "generation_any_curve"),
+    *("inbreeding_given_generation", "generation_given_inbreeding", "inbreeding_less_generation"),
+)
 
 
 @dataclass(frozen=True)
@@ -92,9 +99,10 @@ class Comparison:
     comparison as a whole. `critical_shares` exist where arms differ in their share of model text,
     `warnings` where there are two seeds, `bins` where rare_tokens was measured, `crossed` where
     runs hold the losses of single held-out documents, `hypotheses` where a study has registered
-    some, `own_text` says whether each seed has human text of its own (`corpus.parts`), and `runs`
-    (one an arm, whose texts are displayed) exist where the numbers came from run folders. All but
-    `hypotheses` is exploratory.
+    some, `planes` where it has a temperature sweep, `inbreeding` where arms are populations with
+    inbred members; `own_text` says whether each seed has human text of its own (`corpus.parts`),
+    and `runs` (one an arm, whose texts are displayed) exist where the numbers came from run
+    folders. All but `hypotheses` is exploratory.
     """
 
     control: str
@@ -112,6 +120,8 @@ class Comparison:
     crossed: tuple[CrossedDifference, ...] = ()
     own_text: bool = False
     hypotheses: tuple[HypothesisTest, ...] = ()
+    planes: tuple[Plane, ...] = ()
+    inbreeding: tuple[Inbreeding, ...] = ()
     runs: Mapping[str, Run] = field(default_factory=dict)
 
     @cached_property
@@ -309,6 +319,22 @@ def hypothesis_frame(comparison: Comparison) -> pd.DataFrame:
                 "why_not_tested": each.pairs.why_not,
             }
         )
+    return pd.DataFrame(lines)
+
+
+def inbreeding_frame(comparison: Comparison) -> pd.DataFrame:
+    """Return a line for each metric: the shares that F and the generation explain."""
+    import pandas as pd
+
+    lines = []
+    for each in comparison.inbreeding:
+        line: dict[str, object] = {"metric": each.metric, "split": "drawn"}
+        for name, interval in zip(_SHARES, each.explained[:6], strict=True):
+            line |= {name: interval.estimate}
+            line |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+        runs = each.explained.one.n
+        line |= {"members": each.explained.num_rows, "runs": runs, "analysis": EXPLORATORY}
+        lines.append(line)
     return pd.DataFrame(lines)
 
 

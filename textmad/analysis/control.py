@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from textmad.analysis.arm_settings import ArmRuns
 
 # Words for the kinds of controls that a study puts beside its arms.
-_TITLES = {"human": "human only", "twin": "matched random control"}
+_TITLES = {
+    "human": "human only",
+    "twin": "matched random control",
+    "imitation": "imitation alone",
+    "labels": "random labels",
+}
 KINDS = tuple(_TITLES)
 
 
@@ -31,9 +36,10 @@ def choose_control(
 
     Args:
         arms: those that have begun.
-        asked: the name of an arm; one of its run folders; `human` or `twin`, which in a study is
-            the control of that kind that each arm has; None is the only arm that learns from
-            human text alone and, where a study has several, each arm's own.
+        asked: the name of an arm; one of its run folders; `human`, `twin`, `imitation` or `labels`,
+            which in a study is the control of that kind that each arm has; None is the only arm
+            that learns from human text alone and, where a study has several, each arm's own; in a
+            study without one, imitation alone.
         record: study.yaml of a study's folder; empty for loose runs.
 
     Raises:
@@ -60,6 +66,10 @@ def choose_control(
         return human[0]
     if human and record:
         return _own("human", arms, record["arms"])
+    if not human and any(
+        arm.get("control") == "imitation" for arm in record.get("arms", {}).values()
+    ):
+        return _own("imitation", arms, record["arms"])
     late = [name for name, arm in record.get("arms", {}).items() if arm.get("control") == "human"]
     if late and not human:
         raise RunError(_not_begun(late))
@@ -102,9 +112,13 @@ def _own(kind: str, arms: Sequence[ArmRuns], planned: Mapping[str, Any]) -> PerA
                     f"control: {name} has several of the kind {kind}, {of[name]} and {control}: "
                     "expected the name of one"
                 )
-    if kind == "human":  # a matched random control learns from as much text as its arm
-        random = {name: arm["of"] for name, arm in planned.items() if arm["control"] == "twin"}
-        of |= {name: of[first] for name, (first, *_) in random.items() if first in of}
+    if kind in ("human", "imitation"):  # an arm's other controls learn from as much text as it
+        others = {
+            name: arm["of"]
+            for name, arm in planned.items()
+            if arm["control"] in {"twin", "imitation", "labels"} - {kind}
+        }
+        of |= {name: of[first] for name, (first, *_) in others.items() if first in of}
     of = {name: control for name, control in of.items() if name in begun}
     if not of:
         raise RunError(

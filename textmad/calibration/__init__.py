@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from textmad import studies
-from textmad.calibration import refits, votes
+from textmad.calibration import populations, refits, votes
 from textmad.calibration.checks import TITLES, Check, Measured, cells, summary, table
 from textmad.calibration.loops import Loop
 from textmad.loop.run import Run
@@ -35,7 +35,7 @@ _BASE = {"evaluate": [], "sample": {"min_tokens": 1}}
 
 
 def every_loop() -> list[Loop]:
-    """Return the loops of claims A1 to A6."""
+    """Return the loops of claims A1 to A7."""
     return [
         refits.counts_refitted(),
         refits.numbers_refitted(bias=0.8),
@@ -53,6 +53,9 @@ def every_loop() -> list[Loop]:
         refits.refreshed(bias=1.0, model=40),
         refits.refreshed(bias=0.7, model=10),
         refits.refreshed(bias=0.7, model=80, chains=1500, generation=6),
+        populations.islands(migration=0.0),
+        populations.islands(migration=0.1),
+        populations.islands(migration=0.5, human=10),
     ]
 
 

@@ -33,7 +33,7 @@ class Check:
     """One line of the table.
 
     Attributes:
-        claim: its number, A1 to A6.
+        claim: its number, A1 to A7.
         loop: name of the loop that was run.
         what: name of the measured quantity.
         theory: its exact expectation.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from textmad.cli.options import Generation, RunPath, at_home
+from textmad.cli.options import Generation, Member, RunPath, at_home
 
 
 def export(
@@ -20,9 +20,10 @@ def export(
         bool,
         typer.Option("--merge", help="Merge the adapter into whole weights, and write a card."),
     ] = False,
+    member: Member = None,
 ) -> None:
     """Write the model of a generation as a folder that transformers and peft open."""
     from textmad.loop.run import Run
 
-    Run(folder).export(generation, out, merge=merge)
+    Run(folder, member).export(generation, out, merge=merge)
     print(f"exported: {out}")

@@ -55,6 +55,11 @@ def with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+Member = Annotated[
+    int | None,
+    typer.Option(metavar="K", min=0, help="Of a population: the member, from 0."),
+]
+
 Set = Annotated[
     list[str] | None,
     typer.Option(

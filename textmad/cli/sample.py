@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from textmad.cli.options import Generation, RunPath, at_home
+from textmad.cli.options import Generation, Member, RunPath, at_home
 
 
 def sample(
@@ -22,6 +22,7 @@ def sample(
     seed: Annotated[
         int, typer.Option(metavar="S", min=0, help="Another seed gives other texts.")
     ] = 0,
+    member: Member = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -39,7 +40,7 @@ def sample(
 
     if out is not None and out.suffix not in (".jsonl", ".parquet"):
         raise RunError(f"--out {out}: expected a name that ends in .jsonl or .parquet")
-    documents = Run(folder).sample(generation, num, prompt=prompt, seed=seed)
+    documents = Run(folder, member).sample(generation, num, prompt=prompt, seed=seed)
     if out is None:
         for index, document in enumerate(documents):
             end = "" if document["finished"] else " [...]"

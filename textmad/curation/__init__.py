@@ -5,6 +5,7 @@ from textmad.curation.controls import MatchedRandom, Random
 from textmad.curation.detector import Detector
 from textmad.curation.discriminator import Discriminator
 from textmad.curation.duplicates import Duplicates
+from textmad.curation.jury import Jury
 from textmad.curation.people import People
 from textmad.curation.protocol import Context, Filter, Verdicts, apply_filters
 from textmad.curation.quality import Length, Repetition
@@ -27,6 +28,7 @@ __all__ = [
     "Duplicates",
     "Exposure",
     "Filter",
+    "Jury",
     "Length",
     "MatchedRandom",
     "People",

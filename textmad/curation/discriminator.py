@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from textmad.curation.against_human import (
+    BEATS_HUMAN,
+    human_to_beat,
+    human_to_learn,
+    shares_below,
+)
 from textmad.curation.controls import check_kept_share
 from textmad.curation.document_rng import document_uniforms
 from textmad.curation.people import FROZEN
@@ -44,9 +50,15 @@ class Discriminator:
     The same crowd also votes on `check` other random candidates, for the report alone (evaluator
     `discriminator`): they teach nothing, and nothing is kept or dropped for them.
 
+    As the discriminator of a GAN it may also learn human text against model text: a share
+    `against_human` of its training examples are human documents (accepted) and as many of this
+    generation's candidates that the crowd has not voted on (rejected).
+
     The table gets `crowd_accepts` and `check_accepts` (1 accepted, -1 rejected, 0 not asked),
     `accept_probability` (the score), `discriminator_accepts` (the probability is above the
-    accepted share of the training examples) and `lessons`, the number of training examples.
+    accepted share of the training examples) and `lessons`, the number of training examples; with
+    `human_check` also `beats_human_discriminator`, the share of these human documents that it
+    accepts less surely than the candidate.
 
     Attributes:
         keep: share, above 0 and at most 1.
@@ -58,6 +70,8 @@ class Discriminator:
             adapter on the run's base model, of the shape of `model.lora`, and a linear head.
         epochs: passes over the lessons, of `lora`.
         learning_rate: of `lora`.
+        against_human: share of the training examples that are human text against model text.
+        human_check: human documents that it judges beside the candidates, for the report alone.
     """
 
     keep: float = 0.25
@@ -68,6 +82,8 @@ class Discriminator:
     backend: Literal["features", "lora"] = "features"
     epochs: float = 4.0
     learning_rate: float = 1e-3
+    against_human: float = 0.0
+    human_check: int = 0
 
     def __post_init__(self) -> None:
         check_kept_share(self.keep)
@@ -75,6 +91,12 @@ class Discriminator:
             raise ValueError(f"budget: {self.budget}: expected at least 2")
         if self.check < 0:
             raise ValueError(f"check: {self.check}: expected at least 0")
+        if not 0 <= self.against_human < 1:
+            raise ValueError(
+                f"against_human: {self.against_human:g}: expected a share from 0 to below 1"
+            )
+        if self.human_check < 0:
+            raise ValueError(f"human_check: {self.human_check}: expected at least 0")
         if self.votes.crowd.drift:  # the crowd votes twice a generation, on budget and check
             raise ValueError(
                 f"votes.crowd.drift: {self.votes.crowd.drift:g}: expected 0, since this crowd "
@@ -115,6 +137,9 @@ class Discriminator:
         """Return the verdicts on candidates that are sorted by id."""
         accepted, checked, frozen = self._ask_crowd(candidates, context)
         examples = self._training_examples(candidates, accepted, context)
+        if self.against_human:
+            is_free = (accepted == 0) & (checked == 0)
+            examples = self._with_human_text(examples, candidates, is_free, context)
         judge = self._train(examples, context, all_seen=bool((accepted != 0).all()))
         probability = judge(candidates["text"][:])
         rejected = accepted < 0
@@ -133,6 +158,7 @@ class Discriminator:
                 PROBABILITY: probability,
                 ACCEPTS: probability > examples.accepted_share,
                 LESSONS: np.full(len(accepted), len(examples.texts)),
+                **self._human_check(judge, probability, context),
                 **frozen,
             },
         )
@@ -176,6 +202,40 @@ class Discriminator:
         parts = [*map(_earlier_votes, earlier), _with_votes(candidates["text"][:], accepted)]
         texts = [text for part in parts for text, _ in part]
         return _Examples(texts, np.array([vote > 0 for part in parts for _, vote in part], bool))
+
+    def _with_human_text(
+        self,
+        examples: _Examples,
+        candidates: Dataset,
+        is_free: Bools,
+        context: Context,
+    ) -> _Examples:
+        """Return the examples and, behind them, human text against candidates nobody voted on."""
+        num = max(1, round(self.against_human / (1 - self.against_human) * len(examples.texts) / 2))
+        free = np.flatnonzero(is_free)
+        if len(free) < num:
+            raise CurationError(
+                f"against_human: {self.against_human:g}: asks for {num} candidates that the crowd "
+                f"has not voted on, and there are {len(free)}: lower it, budget or check, or raise "
+                "sample.oversample"
+            )
+        rng = context.rng.spawn(1)[0]
+        chosen = rng.permutation(free)[:num]
+        human = human_to_learn(context, num, self.human_check, rng, "against_human")
+        return _Examples(
+            [*examples.texts, *human, *take(candidates, chosen)["text"][:]],
+            np.concatenate([examples.accepted, np.ones(num, bool), np.zeros(num, bool)]),
+        )
+
+    def _human_check(
+        self, judge: Classify, probability: npt.NDArray[np.float64], context: Context
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return a column with how often each candidate is above human text; none unless asked."""
+        if not self.human_check:
+            return {}
+        human = human_to_beat(context, self.human_check, "human_check")
+        shares = shares_below(probability, judge(human.texts))
+        return {f"{BEATS_HUMAN}discriminator": shares}
 
     def _train(self, examples: _Examples, context: Context, *, all_seen: bool) -> Classify:
         share = examples.accepted_share

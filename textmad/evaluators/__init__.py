@@ -6,6 +6,7 @@ Importing this loads no torch. `metric_path` finds the same metrics for `evaluat
 from pathlib import Path
 
 from textmad.evaluators.adapter import Adapter
+from textmad.evaluators.adversary import Adversary
 from textmad.evaluators.crawl_filters import CrawlFilterAccuracy
 from textmad.evaluators.detection import Detection
 from textmad.evaluators.discriminator import Discriminator
@@ -28,6 +29,7 @@ __all__ = [
     "COMPARED",
     "METRICS",
     "Adapter",
+    "Adversary",
     "CrawlFilterAccuracy",
     "Detection",
     "Discriminator",

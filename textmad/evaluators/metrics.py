@@ -62,6 +62,10 @@ METRICS: dict[str, Metric] = {
         Metric("discriminator_auc", "higher", "", "Discriminator against crowd (AUC)"),
         Metric("discriminator_both", "human", "share", "Accepted by crowd and discriminator"),
         Metric("discriminator_lessons", "human", "documents", "Votes that were learned from"),
+        # adversary
+        Metric("beats_human", "higher", "share", "Model text above human text"),
+        Metric("accepted_share", "higher", "share", "Accepted by the discriminator, the crowd"),
+        Metric("over_optimisation_gap", "lower", "", "Over-optimisation"),
         # text_perplexity
         Metric("text_perplexity", "human", "", "Perplexity of documents under the base model"),
         # ngram_gap
@@ -150,6 +154,7 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     | _of("crawled kept", "model_share"),
     "detection": _of(_TEXT, "detection_auc"),
     "discriminator": {(name, "drawn") for name in METRICS if name.startswith("discriminator_")},
+    "adversary": _of("drawn", "beats_human accepted_share over_optimisation_gap"),
     "text_perplexity": _of(_TEXT, "text_perplexity"),
     "ngram_gap": _of(_TEXT, "ngram_gap_1 ngram_gap_2 ngram_gap_3"),
     "self_bleu": _of(_TEXT, "self_bleu_2 self_bleu_3 self_bleu_4"),

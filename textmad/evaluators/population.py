@@ -34,7 +34,7 @@ Embed: TypeAlias = Callable[[Passages], npt.ArrayLike]
 """Returns a vector for each passage, `(passages, dimensions)`."""
 
 DOCUMENTS = 1000  # of a member that are compared; the Vendi score takes their number cubed
-SCORED_DOCUMENTS = 200  # of a member: each is scored by every member
+SCORED_DOCUMENTS = 50  # of a member: each is scored by every member
 
 
 def measure(

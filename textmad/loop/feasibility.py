@@ -64,14 +64,18 @@ def check_kept_text(recipe: Recipe) -> None:
         _check("crawl", oversample, crawled, recipe.mix.human_tokens, share)
 
 
-def check_corpus(recipe: Recipe, filters: Sequence[Any], human: Dataset) -> None:
+def check_corpus(
+    recipe: Recipe, filters: Sequence[Any], human: Dataset, of: str = "the recipe"
+) -> None:
     """Check that the human text is enough for a run, whatever its models write.
+
+    `of` says in a message who needs it.
 
     Raises:
         CorpusError: there is too little of it.
         CurationError: a filter learns from its votes, and it has none.
     """
-    mixture.check_human_tokens(recipe.mix, recipe.generations, human, recipe.crawl)
+    mixture.check_human_tokens(recipe.mix, recipe.generations, human, recipe.crawl, of=of)
     if any(_LEARNED_FROM_VOTES & _scorers(each) for each in filters):
         vote_targets(human)
 

@@ -42,7 +42,9 @@ def evaluate(
     recipe = with_evaluators(run.recipe, evaluators)
     with begun(recipe, run.path, progress or SilentProgress(), shared=shared) as loop:
         for generation in run.generations:
-            loop.evaluate(generation)
+            for member in loop.members:
+                member.evaluate(generation)
+                member.close_model()
         loop.finish()
     return Run(path)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,15 +38,22 @@ from textmad.loop.crawl import build_crawl, treat_as_human, with_label
 from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker
 from textmad.loop.generation_io import as_documents, as_samples, human_prompts, sample_more
 from textmad.loop.judged_text import judged_text
+from textmad.loop.population import Population, Relatives
 from textmad.loop.run import Run
 from textmad.loop.stages import Stage, Stages
 from textmad.loop.tracking import tracking
 from textmad.models.distributed import processes
-from textmad.models.distributed.distributed_scoring import DistributedScorer
+from textmad.models.distributed.distributed_scoring import DistributedScorer, Name
 from textmad.models.opening import open_model
-from textmad.models.protocol import FitResult, LanguageModel, Sample, preferring
+from textmad.models.protocol import (
+    FitResult,
+    LanguageModel,
+    Sample,
+    SupportsOtherSettings,
+    preferring,
+)
 from textmad.progress import Progress, SilentProgress
-from textmad.recipe import PreferenceSettings, Recipe
+from textmad.recipe import ModelSettings, PreferenceSettings, Recipe
 from textmad.recipe.components import Component, component_name
 from textmad.seeds import stream, torch_seed
 from textmad.text import documents
@@ -88,20 +95,29 @@ def run(
         loop.corpus()
         loop.base_text()
         for generation in range(recipe.generations + 1):
-            if recipe.crawls(generation):
-                loop.crawl(generation)
-            loop.mix(generation)
-            loop.fit(generation)
-            loop.sample(generation)
-            loop.curate(generation)
-            loop.evaluate(generation)
+            loop.begin_generation(generation)
+            for member in loop.members:
+                if recipe.crawls(generation):
+                    member.crawl(generation)
+                member.mix(generation)
+            for member in loop.members:
+                member.fit(generation)
+                member.sample(generation)
+                member.curate(generation)
+                member.evaluate(generation)
+                member.close_model()
+            loop.end_generation(generation)
             tracker.send(generation)
         loop.finish()
     return Run(out)
 
 
 class Recursion:
-    """The stages of one run. Each is computed once, committed, and from then on read."""
+    """The stages of one model. Each is computed once, committed, and from then on read.
+
+    A run of one model is one `Recursion`. In a population each member has one, over its own part of
+    the run folder, and that of the run makes what all share: the corpus, and the base model's text.
+    """
 
     def __init__(
         self,
@@ -109,9 +125,10 @@ class Recursion:
         folder: store.RunFolder,
         progress: Progress,
         shared: store.SharedStages | None = None,
+        base: LanguageModel | None = None,
     ) -> None:
-        self.recipe, self.folder, self.progress = recipe, folder, progress
-        self.base = open_model(recipe.model, recipe.sample)
+        self.recipe, self.folder, self.progress, self.shared = recipe, folder, progress, shared
+        self.base = base if base is not None else open_model(recipe.model, recipe.sample)
         if recipe.train.preference is not None:
             preferring(self.base)  # which says now that it cannot
         self.evaluators = recipe.evaluators()
@@ -119,16 +136,35 @@ class Recursion:
         crawl_filters = recipe.crawl.guard if recipe.crawl else ()
         self.crawl_filters = _named(crawl_filters, recipe.crawl_filters())
         source_digests(self.evaluators)  # which says now what is missing
-        self.run = Run(folder.path)  # what is committed so far
+        self.run = Run(folder.path, folder.member)  # what is committed so far
         # Of what the base model consists of and, where it is the user's own, of its code.
         self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
         self._fitted: tuple[int, LanguageModel] | None = None
-        scorer = DistributedScorer(lambda name: self.base if name is None else self.model(name))
+        self._relatives: Relatives | None = None  # of a member of a population
+        scorer = DistributedScorer(self._model_named)
         # The runs of a study ask the same people, on one page, who cannot tell the arms apart.
         votes_folder = folder.path if shared is None else shared.study
         name = "" if shared is None else shared.run
         self._contexts = ContextBuilder(recipe, self.run, self.base, scorer, votes_folder, name)
         self._stages = Stages(folder, recipe.seed, self.base_digests, scorer, progress, shared)
+
+    @property
+    def digests_of_bases(self) -> dict[str, str]:
+        """`base_digests`, and those of members with a base model of their own."""
+        return self.base_digests | {
+            f"base of member {member.folder.member}": member.base.digest
+            for member in self.members
+            if member.base.digest != self.base.digest
+        }
+
+    @cached_property
+    def members(self) -> Sequence[Recursion]:
+        """The members of a population; the recursion itself where the run is one model's."""
+        return [self] if self.recipe.population is None else make_members(self)
+
+    @cached_property
+    def _population(self) -> Population | None:
+        return None if self.recipe.population is None else make_population(self, self.members)
 
     @property
     def own_code(self) -> dict[str, str]:
@@ -168,12 +204,18 @@ class Recursion:
 
         self._stages.complete(Stage(store.CORPUS, None, inputs, compute, write, accept=accept))
         check(self.run.human)  # which was enough for the generations that were asked for before
+        if self._population is not None:
+            self._population.check_corpus()
 
     def base_text(self) -> None:
         """Sample text from the base model: what a generation's text is compared with.
 
-        A base model that cannot write (a toy that has learned nothing) gives none.
+        A base model that cannot write (a toy that has learned nothing) gives none. Members of a
+        population whose settings are their own have it sampled by these.
         """
+        for member in self.members:
+            if member.folder.has_own_base_text and member is not self:
+                member.base_text()
         settings, prompts = self.recipe.sample, self._prompts()
         num_tokens = mixture.base_tokens_drawn(self.recipe.mix, settings)
         inputs = {
@@ -193,7 +235,8 @@ class Recursion:
                     prompt=prompts,
                     advance=self.progress.advance,
                 )
-            return as_documents(samples, -1, self.base.name, prompts, ids="base-")
+            ids = f"base-{self._ids}"
+            return as_documents(samples, -1, self.base.name, prompts, ids=ids)
 
         def write(candidates: Dataset, folder: Path) -> None:
             documents.write_parquet(candidates, folder / "candidates.parquet")
@@ -250,22 +293,40 @@ class Recursion:
 
     def mix(self, generation: int) -> None:
         """Make the training set of human text and of what earlier generations have kept."""
-        inputs = {"mix": self.recipe.mix.model_dump(), "corpus": self._stages.digest("corpus")}
+        inputs: dict[str, Any] = {
+            "mix": self.recipe.mix.model_dump(),
+            "corpus": self._stages.digest("corpus"),
+        }
         if generation == 0:  # human text only: how later generations mix makes no difference
             inputs["mix"] = {"human_tokens": mixture.training_tokens(self.recipe.mix, 0)}
-        learned_from = range(generation) if self.recipe.mix.model_tokens else ()
-        inputs["curate"] = [self._stages.digest("curate", earlier) for earlier in learned_from]
+        learns = bool(self.recipe.mix.model_tokens) and generation > 0
+        if self._relatives is None:
+            learned_from = range(generation) if learns else ()
+            inputs["curate"] = [self._stages.digest("curate", earlier) for earlier in learned_from]
+        else:
+            inputs["parents"] = self._relatives.inputs_of_mix(generation) if learns else []
         if self.recipe.crawls(generation):
             inputs["crawl"] = [self._stages.digest("crawl", g) for g in range(1, generation + 1)]
 
         def compute() -> mixture.Mixture:
-            kept = [self.run.kept(earlier) for earlier in range(generation)]
+            kept = [documents.empty()] * generation
+            for earlier in self._learned_generations(generation):
+                kept[earlier] = self.run.kept(earlier)
             crawled = None
             if self.recipe.crawls(generation):
                 crawled = treat_as_human(self.recipe.mix, generation, self.run.crawl(generation))
                 kept = [with_label(texts, self.run.crawl(g + 1)) for g, texts in enumerate(kept)]
+            sources = None
+            if self._relatives is not None:
+                sources = self._relatives.sources(generation) if learns else []
             return mixture.mix(
-                self.recipe.mix, generation, self.run.human, kept, self.recipe.seed, crawled
+                self.recipe.mix,
+                generation,
+                self.run.human,
+                kept,
+                self.recipe.seed,
+                crawled,
+                sources,
             )
 
         def write(mixed: mixture.Mixture, folder: Path) -> None:
@@ -278,6 +339,8 @@ class Recursion:
         """Train the base model, or the previous generation's model, on the training set."""
         train, preference = self.recipe.train, self._preference(generation)
         imitates = preference is None or not preference.instead_of_imitation
+        if self._relatives is not None:
+            imitates = imitates and self._relatives.learns(generation)
         previous = generation - 1 if self._continues(generation) else None
         inputs = {
             "model": self.recipe.model.model_dump(exclude={"start_from"}),  # see `previous`
@@ -285,12 +348,17 @@ class Recursion:
             "mix": self._stages.digest("mix", generation) if imitates else None,
             "previous": None if previous is None else self._stages.digest("model", previous),
         }
+        if self._relatives is not None:
+            inputs |= self._relatives.inputs_of_fit(generation)
         if preference is not None:
             inputs["preference"] = preference.model_dump()
             inputs["judged"] = self._stages.digest("curate", generation - 1)
 
         def compute() -> tuple[FitResult, dict[str, Any]]:
-            start = self.base if previous is None else self.model(previous)
+            if self._relatives is not None:
+                start = self._relatives.starting_model(generation)
+            else:
+                start = self.base if previous is None else self.model(previous)
             fitted = FitResult(start, [])
             if imitates:
                 fitted = start.fit(
@@ -334,7 +402,7 @@ class Recursion:
         prompts = self._prompts()
         manifest = self._stages.manifest("sample", generation)
         num_tokens = mixture.model_tokens_drawn(self.recipe.mix, settings, self.recipe.crawl)
-        if manifest is not None and self._stages.manifest("mix", generation + 1) is not None:
+        if manifest is not None and self._is_learned(generation + 1):
             num_tokens = manifest.inputs["num_tokens"]
         inputs = {
             "sample": settings.model_dump(exclude={"oversample", "min_tokens"}),  # see `num_tokens`
@@ -355,7 +423,7 @@ class Recursion:
                 prompt=prompts,
                 advance=self.progress.advance,
             )
-            return as_documents(samples, generation, self.base.name, prompts)
+            return as_documents(samples, generation, self.base.name, prompts, ids=self._ids)
 
         def write(candidates: Dataset, folder: Path) -> None:
             documents.write_parquet(candidates, folder / "candidates.parquet")
@@ -363,6 +431,8 @@ class Recursion:
         total = num_tokens - (0 if manifest is None else manifest.inputs["num_tokens"])
         stage = Stage("sample", generation, inputs, compute, write, total=total)
         if manifest is not None and total > 0:
+            if self._relatives is not None and processes.is_main():
+                self._relatives.discard_mixtures(generation + 1)
             self._stages.extend(stage, self._made_from_sample(generation))
         else:
             self._stages.complete(stage)
@@ -493,7 +563,68 @@ class Recursion:
             self._fitted = (generation, self.base.load(folder))
         return self._fitted[1]
 
+    def _model_named(self, name: Name) -> LanguageModel:
+        if name is None:
+            return self.base
+        assert isinstance(name, int), "a generation"
+        return self.model(name)
+
+    def close_model(self) -> None:
+        """Forget the model that is open: so a population holds one model at a time."""
+        if self._relatives is not None:
+            self._fitted = None
+
+    # --- generations of a population --------------------------------------------------------
+
+    def begin_generation(self, generation: int) -> None:
+        """Choose whose children the members of this generation are."""
+        if self._population is not None:
+            self._population.select(generation - 1)
+
+    def end_generation(self, generation: int) -> None:
+        """Measure all members of this generation together."""
+        if self._population is not None:
+            self._population.measure(generation)
+
+    def join(self, population: Population, member: int) -> None:
+        """Become a member of a population."""
+        self._relatives = Relatives(population, member)
+
+    def digest(self, stage: str, generation: int | None = None) -> str:
+        """SHA-256 of the files that a stage has committed."""
+        return self._stages.digest(stage, generation)
+
+    def is_committed(self, stage: str, generation: int) -> bool:
+        """Whether a stage is there."""
+        return self._stages.manifest(stage, generation) is not None
+
+    def filter_named(self, name: str) -> tuple[int, Any]:
+        """The place of a filter in `curate`, and the filter."""
+        return next((k, part) for k, (each, part) in enumerate(self.filters) if each == name)
+
+    def context_of_filter(self, generation: int, position: int, name: str) -> Context:
+        """What a filter is given that judges the text of several members."""
+        return self._contexts.of_filter(generation, {}, position, name)
+
     # --- what the stages are made of --------------------------------------------------------
+
+    @property
+    def _ids(self) -> str:
+        """What the ids of sampled documents begin with."""
+        return "" if self.folder.member is None else f"m{self.folder.member}-"
+
+    def _learned_generations(self, generation: int) -> range:
+        """The generations whose kept text this model's mixture takes; in a population none."""
+        if self._relatives is not None or not self.recipe.mix.model_tokens:
+            return range(0)
+        first = generation - 1 if self.recipe.mix.model == "latest" else 0
+        return range(max(first, 0), generation)
+
+    def _is_learned(self, generation: int) -> bool:
+        """Whether this generation has been made from what was kept before it."""
+        if self._relatives is not None:
+            return self._relatives.is_learned(generation)
+        return self.is_committed("mix", generation)
 
     def _made_from_sample(self, generation: int) -> list[tuple[str, int]]:
         """The stages that a longer sample makes anew, the last first."""
@@ -515,6 +646,57 @@ class Recursion:
         if sample.prompt == "none":
             return None
         return human_prompts(self.base, self.run.human, sample.prompt_tokens, self.recipe.seed)
+
+
+def make_members(loop: Recursion) -> list[Recursion]:
+    """Make the members of a population. Where base models are the same, they are opened once."""
+    settings = loop.recipe.population
+    assert settings is not None, "a run of one model"
+    bases: list[tuple[ModelSettings, LanguageModel]] = [(loop.recipe.model, loop.base)]
+    members = []
+    for number in range(settings.members):
+        recipe = loop.recipe.of_member(number)
+        base = _base_of(recipe, bases)
+        bases.append((recipe.model, base))
+        folder = store.RunFolder(loop.folder.path, number, settings.changes_base_text(number))
+        members.append(Recursion(recipe, folder, loop.progress, loop.shared, base))
+    return members
+
+
+def make_population(loop: Recursion, members: Sequence[Recursion]) -> Population:
+    """Bring the members together: each can read of the others from now on."""
+
+    def find(name: Name) -> LanguageModel:
+        if name is None:
+            return loop.base
+        assert isinstance(name, tuple), "a member's model has two numbers"
+        generation, number = name
+        for other in members:
+            if other is not members[number]:
+                other.close_model()  # one model at a time
+        return members[number].model(generation)
+
+    scorer, shared = DistributedScorer(find), loop.shared
+    stages = Stages(loop.folder, loop.recipe.seed, loop.base_digests, scorer, loop.progress, shared)
+    population = Population(loop.recipe, loop.run, stages, loop.base, members)
+    for number, member in enumerate(members):
+        member.join(population, number)
+    return population
+
+
+def _base_of(
+    recipe: Recipe, opened: Sequence[tuple[ModelSettings, LanguageModel]]
+) -> LanguageModel:
+    """The base model of a member: one that is open, that one with another adapter, or a new one."""
+    for settings, base in opened:
+        if settings == recipe.model:
+            return base
+    for settings, base in opened:
+        of_weights = ("base", "revision", "dtype")
+        is_same = all(getattr(settings, name) == getattr(recipe.model, name) for name in of_weights)
+        if is_same and isinstance(base, SupportsOtherSettings):
+            return base.with_settings(recipe.model)
+    return open_model(recipe.model, recipe.sample)
 
 
 @contextmanager
@@ -542,7 +724,7 @@ def begun(
                 processes=running,
                 cpu_threads=torch.get_num_threads(),
                 overrides=overrides or {},
-                digests=loop.base_digests,
+                digests=loop.digests_of_bases,
                 extent=store.Extent.of(recipe),
                 own_code=loop.own_code,
             )

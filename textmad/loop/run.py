@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 from textmad.corpus import corpus_notes
 from textmad.errors import ModelError, RunError
 from textmad.loop.generation_io import as_documents, human_prompts, sample_more
+from textmad.loop.members import lineage_of, mean_losses, mean_metrics
+from textmad.mixture import SOURCES
 from textmad.models.protocol import Sample, SupportsExport
-from textmad.recipe import Recipe
+from textmad.recipe import PopulationSettings, Recipe
 from textmad.seeds import stream
 from textmad.store.commit import check_content, damaged
 from textmad.store.files import check_unused, make_folder, reading, unreadable, writing
@@ -29,9 +31,11 @@ from textmad.store.folder import (
     HELD_OUT_LOSSES,
     METRICS_SCHEMA,
     ORIGINS,
+    POPULATION,
     PROVENANCE,
     RECIPE,
     RECORDS,
+    SELECT,
     STAGES,
     RunFolder,
 )
@@ -54,13 +58,19 @@ class Run:
     >>> run = Run("runs/upvotes")  # doctest: +SKIP
     >>> run.candidates(2)["text"][0]  # doctest: +SKIP
 
+    Of a population, texts are those of all members together and metrics are means over them.
+    `members` gives each of them as a run of its own.
+
+    Args:
+        path: the run folder.
+        member: of a population; None: all of it.
+
     Raises:
         RunError: no run folder, no such generation, or a damaged stage.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._folder = RunFolder(self.path)
+    def __init__(self, path: str | Path, member: int | None = None) -> None:
+        self.path, self.number = Path(path), member
         if not (self.path / RECIPE).is_file():
             expected = "what `textmad run RECIPE --out DIR` writes"
             if (self.path / "runs").is_dir():
@@ -70,12 +80,42 @@ class Run:
             )
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, generations={self.generations})"
+        of_member = "" if self.number is None else f", member={self.number}"
+        return f"Run({str(self.path)!r}{of_member}, generations={self.generations})"
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The resolved recipe."""
-        return read_recipe(self.path / RECIPE)
+        """The resolved recipe; a member's is what it would be in a run of its own."""
+        recipe = read_recipe(self.path / RECIPE)
+        return recipe if self.number is None else recipe.of_member(self.number)
+
+    @cached_property
+    def _folder(self) -> RunFolder:
+        if self.number is None or self._population is None:
+            return RunFolder(self.path)
+        has_own_base_text = self._population.changes_base_text(self.number)
+        return RunFolder(self.path, self.number, has_own_base_text)
+
+    @cached_property
+    def _population(self) -> PopulationSettings | None:
+        """The group `population` of the whole run's recipe."""
+        return read_recipe(self.path / RECIPE).population
+
+    @cached_property
+    def members(self) -> tuple[Run, ...]:
+        """The members of a population, each as a run; none where the run is one model's."""
+        num_members = 0 if self._population is None else self._population.members
+        return tuple(Run(self.path, k) for k in range(num_members)) if self.number is None else ()
+
+    def lineage(self) -> pd.DataFrame:
+        """The parents of each member in each complete generation of a population.
+
+        The columns are generation, member, parent_generation, parent_member (-1 twice: human text),
+        by ("tokens" or "weights") and share. By tokens, the shares of a member's training set add
+        up to 1. By weights they are the sizes of the weights, negative ones too, over their sum; a
+        model that starts from the base model has no parent by weights.
+        """
+        return lineage_of(self.members, self.generations)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -88,11 +128,16 @@ class Run:
         with reading(self.path):
             names = [re.fullmatch(r"gen-(\d+)", path.name) for path in self.path.glob("gen-*")]
         begun = sorted(int(name[1]) for name in names if name)
+        if self.members:
+            complete = set.intersection(*(set(member.generations) for member in self.members))
+            return [g for g in begun if g in complete and self._manifest(POPULATION, g)]
         return [g for g in begun if all(self._manifest(stage, g) for stage in STAGES)]
 
     @property
     def complete(self) -> bool:
         """Whether every generation of the recipe is there, measured by all of its evaluators."""
+        if not all(member.complete for member in self.members):
+            return False
         evaluators = set(map(canonical, self.recipe.dump()["evaluate"]))
         return self.generations == list(range(self.recipe.generations + 1)) and all(
             evaluators <= set(map(canonical, self._measured_by(generation)))
@@ -101,6 +146,8 @@ class Run:
 
     def _measured_by(self, generation: int) -> list[Any]:
         """The evaluators that have measured a generation, as in the recipe."""
+        if self.members:
+            return self.members[0]._measured_by(generation)
         stages = self._folder.evaluate_stages(generation)
         manifests = [self._required(stage, generation) for stage in stages]
         return [part for m in manifests for part in m.inputs.get("evaluate", [])]
@@ -114,17 +161,33 @@ class Run:
     @property
     def metrics_table(self) -> pa.Table:
         """The same as an Arrow table, of the complete generations in order."""
+        if self.members:
+            return self._metrics_of_population()
         tables = [
-            _with_intervals(self._read(pq.read_table, stage, generation, "metrics.parquet"))
+            self._metrics_of(stage, generation)
             for generation in self.generations
             for stage in self._folder.evaluate_stages(generation)
         ]
         return pa.concat_tables([METRICS_SCHEMA.empty_table(), *tables])
 
+    def _metrics_of(self, stage: str, generation: int) -> pa.Table:
+        return _with_intervals(self._read(pq.read_table, stage, generation, "metrics.parquet"))
+
+    def _metrics_of_population(self) -> pa.Table:
+        """The means over the members, and what was measured of all of them together."""
+        means = mean_metrics([member.metrics for member in self.members], self.generations)
+        together = [self._metrics_of(POPULATION, generation) for generation in self.generations]
+        table = pa.Table.from_pandas(means, METRICS_SCHEMA, preserve_index=False)
+        return pa.concat_tables([table.replace_schema_metadata(None), *together])
+
     @cached_property
     def human(self) -> Dataset:
-        """The human training pool."""
-        return self._documents(CORPUS, None, "human.parquet")
+        """The human training pool; a member's may be one community's."""
+        pool = self._documents(CORPUS, None, "human.parquet")
+        if self.number is None or self._population is None or not self._population.communities:
+            return pool
+        community = self._population.communities[self.number]
+        return as_dataset(as_table(pool).filter(pc.field("community") == community))
 
     @cached_property
     def held_out(self) -> Dataset:
@@ -148,6 +211,8 @@ class Run:
         The documents are the same in all generations and in all runs on one corpus. Where several
         evaluate stages have scored some, those of the first are returned.
         """
+        if self.members:
+            return mean_losses([member.held_out_losses(generation) for member in self.members])
         for stage in self._folder.evaluate_stages(generation):
             if HELD_OUT_LOSSES in self._required(stage, generation).files:
                 table: pa.Table = self._read(pq.read_table, stage, generation, HELD_OUT_LOSSES)
@@ -170,6 +235,8 @@ class Run:
 
     def training(self, generation: int) -> Dataset:
         """The training set of the generation."""
+        if self.members:
+            return _together([member.training(generation) for member in self.members])
         return self._documents("mix", generation, "training.parquet")
 
     def mixture(self, generation: int) -> dict[str, int]:
@@ -177,13 +244,42 @@ class Run:
 
         After a crawl also `unlabelled_model_tokens`: how many of the human ones are a model's.
         """
-        counts: dict[str, int] = self._read(read_json, "mix", generation, "mix.json")
-        return counts
+        if self.members:
+            mixtures = [member.mixture(generation) for member in self.members]
+            return {name: sum(mixture[name] for mixture in mixtures) for name in mixtures[0]}
+        counts: dict[str, Any] = self._read(read_json, "mix", generation, "mix.json")
+        return {name: count for name, count in counts.items() if name != SOURCES}
+
+    def sources(self, generation: int) -> list[dict[str, int]]:
+        """Where a member's training set comes from: generation, member and tokens of each source.
+
+        Human text is of generation -1 and member -1.
+        """
+        counts: dict[str, Any] = self._read(read_json, "mix", generation, "mix.json")
+        sources: list[dict[str, int]] = counts[SOURCES]
+        return sources
+
+    def starting_weights(self, generation: int) -> list[dict[str, Any]]:
+        """The models that a member's fit started from: generation, member and weight of each."""
+        parents = self._required("model", generation).inputs["parents"]
+        return [
+            {key: parent[key] for key in ("generation", "member", "weight")} for parent in parents
+        ]
+
+    def selection(self, generation: int) -> dict[str, Any] | None:
+        """Which members of a generation have children; None where there is no selection."""
+        if self._manifest(SELECT, generation) is None:
+            return None
+        selection: dict[str, Any] = self._read(read_json, SELECT, generation, "selection.json")
+        return selection
 
     def curve(self, generation: int) -> pd.DataFrame:
-        """Its training loss, one row an optimizer step."""
+        """Its training loss, one row an optimizer step; in a population the mean over members."""
         import pandas as pd
 
+        if self.members:
+            curves = pd.concat([member.curve(generation) for member in self.members])
+            return curves.groupby("step", as_index=False).mean() if len(curves) else curves
         return pd.DataFrame(self._read(read_json, "model", generation, "training.json")["curve"])
 
     def preference(self, generation: int) -> dict[str, Any] | None:
@@ -194,6 +290,11 @@ class Run:
 
     def model_folder(self, generation: int) -> Path:
         """The folder that `LanguageModel.load` opens; the SHA-256 of its files is checked."""
+        if self.members:
+            raise RunError(
+                f"{self.path}: is a population: each of its {len(self.members)} members has a "
+                "model: name one, as in Run(PATH, member=0) or --member 0"
+            )
         folder = self._folder.stage("model", generation)
         manifest = self._required("model", generation)
         for name in manifest.files:
@@ -224,7 +325,8 @@ class Run:
         from textmad.models.opening import open_model
 
         base = open_model(self.recipe.model, self.recipe.sample)
-        begun_with = read_sealed_json(self.path / PROVENANCE, ORIGINS)["digests"]["base"]
+        digests = read_sealed_json(self.path / PROVENANCE, ORIGINS)["digests"]
+        begun_with = digests.get(f"base of member {self.number}", digests["base"])
         if base.digest != begun_with:
             raise RunError(
                 f"{self.path}: model.base: {self.recipe.model.base}: has changed since the run was "
@@ -297,10 +399,14 @@ class Run:
 
     def sampled(self, generation: int) -> Dataset:
         """Everything it sampled, before any filter."""
+        if self.members:
+            return _together([member.sampled(generation) for member in self.members])
         return self._documents("sample", generation, "candidates.parquet")
 
     def candidates(self, generation: int) -> Dataset:
         """Everything it sampled, with score, kept, filter and reason of each document."""
+        if self.members:
+            return _together([member.candidates(generation) for member in self.members])
         return self._documents("curate", generation, "candidates.parquet")
 
     def records(self, generation: int, stage: str = "curate") -> dict[str, Any]:
@@ -308,6 +414,12 @@ class Run:
         return self._records(stage, generation)
 
     def _records(self, stage: str, generation: int) -> dict[str, Any]:
+        if self.members:
+            return {
+                f"{name} of member {member.number}": facts
+                for member in self.members
+                for name, facts in member._records(stage, generation).items()
+            }
         if RECORDS not in self._required(stage, generation).files:
             return {}
         records: dict[str, Any] = self._read(read_json, stage, generation, RECORDS)
@@ -319,8 +431,8 @@ class Run:
         records = [
             facts
             for generation in self.generations
-            for stage in (CRAWL, "curate")
-            if self._manifest(stage, generation)
+            for stage in (("curate",) if self.members else (CRAWL, "curate"))
+            if self.members or self._manifest(stage, generation)
             for facts in self._records(stage, generation).values()
         ]
         warnings = (facts.get("warning") for facts in records)
@@ -371,6 +483,12 @@ class Run:
         if manifest is None and folder.is_dir():
             raise damaged(folder, MANIFEST, "is missing")
         return manifest
+
+
+def _together(parts: list[Dataset]) -> Dataset:
+    """All members' documents, in the order of the members, with all of their columns."""
+    tables = [as_table(part) for part in parts]
+    return as_dataset(pa.concat_tables(tables, promote_options="permissive").combine_chunks())
 
 
 def _with_intervals(table: pa.Table) -> pa.Table:

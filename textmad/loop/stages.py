@@ -100,6 +100,7 @@ class Stages:
             **stage.inputs,
             "seed": None if stage.name == store.CORPUS else self.seed,  # one split for many seeds
             "generation": stage.generation,
+            **({} if self.folder.member is None else {"member": self.folder.member}),
             "base": self.base_digests,
             "code": store.code_version(),
             "versions": store.versions(),
@@ -117,7 +118,9 @@ class Stages:
         """Compute the stage in all processes, or in the first one; the first one writes it."""
         is_main = processes.is_main()
         folder, title = self._place(stage)
-        with self.progress.stage(stage.generation, stage.name, stage.total, stage.unit):
+        member = self.folder.member
+        title_of_progress = stage.name if member is None else f"{stage.name} of member {member}"
+        with self.progress.stage(stage.generation, title_of_progress, stage.total, stage.unit):
             with self.scorer.at_work() if stage.main_only else nullcontext():
                 if is_main or not stage.main_only:
                     result = stage.compute()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from textmad.errors import CurationError, ModelError
-from textmad.recipe import SampleSettings, TrainSettings
+from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -197,6 +197,15 @@ class SupportsWeightChanges(Protocol):
 
     def weight_changes(self) -> list[WeightChange]:
         """Return a change for every weight that differs from the base model's."""
+        ...
+
+
+@runtime_checkable
+class SupportsOtherSettings(Protocol):
+    """An optional capability of a base model: another adapter on the same weights."""
+
+    def with_settings(self, settings: ModelSettings) -> LanguageModel:
+        """Return the base model as it is opened with other settings of `lora`, in no new memory."""
         ...
 
 

@@ -109,6 +109,7 @@ def budget_of(recipe: Recipe) -> Budget:
             mixture.model_tokens_needed(recipe.mix, recipe.crawl) if recipe.generations else 0
         ),
         crawl=_crawl_plan(recipe),
+        members=None if recipe.population is None else recipe.population.members,
     )
 
 

@@ -62,12 +62,20 @@ class Budget:
     kept_share: float  # of the documents, by the filters that keep a fixed share
     model_tokens: int  # kept tokens that the next mixture needs
     crawl: CrawlPlan | None = None  # of each generation from 1 on
+    members: int | None = None  # of a population; tokens are those of one member
     preferred_tokens: int = 0  # of judged text, learned by each generation from 1 on
 
     @property
     def stages(self) -> int:
         """Folders that will be committed."""
-        return 2 + 5 * (self.generations + 1) + (self.generations if self.crawl else 0)
+        of_members = 0 if self.members is None else 1
+        each = 5 * self.models + of_members
+        return 2 + each * (self.generations + 1) + (self.generations if self.crawl else 0)
+
+    @property
+    def models(self) -> int:
+        """Models that each generation trains."""
+        return self.members or 1
 
     @property
     def kept_tokens(self) -> int:
@@ -78,6 +86,11 @@ class Budget:
         """Return a line for each fact."""
         return [
             f"generations    0 to {self.generations}, {self.stages} stages",
+            *(
+                [f"population     {self.members} members, each of which takes the tokens below"]
+                if self.members
+                else []
+            ),
             f"training       {_each(self.trained_tokens)} tokens a generation, "
             f"{sum(self.trained_tokens):,} in all",
             *(
@@ -115,21 +128,25 @@ class Plan(Budget):
     @property
     def disk_bytes(self) -> int:
         """Estimated size of the run folder."""
-        texts = self.human_tokens + self.held_out_tokens + sum(self.trained_tokens)
-        sampled = self.base_tokens + 2 * self.drawn_tokens * (self.generations + 1)
+        models = self.models
+        texts = self.human_tokens + self.held_out_tokens + models * sum(self.trained_tokens)
+        sampled = self.base_tokens + 2 * models * self.drawn_tokens * (self.generations + 1)
         crawled = self.crawl.tokens * self.generations if self.crawl else 0
-        others = (self.speed.model_bytes + _BYTES_A_GENERATION) * (self.generations + 1)
+        each = self.speed.model_bytes + _BYTES_A_GENERATION
+        others = models * each * (self.generations + 1)
         corpora = (texts + crawled) * _BYTES_A_TOKEN + sampled * _BYTES_A_SAMPLED_TOKEN
         return others + round(corpora)
 
     @property
     def seconds(self) -> float:
         """Estimated time of opening, training, sampling and scoring."""
+        drawn_tokens = self.models * self.drawn_tokens * (self.generations + 1)
+        preferred = self.generations * self.preferred_tokens * _PREFERENCE_COST
         return (
             self.opening_seconds
-            + sum(self.trained_tokens) / self.speed.train
-            + self.generations * self.preferred_tokens * _PREFERENCE_COST / self.speed.train
-            + (self.base_tokens + self.drawn_tokens * (self.generations + 1)) / self.speed.sample
+            + self.models * sum(self.trained_tokens) / self.speed.train
+            + self.models * preferred / self.speed.train
+            + (self.base_tokens + drawn_tokens) / self.speed.sample
             + self.scored_tokens / self.speed.score
         )
 

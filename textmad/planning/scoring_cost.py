@@ -9,6 +9,7 @@ from textmad import mixture
 from textmad.curation import Detector, Discriminator
 from textmad.detection import Method
 from textmad.evaluators import Detection, Embedding, Perplexity, RareTokens
+from textmad.evaluators.population import SCORED_DOCUMENTS
 from textmad.recipe import Recipe
 
 # Passes over a text for its detection; cross-perplexity: one by each model, and one for the loss.
@@ -43,6 +44,11 @@ def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) 
     by_base = sum(isinstance(e, Embedding) and e.encoder is None for e in evaluators)
     each += by_base * own_text
     once += by_base * (compared + references)  # the references, and held-out text
+    if recipe.population is not None:
+        members = recipe.population.members
+        # Every member scores text of every member.
+        scored = min(compared, round(SCORED_DOCUMENTS * document_tokens))
+        each = members * each + members**2 * scored
     return once + each * (recipe.generations + 1)
 
 

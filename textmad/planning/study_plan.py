@@ -44,10 +44,9 @@ class StudyPlan:
     def tokens(self) -> int:
         """Tokens that all runs train on, sample and score, if nothing is shared."""
         each_seed = sum(
-            sum(plan.trained_tokens)
-            + plan.generations * plan.preferred_tokens
+            plan.models * (sum(plan.trained_tokens) + plan.generations * plan.preferred_tokens)
             + plan.base_tokens
-            + plan.drawn_tokens * (plan.generations + 1)
+            + plan.models * plan.drawn_tokens * (plan.generations + 1)
             + plan.scored_tokens
             for plan in self.plans.values()
         )

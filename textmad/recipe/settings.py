@@ -6,16 +6,13 @@ once, each with its path, before anything expensive is imported.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
@@ -25,51 +22,30 @@ from pydantic import (
 )
 
 from textmad.errors import RecipeError
-from textmad.recipe.components import TWIN, Component, Kind, read_component, whole
+from textmad.recipe.components import TWIN, Component, Kind, read_component
+from textmad.recipe.fields import (
+    AUTO,
+    MOST_CATEGORIES,
+    MOST_GENERATIONS,
+    MOST_TIMES,
+    MOST_TOKENS,
+    AtLeastOne,
+    Count,
+    Number,
+    Place,
+    Positive,
+    Settings,
+    Share,
+    Targets,
+    Times,
+    Tokens,
+    Whole,
+)
 from textmad.recipe.json_schema import kind_schema
+from textmad.recipe.population import MemberSettings, PopulationSettings, member_seed
 from textmad.recipe.validation_errors import fault_lines, shown
 from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
 from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, Field(lt=2**63), BeforeValidator(whole)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Positive = Annotated[Number, Field(gt=0)]
-# The bounds come before the validator: a JSON Schema has those alone.
-Count = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole)]
-AtLeastOne = Annotated[int, Field(ge=1, lt=2**63), BeforeValidator(whole)]
-# More than any machine computes or holds. A slip (1e9 for 1e3) is an error here, not a run that
-# never ends. A trillion tokens is a hundred times what a large model of 2020 learned from.
-_MOST_TOKENS = 10**12
-_MOST_GENERATIONS = 10_000
-_MOST_CATEGORIES = 10_000_000  # 80 MB for each vector of probabilities
-_MOST_TIMES = 1e6
-Tokens = Annotated[Count, Field(le=_MOST_TOKENS)]
-Times = Annotated[Number, Field(ge=1, le=_MOST_TIMES)]
-
-
-def _at_home(path: Any) -> Any:
-    """Expand `~/` at the beginning of a path, so that all who read the path read the same."""
-    return os.path.expanduser(path) if isinstance(path, str) and path.startswith("~/") else path
-
-
-Place = Annotated[str, BeforeValidator(_at_home)]
-
-AUTO = "auto"
-Targets = Annotated[
-    tuple[str, ...],
-    Field(min_length=1, strict=False),
-    BeforeValidator(lambda value: [AUTO] if value == AUTO else value),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"const": AUTO},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1},
-            ]
-        }
-    ),
-]
-
 
 # Filters that rank what they judge, so that pairs can be made of it.
 RANKING = frozenset({"upvotes", "people", "discriminator"})
@@ -79,27 +55,6 @@ TOYS: dict[str, dict[str, set[str]]] = {
     "categorical": {"model": {"base", "categories", "smoothing"}, "train": set(), "sample": _DRAWN},
     "gaussian": {"model": {"base"}, "train": set(), "sample": _DRAWN},
 }
-
-
-class Settings(BaseModel):
-    """A frozen group of settings without unknown keys and silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="after")
-    def _only_characters(self) -> Self:
-        for setting, value in self:
-            if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-                raise ValueError(
-                    f"{setting}: {value!r}: expected text without halves of surrogate pairs"
-                )
-        return self
-
-    def _check_default(self, setting: str, while_: str) -> None:
-        """Check that a setting without effect is left at (or set to) its default."""
-        value, default = getattr(self, setting), type(self).model_fields[setting].default
-        if value != default:
-            raise ValueError(f"{setting}: {value}: has no effect {while_}, or delete it")
 
 
 class Columns(Settings):
@@ -168,7 +123,7 @@ class ModelSettings(Settings):
     start_from: Literal["base", "previous"] = "base"
     lora: LoraSettings | None = LoraSettings()  # null: full fine-tuning
     # Of base: categorical, whose words are w0 to w999.
-    categories: Annotated[AtLeastOne, Field(le=_MOST_CATEGORIES)] = 1000
+    categories: Annotated[AtLeastOne, Field(le=MOST_CATEGORIES)] = 1000
     smoothing: Annotated[Number, Field(ge=0)] = 0.0  # of the same: added to every word's count
 
     @model_validator(mode="after")
@@ -186,7 +141,7 @@ class PreferenceSettings(Settings):
     # `kept`: accepted is what all filters kept. `random`: as many, at random (a control).
     labels: Literal["kept", "discriminator", "random"] = "kept"
     beta: Positive = 0.1  # the larger, the nearer to the reference model
-    epochs: Annotated[Positive, Field(le=_MOST_TIMES)] = 1.0
+    epochs: Annotated[Positive, Field(le=MOST_TIMES)] = 1.0
     learning_rate: Positive = 1.0e-4
     batch_documents: AtLeastOne = 32  # of an optimizer step; of dpo: pairs
     documents: AtLeastOne | None = None  # of each label at most, at random; null: all
@@ -209,7 +164,7 @@ class PreferenceSettings(Settings):
 class TrainSettings(Settings):
     """One generation's training: AdamW, linear warm-up, then decay."""
 
-    epochs: Annotated[Positive, Field(le=_MOST_TIMES)] = 1.0
+    epochs: Annotated[Positive, Field(le=MOST_TIMES)] = 1.0
     batch_tokens: AtLeastOne = 2048  # target tokens of an optimizer step, all processes together
     micro_batch_tokens: AtLeastOne = 8192  # padded tokens of one forward pass: bounds the memory
     learning_rate: Positive = 1.0e-3
@@ -229,7 +184,7 @@ class MixSettings(Settings):
     human: Literal["fixed", "fresh"] = "fixed"
     model: Literal["latest", "pool", "all"] = "latest"
     # A random sample of this size is learned of all that accumulates; null: all of it.
-    subsample_tokens: Annotated[AtLeastOne, Field(le=_MOST_TOKENS)] | None = None
+    subsample_tokens: Annotated[AtLeastOne, Field(le=MOST_TOKENS)] | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -277,7 +232,7 @@ class SampleSettings(Settings):
     """How candidates are sampled. No setting is left to a library's default."""
 
     oversample: Times = 1.0  # tokens sampled for each model token needed
-    min_tokens: Annotated[AtLeastOne, Field(le=_MOST_TOKENS)] = (
+    min_tokens: Annotated[AtLeastOne, Field(le=MOST_TOKENS)] = (
         20_000  # sampled at least; the evaluators compare as many
     )
     max_new_tokens: AtLeastOne = 128
@@ -363,7 +318,7 @@ class Recipe(Settings):
     """
 
     seed: Count = 0
-    generations: Annotated[Count, Field(le=_MOST_GENERATIONS)] = 5
+    generations: Annotated[Count, Field(le=MOST_GENERATIONS)] = 5
     corpus: CorpusSettings = CorpusSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
@@ -374,6 +329,7 @@ class Recipe(Settings):
     evaluate: Annotated[tuple[Evaluator, ...], Field(strict=False)] = Field(
         default=("perplexity", "diversity", "rare_tokens"), validate_default=True
     )
+    population: PopulationSettings | None = None  # null: one model
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # null: nowhere
 
     @model_validator(mode="after")
@@ -385,11 +341,7 @@ class Recipe(Settings):
             )
         if self.train.preference is not None:
             self._check_preference(self.train.preference)
-        fed_back = (
-            self.mix.model_tokens
-            or self.train.preference is not None
-            or (self.crawl is not None and self.crawl.contamination)
-        )
+        fed_back = self.mix.model_tokens or (self.crawl is not None and self.crawl.contamination)
         if not fed_back and self.sample.oversample != 1:
             raise ValueError(
                 f"sample.oversample: {self.sample.oversample:g}: has no effect while "
@@ -397,11 +349,87 @@ class Recipe(Settings):
             )
         if self.model.base in TOYS:
             self._check_settings_of_networks()
+        if self.population is not None:
+            self._check_population(self.population)
         names = [component.name for component in self.evaluate]
         for index, name in enumerate(names):
             if name in names[:index]:  # its metrics could not be told apart
                 raise ValueError(f"evaluate.{index}: {name}: is given twice; delete one")
         return self
+
+    def _check_population(self, population: PopulationSettings) -> None:
+        """Check what a population needs of the rest of the recipe, and the settings of members."""
+        faults = []
+        if self.crawl is not None:
+            faults.append("crawl: is not possible in a population; delete crawl or population")
+        faults += [
+            f"curate.{place}: {component.name}: people vote on the text of one model: is not "
+            "possible in a population; use upvotes with simulated voters, or delete population"
+            for place, component in enumerate(self.curate)
+            if component.name == "people" or component.options.get("voters") == "people"
+        ]
+        crosses_text = population.text != "own" or population.migration
+        if crosses_text and not self.mix.model_tokens:
+            faults.append(
+                "population: no text passes between members while mix.model_tokens is 0; raise it, "
+                "or delete text and migration"
+            )
+        if population.weights is not None and self.model.start_from == "previous":
+            faults.append(
+                "model.start_from: previous: has no effect while population.weights says where a "
+                "model starts; delete one of them"
+            )
+        if population.select is not None and self.mix.model != "latest":
+            faults.append(
+                f"mix.model: {self.mix.model}: is not possible while population.select replaces "
+                "members; set mix.model: latest, or delete select"
+            )
+        if population.select is not None and self.train.preference is not None:
+            faults.append(
+                "train.preference: is not possible while population.select replaces members, whose "
+                "judged text is not their successor's; delete either"
+            )
+        has_crowd = any(component.name == "upvotes" for component in self.curate)
+        if population.select is not None and population.select.by == "votes" and not has_crowd:
+            faults.append(
+                "population.select.by: votes: no crowd votes on the text: add upvotes to curate, "
+                "or set by: loss"
+            )
+        for place, changes in enumerate(population.each):
+            for group, values in changes.groups():
+                try:
+                    self._changed(group, values)
+                except ValidationError as error:
+                    lines = fault_lines(error, type(getattr(self, group)))
+                    faults += [f"population.each.{place}.{group}.{line}" for line in lines]
+        if faults:
+            raise ValueError("\n".join(faults))
+
+    def _changed(self, group: str, values: Mapping[str, Any]) -> Settings:
+        """One group of settings with the changes of a member."""
+        settings: Settings = getattr(self, group)
+        merged = _merged(settings.model_dump(mode="json"), values)
+        return type(settings).model_validate(merged)
+
+    def of_member(self, member: int) -> Recipe:
+        """The recipe of one member of the population, as if it were a run of its own.
+
+        Raises:
+            RecipeError: there is no such member.
+        """
+        population = self.population
+        num_members = 0 if population is None else population.members
+        if population is None or not 0 <= member < num_members:
+            there = f"0 to {num_members - 1}" if num_members else "none, there is no population"
+            raise RecipeError(f"member {member}: the members of this run are {there}")
+        changes = population.each[member] if population.each else MemberSettings()
+        return self.model_copy(
+            update={
+                "seed": member_seed(self.seed, member),
+                "population": None,
+                **{group: self._changed(group, values) for group, values in changes.groups()},
+            }
+        )
 
     def _check_preference(self, preference: PreferenceSettings) -> None:
         """Check that the filters judge what is learned, and that pairs can be made."""

@@ -17,6 +17,7 @@ from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS
 from textmad.report import plots, spread_plots
 from textmad.report.people import PeopleSection, people_section
+from textmad.report.population import PopulationSection, population_section
 from textmad.report.tables import Table, chosen_generations, full_table, main_table
 from textmad.report.texts import (
     Grid,
@@ -27,6 +28,7 @@ from textmad.report.texts import (
     vote_extremes,
 )
 from textmad.report.verdict import Verdict, verdict
+from textmad.store.folder import POPULATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +49,7 @@ class Section:
     grid: Grid
     votes: Sequence[VoteExtremes]
     people: PeopleSection | None
+    population: PopulationSection | None
     rejections: Sequence[Rejection]
     mixtures: Mapping[int, Mapping[str, int]]
     corpus: str
@@ -76,7 +79,7 @@ def write_report(runs: Sequence[Run], path: Path | None = None) -> Path:
     named = dict(zip(run_names(runs), runs, strict=True))
     page = template("page.html.j2").render(
         title=", ".join(named),
-        sections=[_section(name, run) for name, run in named.items()],
+        sections=[_section(*each, place) for place, each in enumerate(named.items())],
         figures=_figures(named),
     )
     write_atomically(path, page.encode("utf-8"))
@@ -93,7 +96,7 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     raise RunError(f"{runs[0].path}: is given twice: expected different runs")
 
 
-def _section(name: str, run: Run) -> Section:
+def _section(name: str, run: Run, place: int) -> Section:
     done = run.generations
     candidates = {generation: run.candidates(generation) for generation in done}
     ends = dict.fromkeys((done[0], done[-1]))
@@ -109,6 +112,7 @@ def _section(name: str, run: Run) -> Section:
         grid=slot_grid([run], done),
         votes=[each for each in votes if each is not None],
         people=people_section(run),
+        population=population_section(run, place),
         rejections=[rejection for each in rejected for rejection in each],
         mixtures={generation: run.mixture(generation) for generation in done},
         corpus=_plain(run.corpus_report),
@@ -173,6 +177,7 @@ def _figures(named: Mapping[str, Run]) -> list[plots.Figure]:
             figures.append(plots.against_human(metrics, metric, heading, text, y_title))
     figures += spread_plots.text_perplexity(metrics)
     with_figure = {"perplexity", "rare_loss", "common_loss", "text_perplexity", *_TEXT_FIGURES}
+    measured.pop(POPULATION, None)  # drawn in the section of the population
     for own in measured.values():
         for metric in list(own)[:_MOST_OTHERS] if not with_figure & own.keys() else ():
             known = METRICS.get(metric)

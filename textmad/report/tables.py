@@ -34,6 +34,9 @@ MAIN = (
     ("distinct_2", "kept"),
     ("mattr", "drawn"),
     ("compression_ratio", "drawn"),
+    ("between_distinct_2", "drawn"),
+    ("member_divergence", "drawn"),
+    ("inbreeding", "all"),
 )
 MAX_COLUMNS = 7
 _WIDTH_BESIDE, _WIDTH_OF_A_GENERATION = 38, 7  # characters of a terminal line

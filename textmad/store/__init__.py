@@ -10,6 +10,9 @@ runs/upvotes/
     curate/    candidates.parquet, with verdicts  records.json         manifest.json
     evaluate/  metrics.parquet                                         manifest.json
     evaluate-2/  the same, of evaluators that were added to a finished run
+    member-0/  of a population: mix/ to evaluate/ of each member
+    select/    selection.json: which members have children               manifest.json
+    population/  metrics.parquet, of all members together                manifest.json
 """
 
 from textmad.store.commit import commit, committed, confirm, discard, replace
@@ -19,7 +22,10 @@ from textmad.store.folder import (
     CORPUS,
     HELD_OUT_LOSSES,
     METRICS_SCHEMA,
+    OF_POPULATION,
+    POPULATION,
     RECORDS,
+    SELECT,
     RunFolder,
     begin,
     evaluate_stage,
@@ -42,7 +48,10 @@ __all__ = [
     "CORPUS",
     "HELD_OUT_LOSSES",
     "METRICS_SCHEMA",
+    "OF_POPULATION",
+    "POPULATION",
     "RECORDS",
+    "SELECT",
     "Extent",
     "Manifest",
     "RunFolder",

@@ -217,9 +217,13 @@ def _share(folder: Path, manifest: Manifest) -> None:
 
 
 def _make_parent(folder: Path) -> None:
-    if not folder.parent.is_dir():
-        folder.parent.mkdir()
-        sync(folder.parent.parent)
+    places = [folder.parent]
+    if folder.parent.name.startswith("member-"):  # in a generation, which may be new too
+        places.insert(0, folder.parent.parent)
+    for place in places:
+        if not place.is_dir():
+            place.mkdir()
+            sync(place.parent)
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:

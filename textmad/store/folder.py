@@ -37,6 +37,8 @@ BASE = "base"  # text of the base model, sampled as the generations' is: a refer
 OF_RUN = (CORPUS, BASE)  # the stages that belong to no generation
 STAGES = ("mix", "model", "sample", "curate", "evaluate")
 CRAWL = "crawl"  # before mix, where the recipe has one
+SELECT, POPULATION = "select", "population"  # of all members of a generation, where there are some
+OF_POPULATION = (SELECT, POPULATION)
 RECIPE, PROVENANCE, METRICS = "recipe.yaml", "provenance.json", "metrics.parquet"
 ORIGINS = ("code", "versions", "digests")  # of provenance.json: the same in every session
 RECORDS = "records.json"  # of what filters and scorers report beside their verdicts
@@ -69,15 +71,23 @@ def evaluate_stage(number: int) -> str:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run's files are; `begin` gives one that may be written."""
+    """Where a run's files are; `begin` gives one that may be written.
+
+    In a population each member has a folder in each generation. All share the corpus, and the base
+    model's text too, unless a member's own settings change it.
+    """
 
     path: Path
+    member: int | None = None  # None: a run of one model, or what a population's members share
+    has_own_base_text: bool = False
 
     def stage(self, stage: str, generation: int | None = None) -> Path:
         """The folder of a stage; `generation` is None for the corpus and the base model's text.
 
         >>> RunFolder(Path("runs/upvotes")).stage("mix", 3).as_posix()
         'runs/upvotes/gen-03/mix'
+        >>> RunFolder(Path("runs/kin"), member=1).stage("mix", 3).as_posix()
+        'runs/kin/gen-03/member-1/mix'
         """
         return self.path / self.name(stage, generation)
 
@@ -85,10 +95,18 @@ class RunFolder:
         """The stage's name in messages and manifests, as in gen-03/mix."""
         assert (stage in OF_RUN) == (generation is None), f"{stage} of generation {generation}"
         if generation is None:
-            return stage
+            is_own = stage == BASE and self.has_own_base_text
+            return f"member-{self.member}/{stage}" if is_own else stage
+        if stage in OF_POPULATION:
+            return f"gen-{generation:02d}/{stage}"
         kind = "evaluate" if stage.startswith("evaluate-") else stage
         assert kind in (CRAWL, *STAGES), f"{stage} is none of {STAGES}"
-        return f"gen-{generation:02d}/{stage}"
+        return f"{self._of_generation(generation)}/{stage}"
+
+    def _of_generation(self, generation: int) -> str:
+        """The folder of a generation, or of this member's part of it."""
+        of_member = "" if self.member is None else f"/member-{self.member}"
+        return f"gen-{generation:02d}{of_member}"
 
     def manifest(
         self, stage: str, generation: int | None = None, inputs: Mapping[str, Any] | None = None
@@ -105,13 +123,19 @@ class RunFolder:
     def evaluate_stages(self, generation: int) -> list[str]:
         """The evaluate stages of a generation that have a folder, in the order of their numbers."""
         with reading(self.path):
-            names = [path.name for path in self.path.glob(f"gen-{generation:02d}/evaluate*")]
+            folder = self._of_generation(generation)
+            names = [path.name for path in self.path.glob(f"{folder}/evaluate*")]
         numbered = (re.fullmatch(r"evaluate(?:-([2-9]|[1-9]\d+))?", name) for name in names)
         return [evaluate_stage(n) for n in sorted(int(m[1] or 1) for m in numbered if m)]
 
     def committed_stages(self) -> list[Path]:
         """The stage folders that hold a manifest, damaged or not."""
-        patterns = (*(f"{stage}/{MANIFEST}" for stage in OF_RUN), f"gen-*/*/{MANIFEST}")
+        patterns = (
+            *(f"{stage}/{MANIFEST}" for stage in OF_RUN),
+            f"member-*/{BASE}/{MANIFEST}",
+            f"gen-*/*/{MANIFEST}",
+            f"gen-*/member-*/*/{MANIFEST}",
+        )
         with reading(self.path):
             manifests = [path for pattern in patterns for path in self.path.glob(pattern)]
         return sorted(manifest.parent for manifest in manifests)
@@ -231,7 +255,8 @@ class RunFolder:
 
     def _clear(self) -> None:
         with writing(self.path):
-            for pattern in (f"{TEMPORARY}*", f"gen-*/{TEMPORARY}*", f"gen-*/*/{TEMPORARY}*"):
+            for inside in ("", "gen-*/", "gen-*/*/", "gen-*/member-*/*/", "member-*/"):
+                pattern = f"{inside}{TEMPORARY}*"
                 for path in self.path.glob(pattern):
                     remove(path)
 

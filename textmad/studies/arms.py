@@ -15,6 +15,10 @@ BASE = "base"  # the name of an only arm that has none
 # and what is measured does not change what is learned.
 NO_ARM = ("seed", "generations", "evaluate", "track")
 
+# What a study may put beside an arm: human text alone; a matched random control; imitation of what
+# was accepted, without preference learning; random labels; the untuned model at a temperature.
+ControlKind = Literal["human", "twin", "imitation", "labels", "temperature"]
+
 # What a hypothesis may compare an arm's text with that is no arm, and the split that measures it.
 TEXTS = {"human text": "human", "base text": "base"}
 
@@ -25,7 +29,7 @@ class Arm:
 
     name: str
     recipe: Recipe  # its seed is not the arm's
-    control: Literal["human", "twin"] | None = None
+    control: ControlKind | None = None
     of: tuple[str, ...] = ()
 
     @property

@@ -1,4 +1,8 @@
-"""Control arms: the same without the model's own text, and the same with chance for a filter."""
+"""Control arms: the same without the model's own text, and the same with chance for a filter.
+
+An arm that learns by preference has others: imitation of what was accepted and nothing else,
+random labels, and the model before any preference learning at a series of temperatures.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any, Literal
 from textmad.errors import RecipeError
 from textmad.mixture import compared_tokens, training_tokens
 from textmad.recipe import Recipe, parse_recipe
-from textmad.recipe.components import TWIN, Component
+from textmad.recipe.components import TWIN, Component, find_component
 from textmad.studies.arms import Arm, recipe_key
 from textmad.studies.settings import ControlSettings
 
@@ -31,11 +35,56 @@ def with_controls(arms: Sequence[Arm], asked: ControlSettings) -> list[Arm]:
         # The first one's name stays as it is when arms are added to the study.
         name = f"human only of {control.name}" if number else "human only"
         arms = _beside(arms, replace(control, name=name))
-    for arm in list(arms) if asked.twins else []:
+    for arm in list(arms):
         if arm.control is None:
-            for twin in twins(arm):
-                arms = _beside(arms, twin)
+            for control in own_controls(arm, asked):
+                arms = _beside(arms, control)
+    for sweep in temperature_sweep(arms, asked):
+        arms = _beside(arms, sweep)
     return arms
+
+
+def own_controls(arm: Arm, asked: ControlSettings) -> list[Arm]:
+    """Return the controls of an arm that no other arm shares.
+
+    Those of an arm that learns by preference: with random labels its filters decide nothing.
+    """
+    if arm.recipe.train.preference is None:
+        return twins(arm) if asked.twins else []
+    if not asked.preference:
+        return []
+    controls = []
+    if arm.recipe.mix.model_tokens:  # else nothing of what was accepted is imitated
+        imitation = arm.recipe.replace(train={"preference": None})
+        controls.append(Arm(f"{arm.name} imitation", imitation, "imitation", (arm.name,)))
+    if arm.recipe.train.preference.labels != "random":
+        labels = arm.recipe.replace(train={"preference": {"labels": "random"}})
+        controls.append(Arm(f"{arm.name} random labels", labels, "labels", (arm.name,)))
+    return controls
+
+
+def temperature_sweep(arms: Sequence[Arm], asked: ControlSettings) -> list[Arm]:
+    """Return the model before preference learning at each temperature, once for arms alike in it.
+
+    Generation 0 of an arm, sampled, judged and measured as the arm is: the curve on the plane of
+    quality and diversity that preference learning has to beat (Caccia et al., "Language GANs
+    falling short", 1811.02549).
+    """
+    untuned: dict[str, Arm] = {}
+    for arm in arms:
+        if arm.control is None and arm.recipe.train.preference is not None:
+            recipe = arm.recipe.replace(train={"preference": None}, generations=0)
+            known = untuned.setdefault(recipe_key(recipe), Arm(arm.name, recipe, "temperature"))
+            untuned[recipe_key(recipe)] = replace(known, of=(*known.of, arm.name))
+    return [
+        replace(
+            arm,
+            name=f"temperature {temperature:g}" + (f" of {arm.name}" if number else ""),
+            recipe=arm.recipe.replace(sample={"temperature": temperature}),
+        )
+        for number, arm in enumerate(untuned.values())
+        for temperature in asked.temperatures
+    ]
 
 
 def _beside(arms: list[Arm], control: Arm) -> list[Arm]:
@@ -89,6 +138,9 @@ def _human_only(arm: Arm, asked: ControlSettings) -> Recipe | None:
     data["sample"] |= {"oversample": 1.0, "min_tokens": compared_tokens(mix, sample)}
     data["curate"], data["crawl"] = [], None
     data["train"]["preference"] = None
+    if recipe.population is not None:  # as many members of the same kinds, who are no kin
+        kept = ("members", "each", "communities")
+        data["population"] = {name: data["population"][name] for name in kept}
     return parse_recipe(data, where="human only")
 
 
@@ -116,6 +168,8 @@ def _each_twin(filters: Sequence[Component]) -> Iterator[tuple[str, list[Compone
     names = [component.name for component in filters]
     for place, component in enumerate(filters):
         if component.name == "random" or component.name.startswith(TWIN):
+            continue
+        if getattr(find_component(component.name, "filter"), "keeps_all", False):
             continue
         twin = Component(name=TWIN + component.name, options=component.options)
         title = component.name if names.count(component.name) == 1 else f"{component.name} {place}"

@@ -9,7 +9,7 @@ from textmad.studies.arms import TEXTS, Arm, Hypothesis, arm_key
 from textmad.studies.measured import unmeasured
 from textmad.studies.settings import HypothesisSettings, StudySettings
 
-_KINDS = ("human", "twin")  # of controls, as `compare --control` names them
+_KINDS = ("human", "twin", "imitation", "labels")  # of controls, as `compare --control` names them
 _SAMPLED = ("drawn", "kept")  # splits that have a text of reference
 
 

@@ -17,17 +17,26 @@ from textmad.recipe.yaml_text import lay_over, read_settings
 Part = Annotated[Number, Field(gt=0, le=1)]
 
 
+_TEMPERATURES = (0.6, 0.8, 1.0, 1.2, 1.4)
+
+
 class ControlSettings(Settings):
     """The arms that come with a study by themselves."""
 
     human: Literal["recipe", "fixed", "fresh", "none"] = "recipe"  # human text only; none: no arm
     tokens: Literal["all", "human"] = "all"  # as many as the arm's text has
     twins: bool = True  # of each filter
+    # Of each arm that learns by preference: imitation alone, and random labels.
+    preference: bool = True
+    # The model before it learned by preference, at other temperatures; empty: none.
+    temperatures: Annotated[tuple[Positive, ...], Field(strict=False)] = _TEMPERATURES
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if self.human == "none" and self.tokens == "human":
             raise ValueError("tokens: human: is of the human-only arm, and human is none; drop one")
+        if repeated := [t for i, t in enumerate(self.temperatures) if t in self.temperatures[:i]]:
+            raise ValueError(f"temperatures: {repeated[0]:g}: is given twice; delete one")
         return self
 
 
@@ -71,7 +80,7 @@ class ThresholdSettings(Settings):
 
 def _controls(value: Any) -> Any:
     if value is False:
-        return ControlSettings(human="none", twins=False)
+        return ControlSettings(human="none", twins=False, preference=False, temperatures=())
     return ControlSettings() if value is True else value
 
 
@@ -97,7 +106,7 @@ class HypothesisSettings(Settings):
 
     metric: str  # METRIC/SPLIT or METRIC/SPLIT/BIN
     arm: str
-    against: str  # an arm, `human` or `twin` (its control), `human text` or `base text`
+    against: str  # an arm, a kind of control (`human`, `twin`, ...), `human text` or `base text`
     direction: Literal["higher", "lower", "equivalent"]
     tolerance: Annotated[Number, Field(ge=0)] | None = None  # share of the other's value
     level: Annotated[Number, Field(gt=0, lt=0.5)] = 0.05

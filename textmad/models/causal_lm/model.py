@@ -91,6 +91,16 @@ class CausalLM:
         _log.info("%s: %d modules adapted by LoRA", model.name, model.num_adapted_modules)
         return model
 
+    def with_settings(self, settings: ModelSettings) -> CausalLM:
+        """Return the same base model, in no new memory, with another adapter's shape.
+
+        Raises:
+            ModelError: a LoRA target matches nothing, or the network does not compute with it.
+        """
+        base = self._base
+        verify_once(base.network, base.digest, settings.lora, base.context, settings.base)
+        return CausalLM(base, settings)
+
     @property
     def num_adapted_modules(self) -> int:
         """How many modules carry an adapter; 0 under full fine-tuning."""

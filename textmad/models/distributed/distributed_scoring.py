@@ -31,7 +31,9 @@ text, or a model that `DistributedScorer.shared` returned.
 ALONE = ("fit", "sample")
 """The methods that otherwise take all processes, and here do without the others."""
 
-Name: TypeAlias = int | None  # the generation that a model was fitted in; None: the base model
+Name: TypeAlias = int | tuple[int, int] | None
+"""The generation that a model was fitted in, with a member of a population; None: the base model.
+"""
 
 _NAME = "_name_of_shared_model"
 

@@ -128,6 +128,14 @@ class Categorical(IndependentPositionModel):
         squares: Floats = np.add.reduceat(self.counts**2, self._starts[:-1]) / total**2
         return squares
 
+    @property
+    def shares(self) -> Floats:
+        """Return p of each word at each position without smoothing, `(positions, categories)`."""
+        counts = np.zeros(len(self.support) * self.categories)
+        counts[self._cells] = self.counts
+        shares: Floats = counts.reshape(-1, self.categories) / self._totals[:, None]
+        return shares
+
     def nll(self, values: Values) -> Floats:
         """-log p of each word."""
         if self.learned is None:

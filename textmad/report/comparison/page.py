@@ -11,6 +11,7 @@ from textmad.analysis.comparison_result import (
     alarm_frame,
     bin_frame,
     hypothesis_frame,
+    inbreeding_frame,
     share_frame,
 )
 from textmad.report.comparison import figures
@@ -32,6 +33,17 @@ from textmad.report.comparison.hypotheses import (
     hypothesis_sentences,
     hypothesis_table,
 )
+from textmad.report.comparison.inbreeding import (
+    inbreeding_figure,
+    inbreeding_sentences,
+    inbreeding_table,
+)
+from textmad.report.comparison.plane import (
+    plane_figures,
+    plane_frame,
+    plane_sentences,
+    plane_table,
+)
 from textmad.report.escaping import csv_bytes, markdown
 from textmad.report.page import template
 from textmad.report.tables import Table, print_words, show, to_markdown
@@ -49,6 +61,8 @@ _HEADINGS = {
     "shares": "Critical share",
     "alarms": "Early warning",
     "bins": "Rare and common tokens",
+    "plane": "Quality and diversity",
+    "inbreeding": "Inbreeding",
 }
 
 
@@ -66,9 +80,9 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     """Write comparison.md and .html and the tables; equal comparisons give equal bytes.
 
     The table of differences is comparison.csv, .parquet and .tex; comparison-generations.tex holds
-    the columns of it that tell of earlier generations. Where there are any, critical shares, alarms
-    and losses by frequency bin are comparison-shares, -alarms and -bins, each in the three forms;
-    hypotheses are comparison-hypotheses, as JSON too.
+    the columns of it that tell of earlier generations. Where there are any, critical shares,
+    alarms, losses by frequency bin and inbreeding are comparison-shares, -alarms, -bins and
+    -inbreeding, each in the three forms; hypotheses are comparison-hypotheses, as JSON too.
     Files of an earlier comparison that this one does not have are removed.
 
     Raises:
@@ -184,7 +198,9 @@ def to_html(comparison: Comparison) -> str:
         tables=[difference_table(comparison), generation_table(comparison)],
         optional_sections=_sections(comparison),
         share_figures=figures.critical_share_curves(comparison),
+        plane_figures=plane_figures(comparison),
         heat=figures.heat_maps(comparison),
+        inbreeding=[inbreeding_figure(comparison)] if comparison.inbreeding else [],
         texts=side_by_side(comparison.runs, comparison.generation) if comparison.runs else None,
         arms=describe_arms(comparison),
     )
@@ -227,6 +243,13 @@ def _sections(comparison: Comparison) -> list[OptionalSection]:
         "shares": (comparison.critical_shares, share_sentences, share_table, share_frame),
         "alarms": (comparison.warnings, alarm_sentences, alarm_table, alarm_frame),
         "bins": (comparison.bins, bin_sentences, bin_table, bin_frame),
+        "plane": (comparison.planes, plane_sentences, plane_table, plane_frame),
+        "inbreeding": (
+            comparison.inbreeding,
+            inbreeding_sentences,
+            inbreeding_table,
+            inbreeding_frame,
+        ),
     }
     return [
         OptionalSection(
