@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from textmad import studies
-from textmad.calibration import populations, refits, votes
+from textmad.calibration import populations, refits, tastes, votes
 from textmad.calibration.checks import TITLES, Check, Measured, cells, summary, table
 from textmad.calibration.loops import Loop
 from textmad.loop.run import Run
@@ -48,6 +48,7 @@ def every_loop() -> list[Loop]:
         votes.curated(votes.crowd, human_share=0.1, documents=900, generation=8),
         votes.curated(votes.author, human_share=0.0, documents=300, generation=6),
         votes.curated(votes.crowd, human_share=0.5, documents=400, generation=4),
+        *map(tastes.plural, tastes.TARGETS),
         refits.replaced(),
         refits.accumulated(),
         refits.refreshed(bias=1.0, model=40),

@@ -196,7 +196,7 @@ class Population:
         base = self.stages.scorer.shared(None)
         if not isinstance(base, SupportsEmbedding):
             return None
-        return lambda passages: base.embed(passages.texts)
+        return lambda passages: base.embed(passages.texts, *passages.prompt_arguments())
 
 
 class Relatives:

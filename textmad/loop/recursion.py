@@ -139,6 +139,8 @@ class Recursion:
         self.run = Run(folder.path, folder.member)  # what is committed so far
         # Of what the base model consists of and, where it is the user's own, of its code.
         self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
+        if recipe.model.dtype == "auto":  # a machine that chooses otherwise gives other numbers
+            self.base_digests["number type"] = getattr(self.base, "number_type", "float32")
         self._fitted: tuple[int, LanguageModel] | None = None
         self._relatives: Relatives | None = None  # of a member of a population
         scorer = DistributedScorer(self._model_named)

@@ -119,7 +119,7 @@ class ModelSettings(Settings):
 
     base: Place = "tiny-gpt2"  # built-in name, folder, Hub id, or module:name of your own model
     revision: str | None = None  # of a Hub id
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     start_from: Literal["base", "previous"] = "base"
     lora: LoraSettings | None = LoraSettings()  # null: full fine-tuning
     # Of base: categorical, whose words are w0 to w999.

@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from textmad.errors import ModelError
 from textmad.models.base_files import base_digest, check_base, whole_base
+from textmad.models.causal_lm.number_type import number_type
 from textmad.models.causal_lm.runtime import fuse
 from textmad.models.causal_lm.tokenization import DocumentTokenizer
 from textmad.models.distributed import parallel, processes
@@ -44,6 +45,7 @@ class Base(NamedTuple):
     context: int
     digest: str  # of the files it was opened from
     folder: Path  # with those files
+    number_type: str  # float32 or bfloat16: of the weights, and of the products in training
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -70,11 +72,12 @@ def open_base(settings: ModelSettings) -> Base:
     facts = check_base(settings)
     folder = whole_base(settings)
     text = _open_tokenizer(folder, settings.base)
-    network = open_network(folder, settings.dtype, settings.base)
+    kind = number_type(settings)
+    network = open_network(folder, kind, settings.base)
     _require_known_attention(network, settings.base)
     _say_what_is_not_used(network, text, settings.base)
     text.check(settings.base, network.get_input_embeddings().weight.shape[0])
-    return Base(network, text, facts.context, base_digest(folder), folder)
+    return Base(network, text, facts.context, base_digest(folder), folder, kind)
 
 
 def _require_known_attention(network: PreTrainedModel, name: str) -> None:

@@ -73,6 +73,7 @@ class CausalLM:
         self.context = base.context
         self.vocabulary_size = int(base.network.config.vocab_size)
         self.digest = base.digest
+        self.number_type = base.number_type
         self.settings = settings
         self._base, self._adapter, self._trained = base, adapter, network
         self._crossed_shape = crossed_shape
@@ -139,7 +140,7 @@ class CausalLM:
             examples=self._examples(corpus),
             settings=train,
             seed=seed,
-            bfloat16=self.settings.dtype == "bfloat16",
+            bfloat16=self.number_type == "bfloat16",
             advance=advance,
         )
         return self._learned(learn, seed)
@@ -163,7 +164,7 @@ class CausalLM:
             settings=train,
             context=self.context,
             seed=seed,
-            bfloat16=self.settings.dtype == "bfloat16",
+            bfloat16=self.number_type == "bfloat16",
             advance=advance,
         )
         return self._learned(learn, seed)
@@ -248,7 +249,7 @@ class CausalLM:
             epochs=epochs,
             learning_rate=learning_rate,
             seed=seed,
-            bfloat16=self.settings.dtype == "bfloat16",
+            bfloat16=self.number_type == "bfloat16",
         )
         return lambda others: classifier.probabilities(self._rows(others, None))
 
