@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from textmad import evaluators, kinship, plots, testing
     from textmad.analysis.compare import compare
     from textmad.analysis.comparison_result import Comparison
+    from textmad.analysis.forecast import Forecast, forecast
     from textmad.auditing import audit
     from textmad.curation import learned_votes
     from textmad.curation.protocol import Context, Verdicts
@@ -55,6 +56,7 @@ __all__ = [
     "CorpusError",
     "CurationError",
     "EvaluationError",
+    "Forecast",
     "Measurement",
     "ModelError",
     "Recipe",
@@ -74,6 +76,7 @@ __all__ = [
     "evaluate",
     "evaluators",
     "filters",
+    "forecast",
     "kinship",
     "learned_votes",
     "load_recipe",
@@ -107,6 +110,8 @@ _HOMES = {
     "open_encoder": "textmad.models.causal_lm.encoder",
     "evaluate": "textmad.loop.measuring",
     "run": "textmad.loop.recursion",
+    "Forecast": "textmad.analysis.forecast",
+    "forecast": "textmad.analysis.forecast",
     "Comparison": "textmad.analysis.comparison_result",
     "compare": "textmad.analysis.compare",
     "write_comparison": "textmad.report.comparison.page",

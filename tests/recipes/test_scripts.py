@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import textmad as tm
+from textmad.calibration import votes
+from textmad.calibration.loops import HumanText
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,3 +44,32 @@ def test_the_script_about_detectors_tells_every_method_on_whole_and_on_cut_texts
         values = dict(re.findall(r"(curvature|cross_perplexity|trained) (\d\.\d{3})", line))
         assert values.keys() == {"curvature", "cross_perplexity", "trained"}
         assert all(0 <= float(value) <= 1 for value in values.values())
+
+
+def test_the_script_about_forecasts_counts_the_bands_that_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    human = HumanText("texts", 2, 300)
+    recipe = tm.Recipe(
+        generations=3,
+        **{
+            **human.settings,
+            "corpus": {**human.settings["corpus"], "source": str(human.write(tmp_path))},
+        },
+    )
+    recipe = recipe.replace(
+        mix={"model_tokens": human.tokens(100)},
+        sample={"oversample": 2.0, "min_tokens": 100},
+        curate=[votes.crowd(2)],
+        evaluate=[],
+    )
+    tm.run(recipe, tmp_path / "study" / "runs" / "arm" / "seed-0")
+    monkeypatch.setattr(sys, "argv", ["forecast_coverage.py", str(tmp_path / "study")])
+    runpy.run_path(str(ROOT / "scripts/forecast_coverage.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    (reward,) = [line for line in lines if line.startswith("| reward |")]
+    cells = [cell.strip() for cell in reward.strip("|").split("|")]
+    assert cells[1:4] == ["1", "1", "1"]  # an arm, a run, a forecast
+    assert all(0 <= float(cell) <= 1 for cell in cells[4:7])
+    assert "1 finished runs" in lines
+    assert any(line.startswith("no forecast for 1 traits: not possible") for line in lines)

@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from textmad.calibration import Check, checks, every_loop, summary, table, theory
+from textmad.calibration import Check, checks, every_loop, summary, table, tastes, theory
 from textmad.calibration.checks import Measured
 
 CHAINS = 20_000
 
 
-@pytest.mark.parametrize("module", [checks, theory])
+@pytest.mark.parametrize("module", [checks, tastes, theory])
 def test_the_examples_in_the_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
 
@@ -113,6 +113,41 @@ def test_the_table_shows_every_check_and_the_words_below_it_name_those_that_fail
     ]
     assert summary(found) == "1 of 2 do not agree with theory: A9 loop"
     assert summary(found[:1]).startswith("all 1 agree")
+
+
+def test_a_choice_among_four_is_the_same_by_sum_and_by_integral():
+    shares = theory.zipf(theory.NUM_TEXTS)
+    by_sum = tastes.best_of_four(shares, theory.REWARD)
+    assert by_sum == pytest.approx(theory.best_of(shares, 4), abs=1e-9)
+
+
+def test_one_taste_leaves_one_length_and_two_leave_two_in_equal_shares():
+    assert tastes.entropy(tastes.shares_of_lengths((10,), 60)) == pytest.approx(0, abs=1e-6)
+    shares = tastes.shares_of_lengths((10, 15), 60)
+    assert shares[[9, 14]] == pytest.approx(0.5, abs=1e-6)
+    assert tastes.entropy(shares) == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_of_three_tastes_the_middle_one_gets_what_the_outer_ones_do_not_find():
+    shares = tastes.shares_of_lengths((5, 10, 15), 200)
+    outer, middle, other = shares[[4, 9, 14]]
+    assert outer == pytest.approx(other, abs=1e-6)
+    assert outer + middle + other == pytest.approx(1, abs=1e-4)
+    # In a group of four a taste takes its length where there is one. Where 5 is not, its taste
+    # takes 10, and 15 last; where 10 is not, its taste takes 5 or 15.
+    chosen = 1 - (1 - outer) ** 4 + (2 * outer) ** 4 / 2 + outer**4
+    assert outer == pytest.approx(chosen / 3, abs=1e-4)
+    assert middle > 0.5
+
+
+def test_the_finite_loop_comes_to_the_formula_with_more_documents():
+    exact = tastes.entropy(tastes.shares_of_lengths(tastes.TARGETS[3], 1))
+    far, near = (
+        abs(tastes.finite_entropy(tastes.TARGETS[3], 1, documents, replicates=40) - exact)
+        for documents in (60, 4000)
+    )
+    assert near < far / 5
+    assert near < 0.02 * exact
 
 
 def test_every_loop_has_its_own_name():

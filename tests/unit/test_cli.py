@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import yaml
 
 import textmad as tm
 from tests.command_line import Answer
-from textmad import cli, store
+from textmad import calibration, cli, store
+from textmad.calibration import refits, votes
 
 ROOT = Path(__file__).parents[2]
 
@@ -507,6 +509,37 @@ def test_audit_reads_the_reference_and_spares_bad_lines_as_told(textmad, posts, 
 
 
 # --- calibrate ------------------------------------------------------------------------------
+
+
+def test_a_calibration_is_a_table_in_a_terminal_and_markdown_elsewhere(
+    textmad, tmp_path, monkeypatch
+):
+    check = calibration.Check("A1", "counts", "words left", 89.4, calibration.Measured(89.1, 0.3))
+    monkeypatch.setattr(calibration, "calibrate", lambda *_, **__: [check])
+    monkeypatch.setenv("COLUMNS", "100")
+    elsewhere = textmad("calibrate", "--out", tmp_path)
+    assert elsewhere.out.startswith("| claim | loop   | what       | theory |")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    terminal = textmad("calibrate", "--out", tmp_path)
+    assert "|" not in terminal.out
+    for cell in ("claim", "words left", "89.4", "agrees"):
+        assert cell in terminal.out
+
+
+def test_calibration_counts_the_runs_of_all_its_studies(monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr(
+        calibration.studies, "study", lambda plan, out, jobs, tell: tell("run 1 of 2") or {}
+    )
+    loops = [refits.counts_refitted(), votes.curated(votes.crowd, 0.1, 100, 2, seeds=3)]
+    loops = [replace(loop, measure=lambda runs: []) for loop in loops]
+    with pytest.raises(KeyError):  # of the runs that nobody made
+        calibration.calibrate(tmp_path, loops, tell=told.append)
+    assert told == [
+        "2 loops, 4 runs, in 2 studies",
+        "study 1 of 2, run 1 of 2",
+        "study 2 of 2, run 1 of 2",
+    ]
 
 
 @pytest.mark.parametrize("out", ["file", "/proc/nothing"])

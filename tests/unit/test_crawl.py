@@ -141,6 +141,24 @@ def test_model_text_is_cleaned_and_bounded_like_the_corpus_and_each_text_is_ther
     assert set(found.as_human["prompt"]) == {""}
 
 
+def test_model_text_with_more_tokens_than_a_human_document_may_have_is_not_posted():
+    bounded = RECIPE.replace(crawl={"contamination": 10 / 600}, corpus={"max_tokens": 6})
+    fitting = ["five words are five tokens", "and an end token each"]  # 6 tokens, 12 together
+    drawn = documents(
+        {
+            "id": [f"g0-{i}" for i in range(4)],
+            "text": ["here is one word too many", *fitting, "and this is one more too"],
+            "finished": [True] * 4,
+            "origin": [MODEL] * 4,
+        }
+    )
+    found = crawl(drawn, bounded)  # the budget is 10
+    posted = np.array(found.truth["origin"][:]) == MODEL
+    assert sorted(np.array(found.as_human["text"][:])[posted]) == sorted(fitting)
+    with pytest.raises(CurationError, match=r"needs 10 tokens .* its kept text has 6 in"):
+        crawl(drawn.select([0, 1, 3]), bounded)
+
+
 def test_the_same_documents_are_crawled_again_and_others_in_another_generation():
     again = crawl().as_human["id"][:]
     assert crawl().as_human["id"][:] == again

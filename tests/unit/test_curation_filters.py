@@ -69,6 +69,14 @@ def test_length_counts_words_and_says_which_bound_was_broken():
     assert verdicts.reason[3] == "4 words, more than 3"
 
 
+def test_length_counts_the_words_of_scripts_without_spaces():
+    texts = ["去", "我们去学校。", "我们今天去学校。我们今天去学校。"]
+    verdicts = judge(Length(2, 5), texts)
+    assert verdicts.score.tolist() == [1, 3, 8]
+    assert verdicts.keep.tolist() == [False, True, False]
+    assert verdicts.reason[2] == "8 words, more than 5"
+
+
 @pytest.mark.parametrize(
     ("text", "ngram", "share"),
     [
@@ -79,6 +87,12 @@ def test_length_counts_words_and_says_which_bound_was_broken():
         ("aaa b aaa b", 2, 4 / 8),  # by characters
         ("aaa b c aaa", 1, 3 / 8),
         ("A b a B", 2, 2 / 4),  # letter case counts for nothing
+        (
+            "我们去学校。我们去学校。",
+            2,
+            5 / 10,
+        ),  # six words without white space
+        ("我们去学校。", 2, 0.0),
         ("a", 2, 0.0),
         ("", 2, 0.0),
     ],

@@ -64,6 +64,14 @@ def test_documents_are_posted_over_the_hours_that_are_set_or_when_they_say():
     assert drawn.mean() == pytest.approx(0.5, abs=0.05)
     times = np.arange(1000) * 45.0
     assert verdicts(time=times).score.tolist() == (times / 45_000).tolist()
+    # Where some are missing, the others keep theirs; the missing lie evenly between them.
+    some = times + 9_000.0
+    some[::2] = np.nan
+    score = verdicts(time=some).score
+    assert score[1::2].tolist() == (some[1::2] / 45_000).tolist()
+    first, last = np.nanmin(some) / 45_000, np.nanmax(some) / 45_000
+    assert first <= score[::2].min() < score[::2].max() <= last
+    assert score[::2].mean() == pytest.approx((first + last) / 2, abs=0.06)  # 4.6 standard errors
 
 
 def test_of_two_bradley_and_terrys_probability_wins():

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -178,6 +179,17 @@ def test_a_plan_reads_as_a_line_a_fact():
         "time           85 seconds to 9 minutes on this machine, without your own filters and "
         "evaluators",
     ]
+
+
+def test_a_plan_that_does_not_fit_on_the_disk_says_so(monkeypatch):
+    def free(num_bytes):
+        usage = SimpleNamespace(free=num_bytes)
+        monkeypatch.setattr("textmad.planning.plan.shutil.disk_usage", lambda path: usage)
+
+    free(PLAN.disk_bytes)
+    assert "        about 3 MB\n" in PLAN.to_text()
+    free(PLAN.disk_bytes - 1)
+    assert "about 3 MB; TOO MUCH: 3 MB are free here, use another disk for --out" in PLAN.to_text()
 
 
 def test_a_plan_knows_what_is_crawled(recipe):

@@ -13,6 +13,7 @@ from textmad.studies import parse_study
 
 DIVERSITY = ("diversity", "distinct_2", "drawn", "")
 LIKED = ("adversary", "beats_human", "drawn", "held_out")
+JUDGE = ("adversary", "beats_human", "drawn", "discriminator")  # is no measure of quality
 GAP = ("adversary", "over_optimisation_gap", "drawn", "")
 HUMAN = ("diversity", "distinct_2", "human", "")
 
@@ -45,7 +46,8 @@ def study_folder(tmp_path_factory: pytest.TempPathFactory, measured_runs) -> Pat
         place, seed = folder / "runs" / run.name, run.recipe.seed
         if run.recipe.generations == 0:
             x, y = SWEEP[run.recipe.sample.temperature]
-            values = {DIVERSITY: [x], LIKED: [y + 0.1 * seed], GAP: [0.0], HUMAN: [0.7]}
+            values = {DIVERSITY: [x], LIKED: [y + 0.1 * seed], HUMAN: [0.7]}
+            values |= {GAP: [0.0], JUDGE: [0.5]}
         else:
             own = run.recipe.train.preference is not None and "labels" not in run.arm
             # Of seed 0 the arm ends between two temperatures, of seed 1 where the sweep is not.
@@ -55,6 +57,7 @@ def study_folder(tmp_path_factory: pytest.TempPathFactory, measured_runs) -> Pat
                 LIKED: [0.5, 0.6, 0.95 if own else 0.5],
                 GAP: [0.0, 0.1 + 0.01 * seed, 0.3 if own else 0.0],
                 HUMAN: [0.7] * 3,
+                JUDGE: [0.5] * 3,
             }
         measured_runs.write(place, run.recipe, values)
     return folder

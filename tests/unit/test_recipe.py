@@ -264,6 +264,7 @@ BAD = {
     "evaluate.0.text_perplexity": ("0.5", f"0.5: expected {SETTINGS}"),
     "evaluate.0.ngram_gap": ("3", f"3: expected {SETTINGS}"),
     "evaluate.0.length": ("10", f"10: expected {SETTINGS}"),
+    "evaluate.0.selection": ("0.5", f"0.5: expected {SETTINGS}"),
     "evaluate.0.self_bleu": ("4", f"4: expected {SETTINGS}"),
     "evaluate.0.self_bleu.documents": ("1", "1: expected at least 2"),
     "evaluate.0.memorisation": ("13", f"13: expected {SETTINGS}"),

@@ -6,6 +6,8 @@ from textmad.text.words import (
     code_words,
     count_words,
     cut_texts,
+    folded_pieces,
+    length_in_words,
     ngrams,
     type_counts,
     words_of,
@@ -20,6 +22,43 @@ def test_words_are_folded_to_one_case_and_keep_inner_apostrophes():
         "quoted",
         "naïve",
     ]
+
+
+# Each says "we go to school today" or nearly so, in words that a speaker would separate.
+UNSPACED = {
+    "Chinese": "我们 今天 去 学校",
+    "Japanese": "今日 は 学校 に 行き ます",
+    "Thai": "เรา ไป โรงเรียน",
+    "Lao": "ພວກ ເຮົາ ໄປ ໂຮງຮຽນ",
+    "Khmer": "ថ្ងៃនេះ យើង ទៅ សាលារៀន",
+    "Burmese": "ကျောင်း သွား မယ်",
+}
+
+
+@pytest.mark.parametrize("language", UNSPACED)
+def test_scripts_without_spaces_are_split_into_words(language):
+    words = UNSPACED[language].split()
+    run = "".join(words)
+    assert words_of(run) == words
+    assert words_of(f"Ok {run}, (yes)") == ["ok", *words, "yes"]  # beside other scripts
+    assert count_words([run, f"{run} {run}"]) == 3 * len(words)
+    assert length_in_words(run) == len(words)
+    assert [w for text in cut_texts([run + run], 2) for w in words_of(text)] == words[:2]
+
+
+def test_a_script_with_spaces_is_split_at_them_alone():
+    assert words_of("오늘 학교에 갑니다") == ["오늘", "학교에", "갑니다"]
+    assert words_of("आज हम स्कूल जाते हैं") == ["आज", "हम", "स्कूल", "जाते", "हैं"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Fine - I'm 3.5 IN", "...", *UNSPACED.values(), "我们 3.5 - «去学校» ...", "今日は。"],
+)
+def test_pieces_are_as_many_as_the_length_in_words_and_white_space_splits_the_rest(text):
+    assert len(folded_pieces(text)) == length_in_words(text)
+    if text.isascii():
+        assert folded_pieces(text) == text.casefold().split()
 
 
 def test_counting_counts_what_splitting_finds():

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DIVERSITY = Key("diversity", "distinct_2", "drawn", "")
-# What stands for quality, where it was measured: the first jury's, and the base model's.
+# What stands for quality, where it was measured: how each jury likes it, and the base model. The
+# discriminator of a generation is none: each has learned something else.
 _QUALITIES = (("beats_human", "drawn"), ("base_perplexity", "drawn"))
+_NO_QUALITY = "discriminator"
 
 Point = tuple[float, float]  # diversity, quality
 
@@ -115,13 +117,12 @@ def _quality_keys(values: pd.DataFrame, swept: pd.DataFrame) -> list[Key]:
     both &= set(map(Key._make, swept[columns].itertuples(index=False, name=None)))
     if DIVERSITY not in both:
         return []
-    found = []
-    for metric, split in _QUALITIES:
-        measured = [key for key in both if (key.metric, key.split) == (metric, split)]
-        # Of several judges the one that nobody learns from.
-        order = {"held_out": 0, "crowd": 1, "discriminator": 3}
-        found += sorted(measured, key=lambda key: (order.get(key.bin, 2), key.bin))[:1]
-    return found
+    return [
+        key
+        for quality in _QUALITIES
+        for key in sorted(both)
+        if key[1:3] == quality and key.bin != _NO_QUALITY
+    ]
 
 
 def _plane(arms: Arms, values: pd.DataFrame, swept: pd.DataFrame, quality: Key) -> Plane:

@@ -8,15 +8,27 @@ model. Their outcome is compared with the exact expectation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from textmad import studies
-from textmad.calibration import populations, refits, votes
-from textmad.calibration.checks import Check, summary, table
+from textmad.calibration import populations, refits, tastes, votes
+from textmad.calibration.checks import TITLES, Check, Measured, cells, summary, table
 from textmad.calibration.loops import Loop
 from textmad.loop.run import Run
 
-__all__ = ["Check", "Loop", "calibrate", "every_loop", "summary", "table"]
+__all__ = [
+    "TITLES",
+    "Check",
+    "Loop",
+    "Measured",
+    "calibrate",
+    "cells",
+    "every_loop",
+    "summary",
+    "table",
+]
 
 # No evaluator runs: the checks read the models afterwards.
 _BASE = {"evaluate": [], "sample": {"min_tokens": 1}}
@@ -36,6 +48,7 @@ def every_loop() -> list[Loop]:
         votes.curated(votes.crowd, human_share=0.1, documents=900, generation=8),
         votes.curated(votes.author, human_share=0.0, documents=300, generation=6),
         votes.curated(votes.crowd, human_share=0.5, documents=400, generation=4),
+        *map(tastes.plural, tastes.TARGETS),
         refits.replaced(),
         refits.accumulated(),
         refits.refreshed(bias=1.0, model=40),
@@ -68,16 +81,27 @@ def calibrate(
         TextmadError: a run failed; the other runs are complete.
     """
     loops, out = every_loop() if loops is None else loops, Path(out)
+    arms: dict[int, dict[str, Any]] = {}  # by the number of seeds
+    for loop in loops:
+        arms.setdefault(loop.num_seeds, {})[loop.name] = loop.patch(out / "human")
+    num_runs = sum(loop.num_seeds for loop in loops)
+    tell(f"{len(loops)} loops, {num_runs} runs, in {len(arms)} studies")
     runs: dict[str, list[Run]] = {}
-    for num_seeds in sorted({loop.num_seeds for loop in loops}):
-        arms = {
-            loop.name: loop.patch(out / "human") for loop in loops if loop.num_seeds == num_seeds
-        }
+    for number, num_seeds in enumerate(sorted(arms), start=1):
         plan = {
             "recipe": _BASE,
             "seeds": list(range(num_seeds)),
-            "arms": arms,
+            "arms": arms[num_seeds],
             "controls": False,  # the control is theory
         }
-        runs |= studies.study(plan, out / f"seeds-{num_seeds}", jobs=jobs, tell=tell)
+        runs |= studies.study(
+            plan,
+            out / f"seeds-{num_seeds}",
+            jobs=jobs,
+            tell=partial(_tell_of_part, tell, f"study {number} of {len(arms)}"),
+        )
     return [check for loop in loops for check in loop.measure(runs[loop.name])]
+
+
+def _tell_of_part(tell: Callable[[str], None], part: str, line: str) -> None:
+    tell(f"{part}, {line}")

@@ -18,7 +18,7 @@ MOST_ERRORS = 4.0
 LARGEST_ERROR = 0.02
 """Largest standard error, as a share of the value by theory. A larger one could hide a fault."""
 
-_TITLES = ("claim", "loop", "what", "theory", "measured", "s.e.", "z", "verdict")
+TITLES = ("claim", "loop", "what", "theory", "measured", "s.e.", "z", "verdict")
 
 
 class Measured(NamedTuple):
@@ -86,8 +86,8 @@ def median_of(replicates: npt.NDArray[np.float64]) -> Measured:
 
 def table(checks: Sequence[Check]) -> str:
     """Return the checks as a Markdown table."""
-    rows = [_TITLES, *map(_cells, checks)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
+    rows = [TITLES, *map(cells, checks)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES))]
     lines = [
         "| "
         + " | ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
@@ -107,6 +107,7 @@ def summary(checks: Sequence[Check]) -> str:
     return f"all {len(checks)} agree with theory; the largest is {largest:.1f} standard errors off"
 
 
-def _cells(check: Check) -> tuple[str, ...]:
+def cells(check: Check) -> tuple[str, ...]:
+    """Return the line of a check, one text for each of `TITLES`."""
     numbers = [f"{value:.4g}" for value in (check.theory, *check.measured)]
     return (check.claim, check.loop, check.what, *numbers, f"{check.z:+.1f}", check.verdict)

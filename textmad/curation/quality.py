@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.curation.protocol import Context, Verdicts
-from textmad.text.words import length_in_words
+from textmad.text.words import folded_pieces, length_in_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -87,7 +87,7 @@ def repeated_share(text: str, ngram: int) -> float:
     >>> round(repeated_share("I know. I know. I know.", 2), 3)  # the last four of six words
     0.667
     """
-    words = text.casefold().split()
+    words = folded_pieces(text)
     seen: set[tuple[str, ...]] = set()
     repeated = np.zeros(len(words), dtype=bool)
     for start in range(len(words) - ngram + 1):

@@ -28,7 +28,7 @@ from textmad.errors import CurationError, RecipeError, raised
 from textmad.recipe.components import component_name, import_name
 from textmad.store import file_digest, source_digest
 from textmad.text.passages import Passages
-from textmad.text.words import length_in_words
+from textmad.text.words import folded_pieces, length_in_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -72,7 +72,7 @@ def variety(texts: list[str], context: Context) -> list[float]:
     10 words instead of 42, as posts are short. A text of fewer words is its own sample, and one
     without words scores 0.
     """
-    return [hdd(text.casefold().split(), 10) for text in texts]
+    return [hdd(folded_pieces(text), 10) for text in texts]
 
 
 def hdd(words: Sequence[str], sample: int) -> float:

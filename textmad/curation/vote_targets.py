@@ -15,6 +15,7 @@ import numpy.typing as npt
 from textmad.errors import CurationError
 from textmad.text.documents import as_table, content_id, take
 from textmad.text.hashes import Hashes, hashes_of
+from textmad.text.words import length_in_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -157,7 +158,7 @@ def _without_length(values: Floats, texts: list[str], groups: Ints) -> Floats:
 
 def log_words(texts: Sequence[str]) -> npt.NDArray[np.float64]:
     """log(1 + words) of each text, `(texts,)`."""
-    lengths: npt.NDArray[np.float64] = np.log1p([len(text.split()) for text in texts])
+    lengths: npt.NDArray[np.float64] = np.log1p(list(map(length_in_words, texts)))
     return lengths
 
 

@@ -21,6 +21,7 @@ from textmad.evaluators.ngram_gap import NgramGap
 from textmad.evaluators.perplexity import Perplexity, TextPerplexity
 from textmad.evaluators.protocol import COMPARED, Evaluator, Measurement, Metric, Snapshot, measure
 from textmad.evaluators.rare_tokens import RareTokens
+from textmad.evaluators.selection import Selection
 from textmad.evaluators.self_bleu import SelfBleu
 from textmad.evaluators.votes import Votes
 from textmad.text.words import count_words
@@ -45,6 +46,7 @@ __all__ = [
     "NgramGap",
     "Perplexity",
     "RareTokens",
+    "Selection",
     "SelfBleu",
     "Snapshot",
     "TextPerplexity",

@@ -79,6 +79,9 @@ METRICS: dict[str, Metric] = {
         # length
         Metric("mean_length", "human", "words", "Mean length"),
         Metric("length_entropy", "human", "nats", "Entropy of lengths"),
+        # selection
+        Metric("selection_differential", "human", "", "Selection differential (kept less drawn)"),
+        Metric("selection_intensity", "human", "", "Selection intensity (in standard deviations)"),
         # memorisation
         Metric(
             "memorised_ngrams", "lower", "share", "N-grams that stand in the training set", True
@@ -159,6 +162,7 @@ MEASURED: dict[str, set[tuple[str, str]]] = {
     "ngram_gap": _of(_TEXT, "ngram_gap_1 ngram_gap_2 ngram_gap_3"),
     "self_bleu": _of(_TEXT, "self_bleu_2 self_bleu_3 self_bleu_4"),
     "length": _of(_TEXT, "mean_length length_entropy"),
+    "selection": _of("drawn", "selection_differential selection_intensity"),
     "memorisation": _of(_TEXT, "memorised_ngrams memorised_documents"),
     "embedding": _of(
         _TEXT,
@@ -203,7 +207,16 @@ def noticeable(metric: str) -> float:
 
 # Beside shares: nothing of these is above 1.
 _UP_TO_1 = ("ngram_gap_", "self_bleu_", "detection_auc")
-_SIGNED = ("_moved", "_divergence", "_gap", "_mean", "_kappa", "_agreement")
+_SIGNED = (
+    "_differential",
+    "_intensity",
+    "_moved",
+    "_divergence",
+    "_gap",
+    "_mean",
+    "_kappa",
+    "_agreement",
+)
 
 
 def value_range(metric: Metric) -> tuple[float, float]:

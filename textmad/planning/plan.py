@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -184,7 +185,7 @@ class Plan(Budget):
         speed = self.speed
         return [
             *([self.crawl.to_text() + self._unposted()] if self.crawl else []),
-            f"disk           about {self.disk_bytes / 1e6:,.0f} MB",
+            f"disk           about {self.disk_bytes / 1e6:,.0f} MB{lack_of_space(self.disk_bytes)}",
             f"speed          training {speed.train:,.0f}, sampling {speed.sample:,.0f}, scoring "
             f"{speed.score:,.0f} tokens a second here and now",
             f"time           {between(*self.range_seconds)} on this machine, without your own "
@@ -207,6 +208,14 @@ class Plan(Budget):
             f"; of a model's about {self.postable_tokens:,} are in documents with an end: TOO FEW, "
             f"raise sample.oversample to {_rounded_up(times / self.model_tokens)} or more"
         )
+
+
+def lack_of_space(num_bytes: int) -> str:
+    """Advice where the current folder's disk has less than this free; else empty."""
+    free = shutil.disk_usage(".").free
+    if num_bytes <= free:
+        return ""
+    return f"; TOO MUCH: {free / 1e6:,.0f} MB are free here, use another disk for --out"
 
 
 def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:

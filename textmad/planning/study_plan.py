@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from textmad.errors import TextmadError
 from textmad.loop.feasibility import check_kept_text
 from textmad.planning.make import Opened, open_for, plan_of
-from textmad.planning.plan import Plan, between
+from textmad.planning.plan import Plan, between, lack_of_space
 from textmad.progress import about
 from textmad.store import stage_key
 from textmad.studies import Study
@@ -71,7 +71,8 @@ class StudyPlan:
                 ),
                 f"runs   {_counted(len(self.plans), 'arm')} x {_counted(num_seeds, 'seed')} = "
                 f"{num_runs}, {stages} stages",
-                f"disk   at most about {self.disk_bytes / 1e6:,.0f} MB",
+                f"disk   at most about {self.disk_bytes / 1e6:,.0f} MB"
+                f"{lack_of_space(self.disk_bytes)}",
                 f"time   {between(*self.range_seconds)} one after another on this machine{saved}",
                 *self._searched(),
             ]

@@ -52,6 +52,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "adversary": "textmad.evaluators.adversary:Adversary",
         "text_perplexity": "textmad.evaluators.perplexity:TextPerplexity",
         "ngram_gap": "textmad.evaluators.ngram_gap:NgramGap",
+        "selection": "textmad.evaluators.selection:Selection",
         "self_bleu": "textmad.evaluators.self_bleu:SelfBleu",
         "length": "textmad.evaluators.length:Length",
         "memorisation": "textmad.evaluators.memorisation:Memorisation",

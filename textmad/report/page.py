@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from textmad.analysis.forecast import forecast
 from textmad.analysis.series import series
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS
 from textmad.report import plots, spread_plots
+from textmad.report.forecast import forecast_table
 from textmad.report.people import PeopleSection, people_section
 from textmad.report.population import PopulationSection, population_section
 from textmad.report.tables import Table, chosen_generations, full_table, main_table
@@ -46,6 +48,7 @@ class Section:
     verdict: Verdict
     main: Table
     full: Table
+    forecast: Table | None  # None: there is nothing to predict
     grid: Grid
     votes: Sequence[VoteExtremes]
     people: PeopleSection | None
@@ -109,6 +112,7 @@ def _section(name: str, run: Run, place: int) -> Section:
         verdict=verdict(run.metrics),
         main=main_table(run),
         full=full_table(run),
+        forecast=_forecast(run),
         grid=slot_grid([run], done),
         votes=[each for each in votes if each is not None],
         people=people_section(run),
@@ -121,6 +125,15 @@ def _section(name: str, run: Run, place: int) -> Section:
     )
 
 
+def _forecast(run: Run) -> Table | None:
+    """The forecast from generation 1, where a filter selects and generations follow."""
+    if not run.recipe.curate or 1 not in run.generations or run.recipe.generations < 2:
+        return None
+    found = forecast(run)
+    return forecast_table(found) if any(each.predicted for each in found.traits) else None
+
+
+# Metrics of sampled text that have a figure of their own: heading, how to read it, axis.
 # Metrics of sampled text that have a figure of their own: heading, how to read it, axis. As in the
 # verdict, "above" and "below" mean every reference that is drawn.
 _TEXT_FIGURES = {
