@@ -126,6 +126,7 @@ class Recursion:
         progress: Progress,
         shared: store.SharedStages | None = None,
         base: LanguageModel | None = None,
+        run: Run | None = None,
     ) -> None:
         self.recipe, self.folder, self.progress, self.shared = recipe, folder, progress, shared
         self.base = base if base is not None else open_model(recipe.model, recipe.sample)
@@ -136,7 +137,7 @@ class Recursion:
         crawl_filters = recipe.crawl.guard if recipe.crawl else ()
         self.crawl_filters = _named(crawl_filters, recipe.crawl_filters())
         source_digests(self.evaluators)  # which says now what is missing
-        self.run = Run(folder.path, folder.member)  # what is committed so far
+        self.run = run if run is not None else Run(folder.path)  # what is committed so far
         # Of what the base model consists of and, where it is the user's own, of its code.
         self.base_digests = {"base": self.base.digest, **_own_code([(self.base.name, self.base)])}
         if recipe.model.dtype == "auto":  # a machine that chooses otherwise gives other numbers
@@ -661,7 +662,8 @@ def make_members(loop: Recursion) -> list[Recursion]:
         base = _base_of(recipe, bases)
         bases.append((recipe.model, base))
         folder = store.RunFolder(loop.folder.path, number, settings.changes_base_text(number))
-        members.append(Recursion(recipe, folder, loop.progress, loop.shared, base))
+        run = loop.run.members[number]
+        members.append(Recursion(recipe, folder, loop.progress, loop.shared, base, run))
     return members
 
 

@@ -71,6 +71,7 @@ class Run:
 
     def __init__(self, path: str | Path, member: int | None = None) -> None:
         self.path, self.number = Path(path), member
+        self._whole: Run | None = None  # of a member: the population, which reads the corpus once
         if not (self.path / RECIPE).is_file():
             expected = "what `textmad run RECIPE --out DIR` writes"
             if (self.path / "runs").is_dir():
@@ -104,8 +105,12 @@ class Run:
     @cached_property
     def members(self) -> tuple[Run, ...]:
         """The members of a population, each as a run; none where the run is one model's."""
-        num_members = 0 if self._population is None else self._population.members
-        return tuple(Run(self.path, k) for k in range(num_members)) if self.number is None else ()
+        if self.number is not None or self._population is None:
+            return ()
+        members = tuple(Run(self.path, k) for k in range(self._population.members))
+        for member in members:
+            member._whole = self
+        return members
 
     def lineage(self) -> pd.DataFrame:
         """The parents of each member in each complete generation of a population.
@@ -183,7 +188,7 @@ class Run:
     @cached_property
     def human(self) -> Dataset:
         """The human training pool; a member's may be one community's."""
-        pool = self._documents(CORPUS, None, "human.parquet")
+        pool = self._whole.human if self._whole else self._documents(CORPUS, None, "human.parquet")
         if self.number is None or self._population is None or not self._population.communities:
             return pool
         community = self._population.communities[self.number]
@@ -192,11 +197,15 @@ class Run:
     @cached_property
     def held_out(self) -> Dataset:
         """The human text that is only measured on."""
+        if self._whole is not None:
+            return self._whole.held_out
         return self._documents(CORPUS, None, "held_out.parquet")
 
     @cached_property
     def base_text(self) -> Dataset:
         """What was sampled from the base model, with the run's settings; a reference."""
+        if self._whole is not None and not self._folder.has_own_base_text:
+            return self._whole.base_text
         return self._documents(BASE, None, "candidates.parquet")
 
     @property
