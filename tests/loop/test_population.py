@@ -449,6 +449,25 @@ def test_a_member_goes_on_from_the_model_of_the_selected_one(short_recipe, tmp_p
         assert member.starting_weights(1) == [{"generation": 0, "member": best, "weight": 1.0}]
 
 
+def test_a_member_learns_by_preference_what_was_judged_of_its_own_text(short_recipe, tmp_path):
+    given = network_recipe(
+        short_recipe,
+        {"members": 2, "text": "pool"},
+        curate=[{"random": {"keep": 0.5}}],
+        sample={"oversample": 3.0},
+        train={"preference": {"loss": "kto", "batch_documents": 16}},
+    )
+    run = tm.run(given, tmp_path / "run")
+    for member in run.members:
+        learned, judged = member.preference(1), member.candidates(0)
+        assert learned["accepted"] == sum(judged["kept"])
+        assert learned["accepted"] + learned["rejected"] == len(judged)
+    with pytest.raises(tm.RunError, match="each of its 2 members has model of its own"):
+        run.preference(1)
+    with pytest.raises(tm.RunError, match="only members of a population have parents"):
+        run.sources(1)
+
+
 def test_a_base_model_that_cannot_be_crossed_is_named(tmp_path: Path):
     rng = np.random.default_rng(0)
     numbers = tmp_path / "numbers.txt"
@@ -488,7 +507,9 @@ def test_a_population_is_planned_studied_reported_and_sampled(short_recipe, tmp_
     page = tmp_path / "report.html"
     tm.write_report([loop], page)
     assert "<h1" in page.read_text()
-    with pytest.raises(tm.RunError, match="is a population: each of its 2 members has a model"):
+    with pytest.raises(
+        tm.RunError, match="is a population: each of its 2 members has model of its own"
+    ):
         loop.sample(1)
     assert len(tm.Run(loop.path, member=1).sample(1, num=2)) == 2
     with pytest.raises(tm.RecipeError, match="member 2: the members of this run are 0 to 1"):

@@ -263,17 +263,33 @@ class Run:
         """Where a member's training set comes from: generation, member and tokens of each source.
 
         Human text is of generation -1 and member -1.
+
+        Raises:
+            RunError: this is no member of a population.
         """
+        self._check_member()
         counts: dict[str, Any] = self._read(read_json, "mix", generation, "mix.json")
         sources: list[dict[str, int]] = counts[SOURCES]
         return sources
 
     def starting_weights(self, generation: int) -> list[dict[str, Any]]:
-        """The models that a member's fit started from: generation, member and weight of each."""
+        """The models that a member's fit started from: generation, member and weight of each.
+
+        Raises:
+            RunError: this is no member of a population.
+        """
+        self._check_member()
         parents = self._required("model", generation).inputs["parents"]
         return [
             {key: parent[key] for key in ("generation", "member", "weight")} for parent in parents
         ]
+
+    def _check_member(self) -> None:
+        if self.number is None:
+            raise RunError(
+                f"{self.path}: only members of a population have parents: expected one of "
+                "Run(PATH).members"
+            )
 
     def selection(self, generation: int) -> dict[str, Any] | None:
         """Which members of a generation have children; None where there is no selection."""
@@ -299,11 +315,6 @@ class Run:
 
     def model_folder(self, generation: int) -> Path:
         """The folder that `LanguageModel.load` opens; the SHA-256 of its files is checked."""
-        if self.members:
-            raise RunError(
-                f"{self.path}: is a population: each of its {len(self.members)} members has a "
-                "model: name one, as in Run(PATH, member=0) or --member 0"
-            )
         folder = self._folder.stage("model", generation)
         manifest = self._required("model", generation)
         for name in manifest.files:
@@ -471,6 +482,11 @@ class Run:
             raise damaged(folder, name, f"cannot be read ({error})") from error
 
     def _required(self, stage: str, generation: int | None) -> Manifest:
+        if self.members and stage in STAGES:
+            raise RunError(
+                f"{self.path}: is a population: each of its {len(self.members)} members has "
+                f"{stage} of its own: name one, as in Run(PATH, member=0) or --member 0"
+            )
         manifest = self._manifest(stage, generation)
         if manifest is None:
             complete = ", ".join(map(str, self.generations)) or "none"
