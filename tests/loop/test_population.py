@@ -234,6 +234,25 @@ def zeros(texts: list[str]) -> list[float]:
     return [np.mean([len(word) == 2 for word in text.split()]) for text in texts]
 
 
+def test_members_side_by_side_give_the_same_bytes(posts: Path, tmp_path: Path):
+    population = {"members": 3, "text": "pool", "select": {"keep": 2, "tokens": 20 * TOKENS}}
+    one = tm.run(recipe(posts, population), tmp_path / "one")
+    two = tm.run(recipe(posts, population), tmp_path / "two", jobs=2)
+    assert contents(two.path) == contents(one.path)
+
+
+def test_an_error_in_a_member_of_another_process_is_that_error(posts: Path, tmp_path: Path):
+    curate = [{"length": {"min_words": 50}}]
+    given = recipe(posts, {"members": 2}, curate=curate)
+    with pytest.raises(tm.CurationError, match="kept none of"):
+        tm.run(given, tmp_path / "run", jobs=2)
+
+
+def test_a_run_of_one_model_has_no_members_to_compute_side_by_side(posts: Path, tmp_path: Path):
+    with pytest.raises(tm.RecipeError, match="--jobs 2: computes the members of a population"):
+        tm.run(recipe(posts), tmp_path / "run", jobs=2)
+
+
 @pytest.mark.parametrize(
     "stage", ["gen-01/member-1/mix", "gen-01/select", "gen-02/population", "gen-02/member-0/curate"]
 )
