@@ -1,6 +1,8 @@
 """Populations through the loop: what passes between members, and what does not."""
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -457,6 +459,32 @@ def test_the_members_of_a_population_share_one_base_model(short_recipe, tmp_path
     # A document that a member of another rank has sampled is the same in a run of its own.
     alone = tm.run(run.members[1].recipe.replace(generations=0), tmp_path / "alone")
     assert alone.sampled(0)["text"][:] == run.members[1].sampled(0)["text"][:]
+
+
+def test_the_models_of_a_finished_run_are_freed_before_the_next_run_of_a_study(
+    posts: Path, tmp_path: Path, monkeypatch
+):
+    from textmad.loop.recursion import Recursion
+    from textmad.progress import SilentProgress
+    from textmad.studies.engines.local import Job, compute
+
+    alive: weakref.WeakSet[Recursion] = weakref.WeakSet()
+    original = Recursion.__init__
+
+    def noted(self, *arguments, **named) -> None:
+        alive.add(self)
+        original(self, *arguments, **named)
+
+    monkeypatch.setattr(Recursion, "__init__", noted)
+    gc.collect()
+    gc.disable()  # what refers to itself in a circle would wait for it
+    try:
+        given = recipe(posts, {"members": 2, "text": "pool"}, generations=1)
+        job = Job(str(tmp_path), "arm/seed-0", given.dump(), cpu_threads=1)
+        assert compute(job, SilentProgress()) is None
+        assert not alive
+    finally:
+        gc.enable()
 
 
 def test_a_member_goes_on_from_the_model_of_the_selected_one(short_recipe, tmp_path):
