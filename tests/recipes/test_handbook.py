@@ -114,7 +114,7 @@ def test_every_setting_of_a_built_in_component_stands_on_its_page(kind: str, pag
 def test_the_page_of_metrics_gives_every_metric_its_direction():
     text = (DOCS / "metrics.md").read_text(encoding="utf-8")
     found = {}
-    for names, arrow in re.findall(r"^\| ((?:`\w+` ?)+)(?: by bin)?\|.*? ([↓↑≈]) \|", text, re.M):
+    for names, arrow in re.findall(r"^\| ((?:`\w+` ?)+)(?: by bin)?\|.*? ([↓↑≈·]) \|", text, re.M):
         found |= dict.fromkeys(re.findall(r"\w+", names), arrow)
     assert found == {name: ARROWS[metric.direction] for name, metric in METRICS.items()}
 

@@ -587,6 +587,22 @@ def test_the_first_of_signals_that_are_alike_is_not_said_to_lead():
     assert warning.ahead == []
 
 
+def test_a_fact_of_the_pedigree_is_no_signal_of_harm():
+    """Selfing has F = 0.9 by design: an alarm would say that the design is harm."""
+    table = frame(
+        rows("control", *[[0, 0, 0.001 * s] for s in (0, 1, 2)], metric=("inbreeding", "all")),
+        rows(
+            "voted", *[[0, 0.5, 0.9 + 0.001 * s] for s in (0, 1, 2)], metric=("inbreeding", "all")
+        ),
+        rows("control", *[[50, 50, 50 + 0.1 * s] for s in (0, 1, 2)]),
+        rows("voted", *[[50, 50, 50 + 0.1 * s] for s in (0, 1, 2)]),
+    )
+    result = compare_values(table, arms("voted", last=2), ["inbreeding/all", "perplexity"])
+    (warning,) = result.warnings
+    assert list(warning.keys) == ["Perplexity, held-out"]
+    assert warning.alarm.first is None
+
+
 def test_references_have_intervals_and_the_bases_own_samples(monkeypatch):
     table = beside_human(0.72, 0.8).assign(low=math.nan, high=math.nan)
     human = table["split"] == "human"

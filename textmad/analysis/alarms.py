@@ -46,9 +46,12 @@ class EarlyWarning:
 def early_warnings(paired: Sequence[Paired], last: int) -> list[EarlyWarning]:
     """Return the early warning of every arm with two seeds; none before generation 1.
 
+    Facts of the pedigree or of the crowd (direction "none") are no signals.
+
     The null hypothesis is that no signal is worse than its tolerance in any generation.
     """
-    return _warnings(paired, last, beyond_tolerance=True)
+    signals = [each for each in paired if each.key.direction != "none"]
+    return _warnings(signals, last, beyond_tolerance=True)
 
 
 def _warnings(paired: Sequence[Paired], last: int, beyond_tolerance: bool) -> list[EarlyWarning]:

@@ -48,7 +48,7 @@ METRICS: dict[str, Metric] = {
         Metric("votes_agreement", "higher", "", "Votes follow quality (Spearman)"),
         Metric("reward_mean", "human", "", "Mean reward"),
         Metric("reward_variance", "human", "", "Variance of reward"),
-        Metric("taste", "human", "share", "Mean weight of a scorer in the crowd's taste"),
+        Metric("taste", "none", "share", "Mean weight of a scorer in the crowd's taste"),
         # guards
         Metric("guard_auc", "higher", "", "Crawl filter's AUC, human above model"),
         Metric("model_share", "lower", "share", "True share of model text"),
@@ -126,9 +126,9 @@ METRICS: dict[str, Metric] = {
         Metric("between_vendi", "human", "", "Vendi score between members"),
         Metric("cross_perplexity", "human", "", "Perplexity of other members' text"),
         Metric("member_divergence", "human", "nats/token", "Divergence of members"),
-        Metric("inbreeding", "human", "share", "Inbreeding coefficient"),
-        Metric("kinship", "human", "share", "Kinship of members"),
-        Metric("effective_founders", "human", "members", "Effective number of founders"),
+        Metric("inbreeding", "none", "share", "Inbreeding coefficient"),
+        Metric("kinship", "none", "share", "Kinship of members"),
+        Metric("effective_founders", "none", "members", "Effective number of founders"),
     )
 }
 

@@ -32,12 +32,13 @@ class Metric:
 
     `direction` "human" means that the value nearest to the human reference is best: text goes
     wrong by narrowing and by drifting into noise, and most metrics move oppositely in the two.
+    `direction` "none": a fact of the pedigree or of the crowd, of which no value is harm.
     `counts_documents`: the value is made up of a few documents, such as copies, so that it is
     compared like a count (`textmad.evaluators.reference_range`).
     """
 
     name: str
-    direction: Literal["lower", "higher", "human"]
+    direction: Literal["lower", "higher", "human", "none"]
     unit: str
     label: str
     counts_documents: bool = False

@@ -10,7 +10,7 @@ from textmad.statistics.inference import Interval
 if TYPE_CHECKING:
     from textmad.analysis.series import Reference
 
-ARROWS = {"lower": "↓", "higher": "↑", "human": "≈"}
+ARROWS = {"lower": "↓", "higher": "↑", "human": "≈", "none": "·"}
 MISSING = "–"
 
 
