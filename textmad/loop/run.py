@@ -102,6 +102,13 @@ class Run:
         """The group `population` of the whole run's recipe."""
         return read_recipe(self.path / RECIPE).population
 
+    @property
+    def community(self) -> str | None:
+        """Whose human text a member learns; None: everybody's."""
+        if self.number is None or self._population is None or not self._population.communities:
+            return None
+        return self._population.communities[self.number]
+
     @cached_property
     def members(self) -> tuple[Run, ...]:
         """The members of a population, each as a run; none where the run is one model's."""
@@ -117,10 +124,12 @@ class Run:
 
         The columns are generation, member, parent_generation, parent_member (-1 twice: human text),
         by ("tokens" or "weights") and share. By tokens, the shares of a member's training set add
-        up to 1. By weights they are the sizes of the weights, negative ones too, over their sum; a
-        model that starts from the base model has no parent by weights.
+        up to 1; where weights are crossed and nothing is learned, there are none. By weights they
+        are the sizes of the weights, negative ones too, over their sum; a model that starts from
+        the base model has no parent by weights. Of a member, these are its own rows.
         """
-        return lineage_of(self.members, self.generations)
+        is_member = self.number is not None and self._population is not None
+        return lineage_of((self,) if is_member else self.members, self.generations)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -189,10 +198,9 @@ class Run:
     def human(self) -> Dataset:
         """The human training pool; a member's may be one community's."""
         pool = self._whole.human if self._whole else self._documents(CORPUS, None, "human.parquet")
-        if self.number is None or self._population is None or not self._population.communities:
+        if self.community is None:
             return pool
-        community = self._population.communities[self.number]
-        return as_dataset(as_table(pool).filter(pc.field("community") == community))
+        return as_dataset(as_table(pool).filter(pc.field("community") == self.community))
 
     @cached_property
     def held_out(self) -> Dataset:
@@ -263,17 +271,31 @@ class Run:
         """Where a member's training set comes from: generation, member and tokens of each source.
 
         Human text is of generation -1 and member -1.
+
+        Raises:
+            RunError: it is a population, or no member of one.
         """
+        self._check_member()
         counts: dict[str, Any] = self._read(read_json, "mix", generation, "mix.json")
         sources: list[dict[str, int]] = counts[SOURCES]
         return sources
 
     def starting_weights(self, generation: int) -> list[dict[str, Any]]:
-        """The models that a member's fit started from: generation, member and weight of each."""
+        """The models that a member's fit started from: generation, member and weight of each.
+
+        Raises:
+            RunError: it is a population, or no member of one.
+        """
+        self._check_member()
         parents = self._required("model", generation).inputs["parents"]
         return [
             {key: parent[key] for key in ("generation", "member", "weight")} for parent in parents
         ]
+
+    def imitates(self, generation: int) -> bool:
+        """Whether the model of a generation has learned its training set."""
+        self._check_one_model()
+        return self._required("model", generation).inputs["mix"] is not None
 
     def selection(self, generation: int) -> dict[str, Any] | None:
         """Which members of a generation have children; None where there is no selection."""
@@ -292,18 +314,19 @@ class Run:
         return pd.DataFrame(self._read(read_json, "model", generation, "training.json")["curve"])
 
     def preference(self, generation: int) -> dict[str, Any] | None:
-        """How it learned by preference: numbers of documents, curve; None where it did not."""
+        """How it learned by preference: numbers of documents, curve; None where it did not.
+
+        Raises:
+            RunError: it is a population, whose members learn each by itself.
+        """
+        self._check_one_model()
         report = self._read(read_json, "model", generation, "training.json")
         learned: dict[str, Any] | None = report.get("preference")
         return learned
 
     def model_folder(self, generation: int) -> Path:
         """The folder that `LanguageModel.load` opens; the SHA-256 of its files is checked."""
-        if self.members:
-            raise RunError(
-                f"{self.path}: is a population: each of its {len(self.members)} members has a "
-                "model: name one, as in Run(PATH, member=0) or --member 0"
-            )
+        self._check_one_model()
         folder = self._folder.stage("model", generation)
         manifest = self._required("model", generation)
         for name in manifest.files:
@@ -451,6 +474,20 @@ class Run:
         """The candidates that every filter kept."""
         table = as_table(self.candidates(generation))
         return as_dataset(table.filter(pc.field("kept")))
+
+    def _check_one_model(self) -> None:
+        """Check that this run has one model, and is not a whole population."""
+        if self.members:
+            raise RunError(
+                f"{self.path}: is a population: each of its {len(self.members)} members has a "
+                "model: name one, as in Run(PATH, member=0) or --member 0"
+            )
+
+    def _check_member(self) -> None:
+        """Check that this run is a member of a population."""
+        self._check_one_model()
+        if self._population is None:
+            raise RunError(f"{self.path}: has no members: expected a recipe with a population")
 
     # --- files of stages --------------------------------------------------------------------
 
