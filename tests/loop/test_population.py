@@ -1,6 +1,8 @@
 """Populations through the loop: what passes between members, and what does not."""
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +281,25 @@ def zeros(texts: list[str]) -> list[float]:
     return [np.mean([len(word) == 2 for word in text.split()]) for text in texts]
 
 
+def test_members_side_by_side_give_the_same_bytes(posts: Path, tmp_path: Path):
+    population = {"members": 3, "text": "pool", "select": {"keep": 2, "tokens": 20 * TOKENS}}
+    one = tm.run(recipe(posts, population), tmp_path / "one")
+    two = tm.run(recipe(posts, population), tmp_path / "two", jobs=2)
+    assert contents(two.path) == contents(one.path)
+
+
+def test_an_error_in_a_member_of_another_process_is_that_error(posts: Path, tmp_path: Path):
+    curate = [{"length": {"min_words": 50}}]
+    given = recipe(posts, {"members": 2}, curate=curate)
+    with pytest.raises(tm.CurationError, match="kept none of"):
+        tm.run(given, tmp_path / "run", jobs=2)
+
+
+def test_a_run_of_one_model_has_no_members_to_compute_side_by_side(posts: Path, tmp_path: Path):
+    with pytest.raises(tm.RecipeError, match="--jobs 2: computes the members of a population"):
+        tm.run(recipe(posts), tmp_path / "run", jobs=2)
+
+
 @pytest.mark.parametrize(
     "stage", ["gen-01/member-1/mix", "gen-01/select", "gen-02/population", "gen-02/member-0/curate"]
 )
@@ -478,15 +499,8 @@ def test_weights_that_cancel_out_have_no_parent():
 # --- commands and folders -------------------------------------------------------------------
 
 
-def test_what_only_a_member_has_is_asked_of_a_member(selected: tm.Run, posts: Path, tmp_path: Path):
-    for method in (selected.sources, selected.starting_weights, selected.preference):
-        with pytest.raises(tm.RunError, match="is a population: each of its 3 members has a model"):
-            method(1)
-    alone = tm.run(recipe(posts, generations=0), tmp_path / "alone")
-    with pytest.raises(tm.RunError, match="has no members: expected a recipe with a population"):
-        alone.sources(0)
+def test_the_lineage_of_a_member_is_its_own_rows(selected: tm.Run):
     whole = selected.lineage()
-    assert alone.lineage().empty
     for member in selected.members:
         own = whole[whole["member"] == member.number].reset_index(drop=True)
         pd.testing.assert_frame_equal(member.lineage(), own)
@@ -558,6 +572,32 @@ def test_the_members_of_a_population_share_one_base_model(short_recipe, tmp_path
     assert alone.sampled(0)["text"][:] == run.members[1].sampled(0)["text"][:]
 
 
+def test_the_models_of_a_finished_run_are_freed_before_the_next_run_of_a_study(
+    posts: Path, tmp_path: Path, monkeypatch
+):
+    from textmad.loop.recursion import Recursion
+    from textmad.progress import SilentProgress
+    from textmad.studies.engines.local import Job, compute
+
+    alive: weakref.WeakSet[Recursion] = weakref.WeakSet()
+    original = Recursion.__init__
+
+    def noted(self, *arguments, **named) -> None:
+        alive.add(self)
+        original(self, *arguments, **named)
+
+    monkeypatch.setattr(Recursion, "__init__", noted)
+    gc.collect()
+    gc.disable()  # what refers to itself in a circle would wait for it
+    try:
+        given = recipe(posts, {"members": 2, "text": "pool"}, generations=1)
+        job = Job(str(tmp_path), "arm/seed-0", given.dump(), cpu_threads=1)
+        assert compute(job, SilentProgress()) is None
+        assert not alive
+    finally:
+        gc.enable()
+
+
 def test_a_member_goes_on_from_the_model_of_the_selected_one(short_recipe, tmp_path):
     population = {"members": 2, "select": {"keep": 1, "tokens": 300}}
     given = network_recipe(short_recipe, population, model={"start_from": "previous"})
@@ -565,6 +605,25 @@ def test_a_member_goes_on_from_the_model_of_the_selected_one(short_recipe, tmp_p
     [[_, best], _] = run.selection(0)["standing"]
     for member in run.members:
         assert member.starting_weights(1) == [{"generation": 0, "member": best, "weight": 1.0}]
+
+
+def test_a_member_learns_by_preference_what_was_judged_of_its_own_text(short_recipe, tmp_path):
+    given = network_recipe(
+        short_recipe,
+        {"members": 2, "text": "pool"},
+        curate=[{"random": {"keep": 0.5}}],
+        sample={"oversample": 3.0},
+        train={"preference": {"loss": "kto", "batch_documents": 16}},
+    )
+    run = tm.run(given, tmp_path / "run")
+    for member in run.members:
+        learned, judged = member.preference(1), member.candidates(0)
+        assert learned["accepted"] == sum(judged["kept"])
+        assert learned["accepted"] + learned["rejected"] == len(judged)
+    with pytest.raises(tm.RunError, match="each of its 2 members has model of its own"):
+        run.preference(1)
+    with pytest.raises(tm.RunError, match="only members of a population have parents"):
+        run.sources(1)
 
 
 def test_a_base_model_that_cannot_be_crossed_is_named(tmp_path: Path):
@@ -606,7 +665,9 @@ def test_a_population_is_planned_studied_reported_and_sampled(short_recipe, tmp_
     page = tmp_path / "report.html"
     tm.write_report([loop], page)
     assert "<h1" in page.read_text()
-    with pytest.raises(tm.RunError, match="is a population: each of its 2 members has a model"):
+    with pytest.raises(
+        tm.RunError, match="is a population: each of its 2 members has model of its own"
+    ):
         loop.sample(1)
     assert len(tm.Run(loop.path, member=1).sample(1, num=2)) == 2
     with pytest.raises(tm.RecipeError, match="member 2: the members of this run are 0 to 1"):

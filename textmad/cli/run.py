@@ -26,6 +26,10 @@ def run(
         typer.Option("--serve", help="Serve the page for people's votes, and go on by itself."),
     ] = False,
     port: Port = 8765,
+    jobs: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Of a population: compute N members at a time."),
+    ] = 1,
 ) -> None:
     """Run a recipe, or resume it where it was interrupted."""
     if port != 8765 and not serve:
@@ -45,6 +49,7 @@ def run(
                 progress=session.progress(loaded.generations),
                 num_processes=processes,
                 overrides=overrides,
+                jobs=jobs,
             )
             break
         except WaitingForVotesError as waiting:

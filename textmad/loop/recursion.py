@@ -40,6 +40,7 @@ from textmad.loop.generation_io import as_documents, as_samples, human_prompts, 
 from textmad.loop.judged_text import judged_text
 from textmad.loop.population import Population, Relatives
 from textmad.loop.run import Run
+from textmad.loop.side_by_side import side_by_side
 from textmad.loop.stages import Stage, Stages
 from textmad.loop.tracking import tracking
 from textmad.models.distributed import processes
@@ -70,6 +71,7 @@ def run(
     num_processes: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     shared: store.SharedStages | None = None,
+    jobs: int = 1,
 ) -> Run:
     """Run a recipe into the folder `out`, or go on with the run that stands there.
 
@@ -83,6 +85,8 @@ def run(
         num_processes: how many processes are expected; another number is an error.
         overrides: recorded in the provenance beside the resolved recipe.
         shared: stages that other runs of a study have committed, to be taken over.
+        jobs: of a population, how many members are computed at a time, each in a process of its
+            own. A script that asks for more than 1 calls `run` below `if __name__ == "__main__":`.
 
     Raises:
         TextmadError: see `textmad.errors`. What was committed before stays and is used again.
@@ -91,7 +95,11 @@ def run(
     check_tracker(recipe)
     progress = progress or SilentProgress()
     begin = begun(recipe, Path(out), progress, num_processes, overrides, shared)
-    with begin as loop, tracking(recipe, loop.run) as tracker:
+    with (
+        begin as loop,
+        tracking(recipe, loop.run) as tracker,
+        side_by_side(Recursion, recipe, loop.folder.path, shared, jobs) as advance,
+    ):
         loop.corpus()
         loop.base_text()
         for generation in range(recipe.generations + 1):
@@ -100,12 +108,9 @@ def run(
                 if recipe.crawls(generation):
                     member.crawl(generation)
                 member.mix(generation)
-            for member in loop.members:
-                member.fit(generation)
-                member.sample(generation)
-                member.curate(generation)
-                member.evaluate(generation)
-                member.close_model()
+            advance(generation)
+            for number in range(len(loop.members)):
+                loop.advance(number, generation)
             loop.end_generation(generation)
             tracker.send(generation)
         loop.finish()
@@ -580,6 +585,16 @@ class Recursion:
             self._fitted = None
 
     # --- generations of a population --------------------------------------------------------
+
+    def advance(self, number: int, generation: int) -> None:
+        """Compute what a member does in a generation when all members' mixtures are there."""
+        assert self.recipe.population is None or self._population is not None, "brought together"
+        member = self.members[number]
+        member.fit(generation)
+        member.sample(generation)
+        member.curate(generation)
+        member.evaluate(generation)
+        member.close_model()
 
     def begin_generation(self, generation: int) -> None:
         """Choose whose children the members of this generation are."""

@@ -273,7 +273,7 @@ class Run:
         Human text is of generation -1 and member -1.
 
         Raises:
-            RunError: it is a population, or no member of one.
+            RunError: this is no member of a population.
         """
         self._check_member()
         counts: dict[str, Any] = self._read(read_json, "mix", generation, "mix.json")
@@ -284,7 +284,7 @@ class Run:
         """The models that a member's fit started from: generation, member and weight of each.
 
         Raises:
-            RunError: it is a population, or no member of one.
+            RunError: this is no member of a population.
         """
         self._check_member()
         parents = self._required("model", generation).inputs["parents"]
@@ -294,8 +294,14 @@ class Run:
 
     def imitates(self, generation: int) -> bool:
         """Whether the model of a generation has learned its training set."""
-        self._check_one_model()
         return self._required("model", generation).inputs["mix"] is not None
+
+    def _check_member(self) -> None:
+        if self.number is None:
+            raise RunError(
+                f"{self.path}: only members of a population have parents: expected one of "
+                "Run(PATH).members"
+            )
 
     def selection(self, generation: int) -> dict[str, Any] | None:
         """Which members of a generation have children; None where there is no selection."""
@@ -314,19 +320,13 @@ class Run:
         return pd.DataFrame(self._read(read_json, "model", generation, "training.json")["curve"])
 
     def preference(self, generation: int) -> dict[str, Any] | None:
-        """How it learned by preference: numbers of documents, curve; None where it did not.
-
-        Raises:
-            RunError: it is a population, whose members learn each by itself.
-        """
-        self._check_one_model()
+        """How it learned by preference: numbers of documents, curve; None where it did not."""
         report = self._read(read_json, "model", generation, "training.json")
         learned: dict[str, Any] | None = report.get("preference")
         return learned
 
     def model_folder(self, generation: int) -> Path:
         """The folder that `LanguageModel.load` opens; the SHA-256 of its files is checked."""
-        self._check_one_model()
         folder = self._folder.stage("model", generation)
         manifest = self._required("model", generation)
         for name in manifest.files:
@@ -475,20 +475,6 @@ class Run:
         table = as_table(self.candidates(generation))
         return as_dataset(table.filter(pc.field("kept")))
 
-    def _check_one_model(self) -> None:
-        """Check that this run has one model, and is not a whole population."""
-        if self.members:
-            raise RunError(
-                f"{self.path}: is a population: each of its {len(self.members)} members has a "
-                "model: name one, as in Run(PATH, member=0) or --member 0"
-            )
-
-    def _check_member(self) -> None:
-        """Check that this run is a member of a population."""
-        self._check_one_model()
-        if self._population is None:
-            raise RunError(f"{self.path}: has no members: expected a recipe with a population")
-
     # --- files of stages --------------------------------------------------------------------
 
     def _documents(self, stage: str, generation: int | None, name: str) -> Dataset:
@@ -508,6 +494,11 @@ class Run:
             raise damaged(folder, name, f"cannot be read ({error})") from error
 
     def _required(self, stage: str, generation: int | None) -> Manifest:
+        if self.members and stage in STAGES:
+            raise RunError(
+                f"{self.path}: is a population: each of its {len(self.members)} members has "
+                f"{stage} of its own: name one, as in Run(PATH, member=0) or --member 0"
+            )
         manifest = self._manifest(stage, generation)
         if manifest is None:
             complete = ", ".join(map(str, self.generations)) or "none"

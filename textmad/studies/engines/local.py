@@ -6,6 +6,7 @@ for a cluster is in `studies.on_ray`.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -73,6 +74,7 @@ def compute(job: Job, progress: Progress) -> TextmadError | None:
         return TextmadError(f"{type(error).__name__}: {error}: where it was raised is in {job.log}")
     finally:
         torch.set_num_threads(threads)
+        gc.collect()  # loop, scorer and members refer to each other, with their models
     return None
 
 
