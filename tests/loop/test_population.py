@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 
 import textmad as tm
+from textmad.cli.show import show
+from textmad.loop.parents import lineage_rows
+from textmad.loop.selection import p_value_of_worse
 
 TOKENS = 13  # of a document: twelve words and the end
 
@@ -162,6 +165,24 @@ def test_members_learn_the_text_of_their_community(posts: Path, tmp_path: Path):
     assert run.members[0].held_out["id"][:] == run.members[1].held_out["id"][:]
 
 
+def test_arms_of_other_communities_share_no_mixture(posts: Path, tmp_path: Path):
+    """The key of a member's mixture holds its community, which no earlier stage does."""
+    given = recipe(posts, corpus={"columns": {"community": "place"}}, generations=0)
+    arms = {
+        name: {"population": {"members": 2, "communities": places}}
+        for name, places in {"all": [], "ab": ["p0", "p1"], "ba": ["p1", "p0"]}.items()
+    }
+    study = {"recipe": given.dump(), "arms": arms, "seeds": [0], "controls": {"human": "none"}}
+    runs = tm.study(study, tmp_path / "study", jobs=1)
+    learned = {
+        name: [set(member.training(0)["community"][:]) for member in run.members]
+        for name, [run] in runs.items()
+    }
+    assert learned["all"] == [{"p0", "p1"}] * 2
+    assert learned["ab"] == [{"p0"}, {"p1"}]
+    assert learned["ba"] == [{"p1"}, {"p0"}]
+
+
 def test_members_differ_where_the_recipe_says_so(posts: Path, tmp_path: Path):
     population = {"members": 2, "each": [{}, {"sample": {"temperature": 0.2}}]}
     run = tm.run(recipe(posts, population, generations=0), tmp_path / "run")
@@ -219,9 +240,33 @@ def test_a_generation_that_is_worse_is_undone(posts: Path, tmp_path: Path):
     assert second["undone"], "no generation was worse: the recipe is too mild for this test"
 
 
-def test_votes_choose_members_on_one_page(posts: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        ([1.0, np.inf], [1.0, 2.0], 0.0),  # lost a word for ever, of which there is no t test
+        ([1.0, 2.0], [1.0, np.inf], 1.0),
+        ([np.inf, 2.0], [1.0, np.inf], 1.0),
+        ([3.0], [1.0], 1.0),  # one document
+        ([1.0, 2.0], [1.0, 2.0], 1.0),
+        ([3.0, 5.0], [1.0, 1.0], 0.5 - np.arctan(3.0) / np.pi),  # t = 3 with 1 degree of freedom
+    ],
+)
+def test_the_p_value_of_a_generation_that_is_worse(new, old, expected):
+    """Student's t with one degree of freedom is Cauchy: P(T > t) = 1/2 - arctan(t) / pi."""
+    assert p_value_of_worse(np.array(new), np.array(old)) == pytest.approx(expected)
+
+
+def test_one_document_undoes_nothing(posts: Path, tmp_path: Path):
+    population = {"members": 2, "select": {"keep": 2, "undo": True, "tokens": 1}}
+    run = tm.run(recipe(posts, population), tmp_path / "run")
+    assert run.selection(1)["documents"] == 1
+    assert run.selection(1)["p_values"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["upvotes", "twin upvotes"])
+def test_votes_choose_members_on_one_page(posts: Path, tmp_path: Path, name: str):
     population = {"members": 2, "select": {"keep": 1, "by": "votes"}}
-    curate = [{"upvotes": {"scorer": f"{__name__}:{zeros.__name__}", "keep": 0.9}}]
+    curate = [{name: {"scorer": f"{__name__}:{zeros.__name__}", "keep": 0.9}}]
     given = recipe(posts, population, curate=curate, sample={"oversample": 2.0}, generations=1)
     run = tm.run(given, tmp_path / "run")
     zeros_of = [
@@ -282,6 +327,16 @@ def test_more_text_can_be_asked_for_where_a_partner_kept_too_little(posts: Path,
     extended = tm.run(longer, tmp_path / "run")
     for generation in range(3):
         assert extended.candidates(generation).to_dict() == whole.candidates(generation).to_dict()
+
+
+def test_a_member_that_samples_more_text_does_not_stop_the_run_from_going_on(posts, tmp_path):
+    population = {"members": 2, "each": [{}, {"sample": {"oversample": 3.0}}]}
+    given = recipe(posts, population, generations=0)
+    tm.run(given, tmp_path / "run")
+    run = tm.run(given.replace(generations=1), tmp_path / "run")
+    assert run.complete
+    with pytest.raises(tm.RecipeError, match=r"population\.each\.1\.sample\.oversample"):
+        tm.run(given.replace(population={"each": [{}, {}]}), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -389,6 +444,16 @@ def test_a_bad_setting_is_named(population, message):
             "in a population; use upvotes with simulated voters, or delete population",
         ),
         (
+            {
+                "curate": [
+                    {"upvotes": {"scorer": {"fluency": 1, "variety": 1}, "crowd": {"drift": 0.5}}}
+                ],
+                "population": {"members": 2, "select": {"keep": 1, "by": "votes"}},
+            },
+            "population.select.by: votes: the crowd that compares members is a new one in each "
+            "generation, and the taste of upvotes drifts: set by: loss, or delete crowd.drift",
+        ),
+        (
             {"mix": {"human_tokens": 10, "model_tokens": 0}},
             "population: no text passes between members while mix.model_tokens is 0; "
             "raise it, or delete text and migration",
@@ -408,8 +473,50 @@ def test_a_bad_setting_is_named(population, message):
 def test_what_a_population_excludes_is_named(changes, message):
     population = {"members": 2, "text": "pool", "weights": {}, "select": {"keep": 1}}
     with pytest.raises(tm.errors.RecipeError) as error:
-        tm.Recipe(population=population, **changes)
+        tm.Recipe(**{"population": population, **changes})
     assert str(error.value).splitlines()[1:] == [f"  {message}"]
+
+
+class Crossing:
+    """A member whose weights cancel out, and that learns the text of two members."""
+
+    number = 0
+
+    def sources(self, generation: int) -> list[dict[str, int]]:
+        return [{"generation": 0, "member": 1, "tokens": 5}]
+
+    def starting_weights(self, generation: int) -> list[dict]:
+        return [{"generation": 0, "member": 1, "weight": 0.0}]
+
+    def imitates(self, generation: int) -> bool:
+        return True
+
+
+def test_weights_that_cancel_out_have_no_parent():
+    assert lineage_rows([Crossing()], 1) == [(1, 0, 0, 1, "tokens", 1.0)]
+
+
+# --- commands and folders -------------------------------------------------------------------
+
+
+def test_the_lineage_of_a_member_is_its_own_rows(selected: tm.Run):
+    whole = selected.lineage()
+    for member in selected.members:
+        own = whole[whole["member"] == member.number].reset_index(drop=True)
+        pd.testing.assert_frame_equal(member.lineage(), own)
+
+
+def test_show_names_the_model_of_each_member(selected: tm.Run, capsys):
+    show(selected.path)
+    shown = capsys.readouterr().out
+    for k in range(3):
+        assert f"model        {selected.path}/gen-02/member-{k}/model\n" in shown
+
+
+def test_a_population_without_evaluators_has_a_report(posts: Path, tmp_path: Path):
+    run = tm.run(recipe(posts, {"members": 2}, evaluate=[], generations=1), tmp_path / "run")
+    tm.write_report([run], tmp_path / "report.html")
+    assert "Inbreeding by generation" in (tmp_path / "report.html").read_text()
 
 
 # --- networks -------------------------------------------------------------------------------
@@ -444,6 +551,10 @@ def test_a_child_that_learns_nothing_is_the_crossing_of_its_parents(
     if partners:
         expected.append({"generation": 0, "member": 1, "weight": partners})
     assert run.members[0].starting_weights(1) == expected
+    # It has learned no text: its parents are those of its weights, unrelated ones or itself.
+    assert set(run.lineage().query("generation == 1")["by"]) == {"weights"}
+    metrics = run.metrics.query("metric == 'inbreeding' and bin == 'member 0' and generation == 1")
+    assert metrics["value"].tolist() == [0.0 if partners else 0.5]
 
 
 def test_the_members_of_a_population_share_one_base_model(short_recipe, tmp_path, monkeypatch):

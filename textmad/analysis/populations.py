@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textmad.analysis.series import REFERENCES
-from textmad.kinship import Descent, Pedigree
+from textmad.kinship import Pedigree
+from textmad.loop.parents import LineageRow, descents
 from textmad.statistics.explained_variance import Explained, explained_variance
 
 if TYPE_CHECKING:
@@ -40,10 +41,9 @@ class Inbreeding:
 
 
 def pedigree_of(lineage: pd.DataFrame) -> Pedigree:
-    """Return the pedigree by tokens of `Run.lineage()`."""
-    rows = lineage[lineage["by"] == "tokens"]
-    columns = (rows[name].tolist() for name in Descent._fields)
-    return Pedigree.of(Descent(*row) for row in zip(*columns, strict=True))
+    """Return the pedigree of `Run.lineage()`: by tokens, and by weights where none was learned."""
+    columns = (lineage[name].tolist() for name in LineageRow._fields)
+    return Pedigree.of(descents([LineageRow(*row) for row in zip(*columns, strict=True)]))
 
 
 def member_values(run: Run) -> pd.DataFrame:
@@ -134,6 +134,8 @@ def member_spreads(
         generation: of the members.
         keys: metric and split of each.
     """
+    if values.empty:
+        return []
     num_members = int(values["member"].max()) + 1
     own = values[(values["generation"] == generation) & (values["bin"] == "")]
     own = own[~own["split"].isin(REFERENCES)]

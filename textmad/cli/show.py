@@ -56,7 +56,8 @@ def _show_run(run: Run) -> None:
         },
     )
     for generation in complete[-1:]:
-        print(f"{'model':<12} {run.model_folder(generation)}")
+        for each in run.members or (run,):
+            print(f"{'model':<12} {each.model_folder(generation)}")
 
 
 def _show_study(folder: Path) -> None:

@@ -31,6 +31,10 @@ class MemberRun(Protocol):
         """The models that its fit started from."""
         ...
 
+    def imitates(self, generation: int) -> bool:
+        """Whether its model has learned its training set."""
+        ...
+
 
 class LineageRow(NamedTuple):
     """The share that a member gets from one parent, or from human text."""
@@ -113,36 +117,46 @@ def budgets(shares: Mapping[T, float], tokens: int) -> dict[T, int]:
 
 
 def descents(rows: Sequence[LineageRow]) -> list[Descent]:
-    """Return the lineage by tokens, as kinship is computed from it."""
+    """Return the lineage as kinship is computed from it.
+
+    It is that by tokens. A member that learned no text has that by weights.
+    """
+    readers = {row[:2] for row in rows if row.by == "tokens"}
     return [
         Descent(row.generation, row.member, row.parent_generation, row.parent_member, row.share)
         for row in rows
-        if row.by == "tokens"
+        if row.by == "tokens" or row[:2] not in readers
     ]
 
 
 def lineage_rows(members: Sequence[MemberRun], generation: int) -> list[LineageRow]:
-    """Return the parents of all members of a generation, by tokens and by weights."""
+    """Return the parents of all members of a generation, by tokens and by weights.
+
+    A model that is the crossing of its parents alone, and learned no text, has none by tokens.
+    """
     rows = []
     for member in members:
         assert member.number is not None, "a member has a number"
-        sources = member.sources(generation)
+        weights = _weights(member.starting_weights(generation))
+        is_crossing = bool(weights) and not member.imitates(generation)
+        sources = [] if is_crossing else member.sources(generation)
         total = sum(source["tokens"] for source in sources)
         for source in sources:
             parent = source["generation"], source["member"]
             share = source["tokens"] / total
             rows.append(LineageRow(generation, member.number, *parent, "tokens", share))
-        for parent, share in _weights(member.starting_weights(generation)).items():
+        for parent, share in weights.items():
             rows.append(LineageRow(generation, member.number, *parent, "weights", share))
     return rows
 
 
 def _weights(parents: Sequence[Mapping[str, Any]]) -> dict[Parent, float]:
-    """Return the size of each weight over their sum."""
+    """Return the size of each weight over their sum; none where all are 0."""
     total = sum(abs(parent["weight"]) for parent in parents)
     return {
         Parent(parent["generation"], parent["member"]): abs(parent["weight"]) / total
         for parent in parents
+        if parent["weight"]
     }
 
 

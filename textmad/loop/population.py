@@ -146,10 +146,12 @@ class Population:
 
     def measure(self, generation: int) -> None:
         """Measure all members of a generation together: their text, and their lineage."""
-        names = ("mix", "model", "curate")
         inputs = {
-            name: [member.digest(name, generation) for member in self.members] for name in names
+            name: [member.digest(name, generation) for member in self.members]
+            for name in ("model", "curate")
         }
+        # Kinship reads the lineage of all generations.
+        inputs["mix"] = [m.digest("mix", g) for g in range(generation + 1) for m in self.members]
 
         def compute() -> pa.Table:
             measured = [

@@ -55,7 +55,7 @@ from textmad.models.protocol import (
 )
 from textmad.progress import Progress, SilentProgress
 from textmad.recipe import ModelSettings, PreferenceSettings, Recipe
-from textmad.recipe.components import Component, component_name
+from textmad.recipe.components import TWIN, Component, component_name
 from textmad.seeds import stream, torch_seed
 from textmad.text import documents
 
@@ -154,7 +154,9 @@ class Recursion:
         votes_folder = folder.path if shared is None else shared.study
         name = "" if shared is None else shared.run
         self._contexts = ContextBuilder(recipe, self.run, self.base, scorer, votes_folder, name)
-        self._stages = Stages(folder, recipe.seed, self.base_digests, scorer, progress, shared)
+        self._stages = Stages(
+            folder, recipe.seed, self.base_digests, scorer, progress, shared, self.run.community
+        )
 
     @property
     def digests_of_bases(self) -> dict[str, str]:
@@ -617,8 +619,12 @@ class Recursion:
         return self._stages.manifest(stage, generation) is not None
 
     def filter_named(self, name: str) -> tuple[int, Any]:
-        """The place of a filter in `curate`, and the filter."""
-        return next((k, part) for k, (each, part) in enumerate(self.filters) if each == name)
+        """The place of a filter in `curate`, and the filter, or its matched random control."""
+        return next(
+            (place, part)
+            for place, (each, part) in enumerate(self.filters)
+            if each.removeprefix(TWIN) == name
+        )
 
     def context_of_filter(self, generation: int, position: int, name: str) -> Context:
         """What a filter is given that judges the text of several members."""

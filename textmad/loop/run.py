@@ -102,6 +102,13 @@ class Run:
         """The group `population` of the whole run's recipe."""
         return read_recipe(self.path / RECIPE).population
 
+    @property
+    def community(self) -> str | None:
+        """Whose human text a member learns; None: everybody's."""
+        if self.number is None or self._population is None or not self._population.communities:
+            return None
+        return self._population.communities[self.number]
+
     @cached_property
     def members(self) -> tuple[Run, ...]:
         """The members of a population, each as a run; none where the run is one model's."""
@@ -117,10 +124,12 @@ class Run:
 
         The columns are generation, member, parent_generation, parent_member (-1 twice: human text),
         by ("tokens" or "weights") and share. By tokens, the shares of a member's training set add
-        up to 1. By weights they are the sizes of the weights, negative ones too, over their sum; a
-        model that starts from the base model has no parent by weights.
+        up to 1; where weights are crossed and nothing is learned, there are none. By weights they
+        are the sizes of the weights, negative ones too, over their sum; a model that starts from
+        the base model has no parent by weights. Of a member, these are its own rows.
         """
-        return lineage_of(self.members, self.generations)
+        is_member = self.number is not None and self._population is not None
+        return lineage_of((self,) if is_member else self.members, self.generations)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -189,10 +198,9 @@ class Run:
     def human(self) -> Dataset:
         """The human training pool; a member's may be one community's."""
         pool = self._whole.human if self._whole else self._documents(CORPUS, None, "human.parquet")
-        if self.number is None or self._population is None or not self._population.communities:
+        if self.community is None:
             return pool
-        community = self._population.communities[self.number]
-        return as_dataset(as_table(pool).filter(pc.field("community") == community))
+        return as_dataset(as_table(pool).filter(pc.field("community") == self.community))
 
     @cached_property
     def held_out(self) -> Dataset:
@@ -283,6 +291,10 @@ class Run:
         return [
             {key: parent[key] for key in ("generation", "member", "weight")} for parent in parents
         ]
+
+    def imitates(self, generation: int) -> bool:
+        """Whether the model of a generation has learned its training set."""
+        return self._required("model", generation).inputs["mix"] is not None
 
     def _check_member(self) -> None:
         if self.number is None:

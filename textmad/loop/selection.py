@@ -99,7 +99,7 @@ def select(
             losses[parent] = np.array([row.sum() for row in nll]), sum(map(len, nll))
     if settings.undo and before is not None:
         facts["p_values"] = [
-            _p_value_of_worse(losses[new][0], losses[old][0])
+            p_value_of_worse(losses[new][0], losses[old][0])
             for new, old in zip(standing, before, strict=True)
         ]
         facts["undone"] = [k for k in places if facts["p_values"][k] < settings.level]
@@ -121,12 +121,17 @@ def select(
     }
 
 
-def _p_value_of_worse(new: np.ndarray, old: np.ndarray) -> float:
+def p_value_of_worse(new: np.ndarray, old: np.ndarray) -> float:
     """Return the p value of a paired one-sided t test of nats by document: new above old.
 
-    1 where the two are equal, as where a member descends from itself without a change.
+    1 where there is nothing to test: the two are equal, both are infinite, or there is one
+    document. 0 where the new loss alone is infinite.
     """
-    if np.array_equal(new, old):
+    if not np.isfinite(old).all():
+        return 1.0
+    if not np.isfinite(new).all():
+        return 0.0
+    if np.array_equal(new, old) or len(new) < 2:
         return 1.0
     return float(scipy.stats.ttest_rel(new, old, alternative="greater").pvalue)
 

@@ -48,6 +48,7 @@ class Stages:
     scorer: DistributedScorer  # the other processes, while the first computes alone
     progress: Progress
     shared: store.SharedStages | None = None
+    community: str | None = None  # of a member: whose human text its stages read; None: everybody's
 
     def complete(self, stage: Stage[Any]) -> None:
         """Compute and commit a stage, unless it is committed from the same inputs.
@@ -101,6 +102,7 @@ class Stages:
             "seed": None if stage.name == store.CORPUS else self.seed,  # one split for many seeds
             "generation": stage.generation,
             **({} if self.folder.member is None else {"member": self.folder.member}),
+            **({} if self.community is None else {"community": self.community}),
             "base": self.base_digests,
             "code": store.code_version(),
             "versions": store.versions(),

@@ -389,12 +389,19 @@ class Recipe(Settings):
                 "train.preference: is not possible while population.select replaces members, whose "
                 "judged text is not their successor's; delete either"
             )
-        has_crowd = any(component.name == "upvotes" for component in self.curate)
-        if population.select is not None and population.select.by == "votes" and not has_crowd:
-            faults.append(
-                "population.select.by: votes: no crowd votes on the text: add upvotes to curate, "
-                "or set by: loss"
-            )
+        if population.select is not None and population.select.by == "votes":
+            crowds = [c for c in self.curate if c.name.removeprefix(TWIN) == "upvotes"]
+            if not crowds:
+                faults.append(
+                    "population.select.by: votes: no crowd votes on the text: add upvotes to "
+                    "curate, or set by: loss"
+                )
+            elif dict(crowds[0].options.get("crowd") or {}).get("drift"):
+                faults.append(
+                    "population.select.by: votes: the crowd that compares members is a new one in "
+                    "each generation, and the taste of upvotes drifts: set by: loss, or delete "
+                    "crowd.drift"
+                )
         for place, changes in enumerate(population.each):
             for group, values in changes.groups():
                 try:

@@ -232,6 +232,8 @@ def by_member(
     name: str, values: pd.DataFrame, metric: str, split: str, heading: str, y_title: str
 ) -> Figure | None:
     """Draw a metric of each member by generation; None where no member has it."""
+    if values.empty:
+        return None
     num_members = int(values["member"].max()) + 1
     chosen = chosen_generations(range(num_members), at_most=8)  # members, evenly spaced
     lines = []

@@ -67,7 +67,7 @@ def population_section(run: Run, place: int) -> PopulationSection | None:
         generation=last,
         sentences=_sentences(pedigree, last),
         figures=tuple(each for each in figures if each is not None),
-        table=_table(values, last),
+        table=_table(values, last, len(run.members)),
         members=members,
         texts=slot_grid([run.members[k] for k in members], [last], _NUM_SLOTS),
     )
@@ -90,9 +90,8 @@ def _sentences(pedigree: Pedigree, generation: int) -> tuple[str, ...]:
     )
 
 
-def _table(values: pd.DataFrame, generation: int) -> Table:
+def _table(values: pd.DataFrame, generation: int, num_members: int) -> Table:
     """Return the main metrics of the last generation: mean, spread and each member."""
-    num_members = int(values["member"].max()) + 1
     members = range(min(num_members, _MOST_COLUMNS))
     header = ("metric", "split", "mean", "deviation", *(f"member {k}" for k in members))
     lines = [

@@ -74,14 +74,19 @@ def _fewer_generations(now: Recipe, manifests: Sequence[Manifest]) -> list[str]:
 
 
 def _fewer_tokens(now: Recipe, manifests: Sequence[Manifest]) -> list[str]:
-    wanted = model_tokens_drawn(now.mix, now.sample, now.crawl)
-    most = max((m.inputs.get("num_tokens", 0) for m in manifests), default=0)
-    if most <= wanted:
-        return []
-    return [
-        f"sample.oversample: {now.sample.oversample:g}: samples {wanted:,} tokens a generation, "
-        f"there are {most:,} already: give as much as before, or more"
-    ]
+    most: dict[int | None, int] = {}  # by member; None: a run of one model
+    for m in manifests:
+        member = m.inputs.get("member")
+        most[member] = max(most.get(member, 0), m.inputs.get("num_tokens", 0))
+    for member, num_tokens in most.items():
+        recipe = now if member is None else now.of_member(member)
+        wanted = model_tokens_drawn(recipe.mix, recipe.sample, recipe.crawl)
+        if num_tokens > wanted:
+            return [
+                f"sample.oversample: {recipe.sample.oversample:g}: samples {wanted:,} tokens a "
+                f"generation, there are {num_tokens:,} already: give as much as before, or more"
+            ]
+    return []
 
 
 def _smaller_crawl(now: Recipe, manifests: Sequence[Manifest]) -> list[str]:
