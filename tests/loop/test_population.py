@@ -626,6 +626,23 @@ def test_a_member_learns_by_preference_what_was_judged_of_its_own_text(short_rec
         run.sources(1)
 
 
+def test_a_run_of_one_model_has_no_member(posts: Path, tmp_path: Path):
+    run = tm.run(recipe(posts, generations=0), tmp_path / "run")
+    message = "member 0: the members of this run are none, there is no population"
+    with pytest.raises(tm.RecipeError, match=message):
+        _ = tm.Run(run.path, member=0).generations
+
+
+def test_preference_alone_is_not_possible_in_a_population():
+    message = "instead_of_imitation: true: is not possible in a population"
+    with pytest.raises(tm.RecipeError, match=message):
+        tm.Recipe(
+            population={"members": 2},
+            curate=["random"],
+            train={"preference": {"loss": "kto", "instead_of_imitation": True}},
+        )
+
+
 def test_a_base_model_that_cannot_be_crossed_is_named(tmp_path: Path):
     rng = np.random.default_rng(0)
     numbers = tmp_path / "numbers.txt"

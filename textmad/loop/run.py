@@ -92,8 +92,10 @@ class Run:
 
     @cached_property
     def _folder(self) -> RunFolder:
-        if self.number is None or self._population is None:
+        if self.number is None:
             return RunFolder(self.path)
+        _ = self.recipe  # an error where there is no such member
+        assert self._population is not None, "that has been checked"
         has_own_base_text = self._population.changes_base_text(self.number)
         return RunFolder(self.path, self.number, has_own_base_text)
 

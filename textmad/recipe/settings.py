@@ -384,7 +384,13 @@ class Recipe(Settings):
                 f"mix.model: {self.mix.model}: is not possible while population.select replaces "
                 "members; set mix.model: latest, or delete select"
             )
-        if population.select is not None and self.train.preference is not None:
+        preference = self.train.preference
+        if preference is not None and preference.instead_of_imitation:
+            faults.append(
+                "train.preference.instead_of_imitation: true: is not possible in a population, "
+                "whose members learn from each other's text; delete either"
+            )
+        if population.select is not None and preference is not None:
             faults.append(
                 "train.preference: is not possible while population.select replaces members, whose "
                 "judged text is not their successor's; delete either"
