@@ -130,7 +130,7 @@ def _of_study(folder: Path) -> list[tuple[str, Path]]:
             (name, folder / RUNS / arm["folder"] / f"seed-{seed}")
             for name, arm in record["arms"].items()
             for seed in record["seeds"]
-            if arm["control"] != SWEEP
+            if arm.get("control") != SWEEP
         ]
     except (AttributeError, KeyError, TypeError):
         raise RunError(
