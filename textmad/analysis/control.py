@@ -106,7 +106,7 @@ def _own(kind: str, arms: Sequence[ArmRuns], planned: Mapping[str, Any]) -> PerA
     begun = {arm.name for arm in arms}
     of: dict[str, str] = {}
     for control, arm in planned.items():
-        for name in arm["of"] if arm["control"] == kind and control in begun else ():
+        for name in arm["of"] if arm.get("control") == kind and control in begun else ():
             if of.setdefault(name, control) != control:
                 raise RunError(
                     f"control: {name} has several of the kind {kind}, {of[name]} and {control}: "
@@ -116,7 +116,7 @@ def _own(kind: str, arms: Sequence[ArmRuns], planned: Mapping[str, Any]) -> PerA
         others = {
             name: arm["of"]
             for name, arm in planned.items()
-            if arm["control"] in {"twin", "imitation", "labels"} - {kind}
+            if arm.get("control") in {"twin", "imitation", "labels"} - {kind}
         }
         of |= {name: of[first] for name, (first, *_) in others.items() if first in of}
     of = {name: control for name, control in of.items() if name in begun}

@@ -95,7 +95,7 @@ def _sweep(folder: Path) -> pd.DataFrame | None:
     tables = []
     for arm in study_record(folder)["arms"].values():
         for path in sorted((folder / RUNS / arm["folder"]).glob("seed-*")):
-            if arm["control"] != SWEEP or not (run := _opened(path)):
+            if arm.get("control") != SWEEP or not (run := _opened(path)):
                 continue
             temperature, seed = run.recipe.sample.temperature, run.recipe.seed
             tables.append(run.metrics.assign(temperature=temperature, seed=seed))
