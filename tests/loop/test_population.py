@@ -626,6 +626,15 @@ def test_a_member_learns_by_preference_what_was_judged_of_its_own_text(short_rec
         run.sources(1)
 
 
+def test_members_know_each_other_wherever_a_run_is_opened(posts: Path, tmp_path: Path):
+    """A member without the others keeps its models open, and would mix its own text alone."""
+    from textmad.loop.recursion import begun
+    from textmad.progress import SilentProgress
+
+    with begun(recipe(posts, {"members": 2}), tmp_path / "run", SilentProgress()) as loop:
+        assert all(member._relatives is not None for member in loop.members)
+
+
 def test_a_run_of_one_model_has_no_member(posts: Path, tmp_path: Path):
     run = tm.run(recipe(posts, generations=0), tmp_path / "run")
     message = "member 0: the members of this run are none, there is no population"

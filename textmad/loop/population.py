@@ -15,8 +15,8 @@ their order makes no difference.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,10 @@ if TYPE_CHECKING:
     from textmad.loop.run import Run
 
 
+SharesOf = Callable[[PopulationSettings, int, Sequence[int]], dict[int, float]]
+"""Returns the share of each place, of a member and its partners."""
+
+
 class Population:
     """The members of one run, and the stages that belong to all of them."""
 
@@ -69,6 +73,7 @@ class Population:
         self.settings: PopulationSettings = recipe.population
         self.recipe, self.run, self.stages, self.base = recipe, run, stages, base
         self.members = members
+        self._partners: dict[int, list[list[int]]] = {}  # by generation: kinship reads all earlier
 
     # --- who descends from whom -------------------------------------------------------------
 
@@ -84,11 +89,13 @@ class Population:
 
     def partners(self, generation: int) -> list[list[int]]:
         """Return the partners of each member in the generation before this one."""
-        mates_of = None
-        if self.settings.graph == "unrelated":
-            chosen_mates = mates(descents(self.lineage(generation)), generation - 1)
-            mates_of = [chosen_mates[member] for member in range(self.settings.members)]
-        return partners(self.settings, mates_of)
+        if generation not in self._partners:
+            mates_of = None
+            if self.settings.graph == "unrelated":
+                chosen_mates = mates(descents(self.lineage(generation)), generation - 1)
+                mates_of = [chosen_mates[member] for member in range(self.settings.members)]
+            self._partners[generation] = partners(self.settings, mates_of)
+        return self._partners[generation]
 
     def lineage(self, generation: int) -> list[LineageRow]:
         """Return who learned from whom in the generations before this one."""
@@ -137,7 +144,8 @@ class Population:
 
         def compute() -> dict[str, Any]:
             before = self.standing(generation - 1) if generation else None
-            human = documents.take(self.run.human, self._order_of_selection)
+            order = stream(self.recipe.seed, "select", "human").permutation(len(self.run.human))
+            human = documents.take(self.run.human, order)
             return select(self.settings, self.members, generation, before, human, self.scores)
 
         self.stages.complete(
@@ -155,7 +163,11 @@ class Population:
 
         def compute() -> pa.Table:
             measured = [
-                *measure(self._drawn(generation), score=self._score(generation), embed=self._embed),
+                *measure(
+                    self._drawn(generation),
+                    score=partial(self.scores, generation),
+                    embed=self._embed,
+                ),
                 *measure_lineage(descents(self.lineage(generation + 1)), generation),
             ]
             rows = [
@@ -171,17 +183,10 @@ class Population:
             Stage(store.POPULATION, generation, inputs, compute, write, main_only=True)
         )
 
-    @property
-    def _order_of_selection(self) -> np.ndarray:
-        return stream(self.recipe.seed, "select", "human").permutation(len(self.run.human))
-
     def scores(self, generation: int, member: int, passages: Passages) -> list[Any]:
         """Return the nats of each token of each passage under the model of a member."""
         model = self.stages.scorer.shared((generation, member))
         return list(model.token_nll(passages.texts, *passages.prompt_arguments()))
-
-    def _score(self, generation: int) -> Any:
-        return lambda member, passages: self.scores(generation, member, passages)
 
     def _drawn(self, generation: int) -> list[Passages]:
         """The text that each member has sampled, in a random order."""
@@ -209,13 +214,8 @@ class Relatives:
 
     def shares(self, generation: int) -> dict[Parent, int]:
         """Return the token budget of each parent's text, in a fixed order; its own comes first."""
-        population = self._population
-        standing = population.standing(generation - 1)
-        partners = population.partners(generation)[self._member]
-        merged: dict[Parent, float] = {}
-        for place, share in text_shares(population.settings, self._member, partners).items():
-            merged[standing[place]] = merged.get(standing[place], 0.0) + share
-        return budgets(merged, population.recipe.mix.model_tokens)
+        shares = self._by_parent(generation, text_shares)
+        return budgets(shares, self._population.recipe.mix.model_tokens)
 
     def inputs_of_mix(self, generation: int) -> list[dict[str, Any]]:
         """Return what the mixture depends on: each parent, its budget and its text's digests."""
@@ -286,14 +286,19 @@ class Relatives:
         population = self._population
         if generation == 0:
             return {}
-        standing = population.standing(generation - 1)
         if population.settings.weights is None:
             continues = population.recipe.model.start_from == "previous"
-            return {standing[self._member]: 1.0} if continues else {}
+            return {population.standing(generation - 1)[self._member]: 1.0} if continues else {}
+        return self._by_parent(generation, weight_shares)
+
+    def _by_parent(self, generation: int, shares_of: SharesOf) -> dict[Parent, float]:
+        """Return the share of each parent; after a selection, several places have the same one."""
+        population = self._population
+        standing = population.standing(generation - 1)
         partners = population.partners(generation)[self._member]
         merged: dict[Parent, float] = {}
-        for place, weight in weight_shares(population.settings, self._member, partners).items():
-            merged[standing[place]] = merged.get(standing[place], 0.0) + weight
+        for place, share in shares_of(population.settings, self._member, partners).items():
+            merged[standing[place]] = merged.get(standing[place], 0.0) + share
         return merged
 
     def _model(self, parent: Parent) -> LanguageModel:

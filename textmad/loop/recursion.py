@@ -167,14 +167,22 @@ class Recursion:
             if member.base.digest != self.base.digest
         }
 
-    @cached_property
+    @property
     def members(self) -> Sequence[Recursion]:
         """The members of a population; the recursion itself where the run is one model's."""
-        return [self] if self.recipe.population is None else make_members(self)
+        return self._members_together[0]
+
+    @property
+    def _population(self) -> Population | None:
+        return self._members_together[1]
 
     @cached_property
-    def _population(self) -> Population | None:
-        return None if self.recipe.population is None else make_population(self, self.members)
+    def _members_together(self) -> tuple[Sequence[Recursion], Population | None]:
+        """The members and their population: no member works without the others."""
+        if self.recipe.population is None:
+            return [self], None
+        members = make_members(self)
+        return members, make_population(self, members)
 
     @property
     def own_code(self) -> dict[str, str]:
@@ -319,13 +327,14 @@ class Recursion:
             inputs["crawl"] = [self._stages.digest("crawl", g) for g in range(1, generation + 1)]
 
         def compute() -> mixture.Mixture:
+            is_crawled = self.recipe.crawls(generation)
             kept = [documents.empty()] * generation
-            for earlier in self._learned_generations(generation):
-                kept[earlier] = self.run.kept(earlier)
+            for g in self._learned_generations(generation):
+                texts = self.run.kept(g)
+                kept[g] = with_label(texts, self.run.crawl(g + 1)) if is_crawled else texts
             crawled = None
-            if self.recipe.crawls(generation):
+            if is_crawled:
                 crawled = treat_as_human(self.recipe.mix, generation, self.run.crawl(generation))
-                kept = [with_label(texts, self.run.crawl(g + 1)) for g, texts in enumerate(kept)]
             sources = None
             if self._relatives is not None:
                 sources = self._relatives.sources(generation) if learns else []
@@ -588,7 +597,6 @@ class Recursion:
 
     def advance(self, number: int, generation: int) -> None:
         """Compute what a member does in a generation when all members' mixtures are there."""
-        assert self.recipe.population is None or self._population is not None, "brought together"
         member = self.members[number]
         member.fit(generation)
         member.sample(generation)
