@@ -7,7 +7,7 @@
     ├── CurationError        5    a filter or a scorer broke its contract
     ├── EvaluationError      6    an evaluator broke its contract
     ├── WaitingForVotesError 7    people have not voted enough yet
-    └── RunError            73    the run folder cannot be written or read
+    └── RunError            73    the run folder, or a disk, cannot be written or read
         └── RunInUseError   75    another process is writing it
 
 A message says where, what was given, what was expected, and what to do.
@@ -80,7 +80,10 @@ class WaitingForVotesError(TextmadError):
 
 
 class RunError(TextmadError):
-    """A run folder that cannot be written, or whose files are not what was committed."""
+    """A run folder that cannot be written, or whose files are not what was committed.
+
+    Also files of a base model that are there and that the disk does not give.
+    """
 
     exit_code = 73
 
