@@ -382,7 +382,9 @@ def test_two_jobs_share_stages_and_tell_how_each_ended(
     log = tmp_path / "out/logs/gone/seed-3.log"
     reason = f"its process was ended with exit code 7; what it said is in {log}"
     assert str(failed.value).splitlines()[1:] == [f"  gone/seed-3: {reason}"]
-    assert sorted(told) == sorted(
+    titles = ("plain, seed 3", "gone, seed 3", "picky, seed 3")
+    stages = [line for line in told if line.startswith(titles)]
+    assert sorted(set(told) - set(stages)) == sorted(
         [
             "run 1 of 3 begins: plain, seed 3",
             "run 2 of 3 begins: gone, seed 3",
@@ -403,6 +405,11 @@ def test_two_jobs_share_stages_and_tell_how_each_ended(
         assert contents(tmp_path / "out" / name) == contents(finished_words / name)
         said = (tmp_path / f"out/logs/{arm}/seed-3.log").read_text().splitlines()
         assert said[-1].startswith("gen 01  evaluate")
+        # Each stage is told as the log has it, with the run's name before it, and in its order.
+        title = f"{arm}, seed 3"
+        assert [line for line in stages if line.startswith(title)] == [
+            f"{title}  {line}" for line in said
+        ]
 
 
 def test_a_worker_takes_job_after_job_and_ends_with_the_process_that_started_it(
