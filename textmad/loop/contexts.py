@@ -1,9 +1,9 @@
 """What filters and evaluators are given: contexts and snapshots.
 
-    Recursion.curate(generation)
+    curate(member, generation)
       ContextBuilder.of_filter(...)       a Context: human training pool, earlier candidates, models
         filter(candidates, context)
-    Recursion.evaluate(generation)
+    evaluate(member, generation)
       ContextBuilder.of_evaluator(...)    a Snapshot: held-out text, equal samples of all text
         evaluator(snapshot)
 

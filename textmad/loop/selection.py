@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 UPVOTES = "upvotes"
 
 
-class Member(Protocol):
-    """What a population asks of a member, which is a `textmad.loop.recursion.Recursion`."""
+class Sibling(Protocol):
+    """What a population asks of a member, which is a `textmad.loop.member.Member`."""
 
     recipe: Recipe
     folder: store.RunFolder
@@ -60,7 +60,7 @@ class Member(Protocol):
 
 def select(
     population: PopulationSettings,
-    members: Sequence[Member],
+    members: Sequence[Sibling],
     generation: int,
     before: Sequence[Parent] | None,
     human: Dataset,
@@ -137,7 +137,7 @@ def p_value_of_worse(new: np.ndarray, old: np.ndarray) -> float:
 
 
 def _unlearned_text(
-    num_tokens: int, members: Sequence[Member], generation: int, human: Dataset
+    num_tokens: int, members: Sequence[Sibling], generation: int, human: Dataset
 ) -> Dataset:
     """Return the first human documents that no member has learned.
 
@@ -164,7 +164,7 @@ def _unlearned_text(
     return documents.take(human, rows[:reached])
 
 
-def _votes(members: Sequence[Member], generation: int) -> list[float]:
+def _votes(members: Sequence[Sibling], generation: int) -> list[float]:
     """Return the mean votes on each member's text, ups less downs, by one crowd on all of it."""
     first = members[0]
     position, judge = first.filter_named(UPVOTES)
