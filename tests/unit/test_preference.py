@@ -3,6 +3,7 @@
 import importlib.util
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -190,6 +191,7 @@ def start(request: pytest.FixtureRequest, trained_gpt2_folder) -> CausalLM:
     return CausalLM.open(ModelSettings(base=str(trained_gpt2_folder), lora=request.param))
 
 
+@cache  # three losses begin at the same model
 def written(model: CausalLM, name: str) -> list[tuple[str, bool, int]]:
     samples = model.sample(
         SampleSettings(max_new_tokens=60), num_tokens=3000, stream=lambda i: stream(0, name, i)
