@@ -546,7 +546,7 @@ class Recursion:
                     ]
                     self.progress.advance(1)
                 if held_out_tokens:
-                    losses = held_out_losses(snapshot, max(held_out_tokens))
+                    losses = held_out_losses(snapshot, held_out_tokens)
             return pa.Table.from_pylist(rows, store.METRICS_SCHEMA), losses
 
         def write(measured: tuple[pa.Table, pa.Table | None], folder: Path) -> None:
