@@ -49,6 +49,15 @@ PLAN = Plan(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_probe():
+    """Probe less than a user does: how fast this machine is matters to no test here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(throughput, "_SHORT_TOKENS", 100)
+        patch.setattr(throughput, "_LONG_TOKENS", 400)
+        yield
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """100 different documents of 10 words."""
@@ -367,33 +376,31 @@ def test_a_long_and_a_short_draw_tell_what_a_draw_takes_beside_its_tokens():
 
 
 @pytest.mark.parametrize(
-    ("now", "idle", "sizes"),
+    ("now", "idle", "num_turns"),
     [
-        (1.0, 0.5, [300, 1_200, 1_200, 1_200]),
-        (45.0, 0.5, [300, 1_200]),  # a busy machine: a minute is over
-        (45.0, 11.0, [300]),  # a slow model
+        (1.0, 0.5, 3),
+        (45.0, 0.5, 1),  # a busy machine: a minute is over
+        (45.0, 11.0, 0),  # a slow model
     ],
 )
 def test_a_probe_warms_up_and_takes_turns_until_it_has_three_or_a_minute_is_over(
-    monkeypatch, now, idle, sizes
+    monkeypatch, now, idle, num_turns
 ):
     asked = []
 
     def next_turn(recipe, model, human, num_short, num_long):
-        asked.append(num_short)
-        is_first = num_short == 300
-        assert num_long == (300 if is_first else 4_800)
-        return turn(7.0 if is_first else 5.0, idle)
+        asked.append((num_short, num_long))
+        return turn(7.0 if len(asked) == 1 else 5.0, idle)
 
     monkeypatch.setattr(throughput, "_turn", next_turn)
     monkeypatch.setattr(
         throughput, "read_clocks", lambda: Reading(now * len(asked), process=0.0, thread=0.0)
     )
     speed = throughput.probe(None, None, None)
-    assert asked == sizes
+    assert asked == [(300, 300), *[(100, 400)] * num_turns]
     # The warm-up counts only where it is all that there is, and then nothing is beside it.
-    assert speed.now.train == 100 / (7.0 if sizes == [300] else 5.0)
-    assert speed.now.spread == (1.0 if len(sizes) == 4 else 2.0)
+    assert speed.now.train == 100 / (5.0 if num_turns else 7.0)
+    assert speed.now.spread == (1.0 if num_turns == 3 else 2.0)
 
 
 def test_a_missing_corpus_is_seen_before_the_model_is_opened(recipe, tmp_path, monkeypatch):
