@@ -27,7 +27,8 @@ _LONGEST_WARM_UP = 10.0  # seconds of an idle machine
 _SHORT_TOKENS, _LONG_TOKENS = 1_200, 4_800
 _NUM_TURNS = 3
 _LONGEST_PROBE = 60.0  # seconds by the clock after which no further turn begins
-_SPREAD_OF_ONE = 2.0  # of one turn, which nothing can be compared with
+# Of one turn, which nothing can be compared with: the clock of a busy machine, and CPU time.
+_SPREAD_OF_ONE = Seconds(now=2.0, idle=1.25)
 _SHORTEST = 1e-9  # seconds: of a model that learns by counting, less than a clock shows
 
 
@@ -92,7 +93,8 @@ def probe(recipe: Recipe, model: LanguageModel, human: Dataset) -> Speed:
     begun = read_clocks().clock
     warm_up = _turn(recipe, model, human, _WARM_UP_TOKENS, _WARM_UP_TOKENS)
     if warm_up.whole.idle > _LONGEST_WARM_UP:
-        return speed_of([warm_up])
+        speed = speed_of([warm_up])
+        return speed._replace(idle=speed.idle._replace(spread=_SPREAD_OF_ONE.now))
     turns: list[Turn] = []
     while len(turns) < _NUM_TURNS:
         turns.append(_turn(recipe, model, human, _SHORT_TOKENS, _LONG_TOKENS))
@@ -124,7 +126,7 @@ def _rates(turns: Sequence[Turn], clock: Callable[[Seconds], float]) -> Rates:
         num_tokens, seconds = median(works)
         return num_tokens / seconds
 
-    spread = _SPREAD_OF_ONE
+    spread = clock(_SPREAD_OF_ONE)
     if len(turns) > 1:
         low, high = np.quantile([max(clock(turn.whole), _SHORTEST) for turn in turns], [0.25, 0.75])
         spread = float(high / low)
