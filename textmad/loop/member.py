@@ -74,7 +74,14 @@ class Member:
         name = "" if shared is None else shared.run
         self.contexts = ContextBuilder(recipe, self.run, self.base, scorer, votes_folder, name)
         self.stages = Stages(
-            folder, recipe.seed, self.base_digests, scorer, progress, shared, self.run.community
+            folder,
+            recipe.seed,
+            self.base_digests,
+            scorer,
+            progress,
+            shared,
+            self.run.community,
+            recipe.checkpoint_minutes,
         )
 
     # --- its models -------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from textmad.models.protocol import (
 from textmad.models.sampling.decoding import sample_documents
 from textmad.models.sampling.slots import Draft
 from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
+from textmad.store.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -97,15 +98,24 @@ class CausalLM:
 
     # --- learning ---------------------------------------------------------------------------
 
+    keeps_checkpoints = True
+
     def fit(
-        self, corpus: Dataset, train: TrainSettings, *, seed: int, advance: Advance = no_advance
+        self,
+        corpus: Dataset,
+        train: TrainSettings,
+        *,
+        seed: int,
+        advance: Advance = no_advance,
+        checkpoints: Checkpoints | None = None,
     ) -> FitResult:
         """Learn from `corpus` (columns text, prompt, finished), beginning where this model stands.
 
         A base model gets a fresh adapter, a fitted model goes on with its own. A crossed model
         keeps what was crossed as it is and learns by a fresh adapter of the recipe's shape; the
         result is the sum of both. A prompt is read and not learned; a text cut short teaches no end
-        token; a text longer than the context is learned in windows, each token once.
+        token; a text longer than the context is learned in windows, each token once. With
+        `checkpoints` it goes on from the latest, and gives the same weights.
         """
         from textmad.models.causal_lm.training import train as train_in_place
 
@@ -116,6 +126,7 @@ class CausalLM:
             seed=seed,
             bfloat16=self.number_type == "bfloat16",
             advance=advance,
+            checkpoints=checkpoints,
         )
         return self._learned(learn, seed)
 
