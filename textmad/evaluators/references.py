@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import COMPARED, REFERENCES, Measurement, Snapshot
-from textmad.evaluators.reference_range import reference_range
+from textmad.evaluators.reference_range import range_of_gaps, reference_range
 from textmad.seeds import stream
 from textmad.text.passages import Passages
 from textmad.text.words import Words, code_words
@@ -75,7 +75,8 @@ def measure_compared(
             of_split = [replace(m, note=note) for m in measure(split, np.arange(0))]
         elif split in REFERENCES:
             compute = partial(_reference, snapshot, split, measure, size, num_samples, num_behind)
-            # Held-out text and training sets are in the key: some values depend on them.
+            # Held-out text, the human training pool and sampled ids are in the key, since some
+            # values depend on them.
             key: tuple[Hashable, ...] = (
                 "reference",
                 fixed,
@@ -84,7 +85,9 @@ def measure_compared(
                 snapshot.num_words,
                 snapshot.passages(split),
             )
-            key += (snapshot.human, snapshot.held_out)
+            ids = snapshot.sampled_ids.get(split, ())
+            sampled_ids = tuple(None if row is None else tuple(row) for row in ids)
+            key += (num_samples, sampled_ids, snapshot.human, snapshot.held_out)
             of_split = compute() if fixed is None else snapshot.once_a_run(key, compute)
         else:
             of_split = list(measure(split, np.arange(len(snapshot.texts[split]))))
@@ -141,6 +144,9 @@ def _with_interval(
     df = min(_DF, len(values) - 1)
     if num_behind is not None:
         df = max(_LEAST_DF, min(df, int(num_behind(replace(values[0], n=size)))))
+    if metric and metric.counts_common:
+        gaps = range_of_gaps([m.value for m in values], size, sample_share, df)
+        return replace(values[0], value=mean, n=size, low=gaps.low, high=gaps.high)
     interval = reference_range(
         [m.value for m in values],
         sample_share,

@@ -16,6 +16,7 @@ runs/upvotes/
   checkpoints/ how far unfinished stages have come; nothing in a finished run
 """
 
+from textmad.store.cache import Cache, open_cache
 from textmad.store.checkpoints import CHECKPOINTS, Checkpoints
 from textmad.store.commit import commit, committed, confirm, discard, replace
 from textmad.store.files import append, opened_to_write, write_atomically, writing
@@ -44,7 +45,13 @@ from textmad.store.records import (
     sealed_yaml,
     write_json,
 )
-from textmad.store.sharing import SharedStages, StageRecord, stage_records
+from textmad.store.sharing import (
+    CachedStages,
+    SharedStages,
+    Sharing,
+    StageRecord,
+    stage_records,
+)
 
 __all__ = [
     "BASE",
@@ -56,11 +63,14 @@ __all__ = [
     "POPULATION",
     "RECORDS",
     "SELECT",
+    "Cache",
+    "CachedStages",
     "Checkpoints",
     "Extent",
     "Manifest",
     "RunFolder",
     "SharedStages",
+    "Sharing",
     "StageRecord",
     "append",
     "begin",
@@ -75,6 +85,7 @@ __all__ = [
     "file_digest",
     "forbidden_changes",
     "locked",
+    "open_cache",
     "opened_to_write",
     "read_json",
     "read_recipe",
