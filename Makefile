@@ -32,7 +32,7 @@ test-slow: $(VENV)/.installed  ## Run the tests that take minutes each, and thos
 	$(BIN)/pytest -m slow
 
 test-faults: $(VENV)/.installed  ## Run the sweeps of faults, with TEXTMAD_FUZZ=N mutated inputs (20,000)
-	$(BIN)/pytest -n auto --dist loadfile -m faults
+	$(BIN)/pytest -n auto --dist worksteal -m faults
 
 check: $(VENV)/.installed  ## Lint, format check, types
 	$(BIN)/ruff check .
