@@ -690,7 +690,8 @@ def make_members(loop: Recursion) -> list[Recursion]:
         recipe = loop.recipe.of_member(number)
         base = _base_of(recipe, bases)
         bases.append((recipe.model, base))
-        folder = store.RunFolder(loop.folder.path, number, settings.changes_base_text(number))
+        has_own_base_text = loop.recipe.has_own_base_text(number)
+        folder = store.RunFolder(loop.folder.path, number, has_own_base_text)
         run = loop.run.members[number]
         members.append(Recursion(recipe, folder, loop.progress, loop.shared, base, run))
     return members
