@@ -645,18 +645,18 @@ def test_the_members_of_a_population_share_one_base_model(short_recipe, tmp_path
 def test_the_models_of_a_finished_run_are_freed_before_the_next_run_of_a_study(
     posts: Path, tmp_path: Path, monkeypatch
 ):
-    from textmad.loop.recursion import Recursion
+    from textmad.loop.member import Member
     from textmad.progress import SilentProgress
     from textmad.studies.engines.local import Job, compute
 
-    alive: weakref.WeakSet[Recursion] = weakref.WeakSet()
-    original = Recursion.__init__
+    alive: weakref.WeakSet[Member] = weakref.WeakSet()
+    original = Member.__init__
 
     def noted(self, *arguments, **named) -> None:
         alive.add(self)
         original(self, *arguments, **named)
 
-    monkeypatch.setattr(Recursion, "__init__", noted)
+    monkeypatch.setattr(Member, "__init__", noted)
     gc.collect()
     gc.disable()  # what refers to itself in a circle would wait for it
     try:
@@ -702,7 +702,7 @@ def test_members_know_each_other_wherever_a_run_is_opened(posts: Path, tmp_path:
     from textmad.progress import SilentProgress
 
     with begun(recipe(posts, {"members": 2}), tmp_path / "run", SilentProgress()) as loop:
-        assert all(member._relatives is not None for member in loop.members)
+        assert all(member.relatives is not None for member in loop.members)
 
 
 def test_a_run_of_one_model_has_no_member(posts: Path, tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 import textmad as tm
 from tests.run_contents import check_resumed
 from textmad.errors import ModelError
-from textmad.loop import recursion
+from textmad.loop import member
 from textmad.loop.judged_text import judged_text
 from textmad.models.causal_lm.model import CausalLM
 from textmad.seeds import torch_seed
@@ -132,8 +132,8 @@ def test_a_model_of_ones_own_without_prefer_is_refused_before_anything_is_comput
                 raise AttributeError(name)
             return getattr(self._model, name)
 
-    opened = recursion.open_model
-    monkeypatch.setattr(recursion, "open_model", lambda *given: Without(opened(*given)))
+    opened = member.open_model
+    monkeypatch.setattr(member, "open_model", lambda *given: Without(opened(*given)))
     with pytest.raises(ModelError, match="has no prefer"):
         tm.run(recipe, tmp_path / "run")
     assert not (tmp_path / "run" / "corpus").exists()

@@ -21,6 +21,7 @@ import textmad as tm
 from tests.run_contents import contents
 from textmad import cli, store
 from textmad.loop import recursion
+from textmad.loop.member import Member
 from textmad.store.records import read_sealed_json, sealed_json
 from textmad.studies import RunState, emit_slurm, parse_study, saved, states
 from textmad.studies.engines.ray import check_node
@@ -151,15 +152,15 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
     plan: dict[str, Any], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[RunState] = []
-    mixed = recursion.Recursion.mix
+    mixed = recursion.mix
 
-    def stop(self: recursion.Recursion, generation: int) -> None:
-        if self.recipe.curate and generation == 1:
+    def stop(member: Member, generation: int) -> None:
+        if member.recipe.curate and generation == 1:
             raise KeyboardInterrupt
-        mixed(self, generation)
+        mixed(member, generation)
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(recursion.Recursion, "mix", stop)
+        stopped.setattr(recursion, "mix", stop)
         with pytest.raises(KeyboardInterrupt):
             tm.study(plan, tmp_path / "study", at_end=seen.extend)
     assert [(s.run.arm, s.state, s.generations) for s in seen] == [

@@ -1,9 +1,9 @@
 """What filters and evaluators are given: contexts and snapshots.
 
-    Recursion.curate(generation)
+    curate(member, generation)
       ContextBuilder.of_filter(...)       a Context: human training pool, earlier candidates, models
         filter(candidates, context)
-    Recursion.evaluate(generation)
+    evaluate(member, generation)
       ContextBuilder.of_evaluator(...)    a Snapshot: held-out text, equal samples of all text
         evaluator(snapshot)
 
@@ -28,7 +28,6 @@ from textmad.evaluators import Snapshot, count_words
 from textmad.evaluators.held_out import half_of_held_out
 from textmad.loop.crawl import Crawl, with_label
 from textmad.loop.run import Run
-from textmad.models.causal_lm.encoder import Encoder, open_encoder
 from textmad.models.distributed.distributed_scoring import DistributedScorer
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel, expecting
@@ -43,6 +42,8 @@ from textmad.text.passages import Passages, as_sampled
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
+
+    from textmad.models.causal_lm.encoder import Encoder
 
 Records = dict[str, Mapping[str, Any]]
 """What filters report beside their verdicts, by name."""
@@ -241,6 +242,9 @@ class ContextBuilder:
         return self._judges[name]
 
     def _open_encoder(self, name: str) -> Encoder:
+        # Here: it loads transformers and peft, which a model of somebody's own does without.
+        from textmad.models.causal_lm.encoder import open_encoder
+
         if name not in self._encoders:
             self._encoders[name] = open_encoder(name)
         return self._encoders[name]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from textmad import store
+from textmad.loop.evaluating import evaluate as evaluate_member
 from textmad.loop.recursion import begun
 from textmad.loop.run import Run
 from textmad.progress import Progress, SilentProgress
@@ -43,7 +44,7 @@ def evaluate(
     with begun(recipe, run.path, progress or SilentProgress(), shared=shared) as loop:
         for generation in run.generations:
             for member in loop.members:
-                member.evaluate(generation)
+                evaluate_member(member, generation)
                 member.close_model()
         loop.finish()
     return Run(path)

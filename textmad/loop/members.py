@@ -1,59 +1,81 @@
-"""What a population's members are together: lineage, means of metrics and of losses."""
+"""The members of a run: made from its recipe and, in a population, brought together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from textmad.loop.parents import MemberRun, lineage_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-_KEY = ["generation", "evaluator", "metric", "split", "bin"]
-
-
-def lineage_of(members: Sequence[MemberRun], generations: Sequence[int]) -> pd.DataFrame:
-    """Return the parents of each member in each of the generations; see `Run.lineage`."""
-    import pandas as pd
-
-    columns = ["generation", "member", "parent_generation", "parent_member", "by", "share"]
-    rows = [row for generation in generations for row in lineage_rows(members, generation)]
-    return pd.DataFrame(rows, columns=columns)
+from textmad import store
+from textmad.loop.member import Member
+from textmad.loop.population import Population, Relatives
+from textmad.loop.stages import Stages
+from textmad.models.distributed.distributed_scoring import DistributedScorer, Name
+from textmad.models.opening import open_model
+from textmad.models.protocol import LanguageModel, SupportsOtherSettings
+from textmad.recipe import ModelSettings, Recipe
 
 
-def mean_metrics(frames: Sequence[pd.DataFrame], generations: Sequence[int]) -> pd.DataFrame:
-    """Return the mean of each metric over the members; NaN where one of them has none.
+def make_members(whole: Member) -> tuple[Sequence[Member], Population | None]:
+    """Return the members of a run, and their population: no member works without the others.
 
-    `n` is the sum, since every member's text stands behind the mean. `low` and `high` are means
-    too: they belong to the text of one member.
+    Args:
+        whole: the run as if it were one model's, which it is where there is no population.
     """
-    import pandas as pd
-
-    rows = pd.concat([frame[frame["generation"].isin(generations)] for frame in frames])
-    groups = rows.groupby(_KEY, sort=False)
-    means = groups[["value", "low", "high"]].agg(_mean_of_all)
-    means["n"] = groups["n"].sum()
-    means["note"] = groups["note"].agg(_first_note)
-    return means.reset_index().sort_values("generation", kind="stable")
-
-
-def _mean_of_all(values: pd.Series[float]) -> float:
-    return float(values.mean(skipna=False))
-
-
-def _first_note(notes: pd.Series[str]) -> str:
-    return next((note for note in notes if note), "")
+    settings = whole.recipe.population
+    if settings is None:
+        return [whole], None
+    bases: list[tuple[ModelSettings, LanguageModel]] = [(whole.recipe.model, whole.base)]
+    members = []
+    for number in range(settings.members):
+        recipe = whole.recipe.of_member(number)
+        base = _base_of(recipe, bases)
+        bases.append((recipe.model, base))
+        has_own_base_text = whole.recipe.has_own_base_text(number)
+        folder = store.RunFolder(whole.folder.path, number, has_own_base_text)
+        run = whole.run.members[number]
+        members.append(Member(recipe, folder, whole.progress, whole.shared, base, run))
+    return members, _brought_together(whole, members)
 
 
-def mean_losses(losses: Sequence[pd.DataFrame | None]) -> pd.DataFrame | None:
-    """Return the mean over members of held-out documents' `nats`, by document.
+def _brought_together(whole: Member, members: Sequence[Member]) -> Population:
+    """Bring the members together: each can read of the others from now on."""
 
-    None where a member has scored none.
+    def find(name: Name) -> LanguageModel:
+        if name is None:
+            return whole.base
+        assert isinstance(name, tuple), "a member's model has two numbers"
+        generation, number = name
+        for other in members:
+            if other is not members[number]:
+                other.close_model()  # one model at a time
+        return members[number].model(generation)
+
+    stages = Stages(
+        whole.folder,
+        whole.recipe.seed,
+        whole.base_digests,
+        DistributedScorer(find),
+        whole.progress,
+        whole.shared,
+    )
+    population = Population(whole.recipe, whole.run, stages, whole.base, members)
+    for number, member in enumerate(members):
+        member.relatives = Relatives(population, number)
+    return population
+
+
+def _base_of(
+    recipe: Recipe, opened: Sequence[tuple[ModelSettings, LanguageModel]]
+) -> LanguageModel:
+    """Return a member's base model: an open one, that with another adapter, or a new one.
+
+    Where base models are the same, they are opened once.
     """
-    import pandas as pd
-
-    frames = [frame for frame in losses if frame is not None]
-    if len(frames) < len(losses):
-        return None
-    return pd.concat(frames).groupby(level=0, sort=False).mean()
+    for settings, base in opened:
+        if settings == recipe.model:
+            return base
+    for settings, base in opened:
+        of_weights = ("base", "revision", "dtype")
+        is_same = all(getattr(settings, name) == getattr(recipe.model, name) for name in of_weights)
+        if is_same and isinstance(base, SupportsOtherSettings):
+            return base.with_settings(recipe.model)
+    return open_model(recipe.model, recipe.sample)

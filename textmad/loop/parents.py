@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from textmad.kinship import Descent
 from textmad.recipe import PopulationSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -148,6 +151,15 @@ def lineage_rows(members: Sequence[MemberRun], generation: int) -> list[LineageR
         for parent, share in weights.items():
             rows.append(LineageRow(generation, member.number, *parent, "weights", share))
     return rows
+
+
+def lineage_of(members: Sequence[MemberRun], generations: Sequence[int]) -> pd.DataFrame:
+    """Return the parents of each member in each of the generations; see `Run.lineage`."""
+    import pandas as pd
+
+    columns = ["generation", "member", "parent_generation", "parent_member", "by", "share"]
+    rows = [row for generation in generations for row in lineage_rows(members, generation)]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _weights(parents: Sequence[Mapping[str, Any]]) -> dict[Parent, float]:

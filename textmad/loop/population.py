@@ -2,10 +2,10 @@
 
     run(recipe, out)
       Population.select(generation)       which members of the generation before have children
-      Recursion.mix(generation)           of each member
+      mix(member, generation)             of each member
         Relatives.sources(generation)       whose kept text it learns: the one way across
-      Recursion.fit(generation)           of each member
-        Relatives.start(generation)         whose weights it starts from
+      fit(member, generation)             of each member
+        Relatives.starting_model(generation)  whose weights it starts from
       Population.measure(generation)      all members together
 
 All members have curated generation g - 1 before one of them begins generation g. From there on
@@ -14,7 +14,6 @@ their order makes no difference.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -39,7 +38,7 @@ from textmad.loop.parents import (
     text_shares,
     weight_shares,
 )
-from textmad.loop.selection import Member, select
+from textmad.loop.selection import Sibling, select
 from textmad.loop.stages import Stage, Stages
 from textmad.mixture import Source
 from textmad.models.protocol import LanguageModel, SupportsCrossing, SupportsEmbedding
@@ -67,7 +66,7 @@ class Population:
         run: Run,
         stages: Stages,
         base: LanguageModel,
-        members: Sequence[Member],
+        members: Sequence[Sibling],
     ) -> None:
         assert recipe.population is not None, "a run of one model"
         self.settings: PopulationSettings = recipe.population
@@ -138,8 +137,7 @@ class Population:
         }
 
         def write(selection: Mapping[str, Any], folder: Path) -> None:
-            text = json.dumps(selection, indent=1) + "\n"
-            (folder / "selection.json").write_text(text, encoding="utf-8")
+            store.write_json(selection, folder / "selection.json")
 
         def compute() -> dict[str, Any]:
             before = self.standing(generation - 1) if generation else None

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from textmad.corpus import corpus_notes
 from textmad.errors import ModelError, RunError
 from textmad.loop.generation_io import as_documents, human_prompts, sample_more
-from textmad.loop.members import lineage_of, mean_losses, mean_metrics
+from textmad.loop.member_means import mean_losses, mean_metrics
+from textmad.loop.parents import lineage_of
 from textmad.mixture import SOURCES
 from textmad.models.protocol import Sample, SupportsExport
 from textmad.recipe import PopulationSettings, Recipe

@@ -12,7 +12,6 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import scipy.stats
 
 from textmad.curation.protocol import run_filter
 from textmad.loop.feasibility import too_few_unlearned
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 UPVOTES = "upvotes"
 
 
-class Member(Protocol):
-    """What a population asks of a member, which is a `textmad.loop.recursion.Recursion`."""
+class Sibling(Protocol):
+    """What a population asks of a member, which is a `textmad.loop.member.Member`."""
 
     recipe: Recipe
     folder: store.RunFolder
@@ -60,7 +59,7 @@ class Member(Protocol):
 
 def select(
     population: PopulationSettings,
-    members: Sequence[Member],
+    members: Sequence[Sibling],
     generation: int,
     before: Sequence[Parent] | None,
     human: Dataset,
@@ -133,11 +132,13 @@ def p_value_of_worse(new: np.ndarray, old: np.ndarray) -> float:
         return 0.0
     if np.array_equal(new, old) or len(new) < 2:
         return 1.0
-    return float(scipy.stats.ttest_rel(new, old, alternative="greater").pvalue)
+    from scipy.stats import ttest_rel  # here: most runs have no population
+
+    return float(ttest_rel(new, old, alternative="greater").pvalue)
 
 
 def _unlearned_text(
-    num_tokens: int, members: Sequence[Member], generation: int, human: Dataset
+    num_tokens: int, members: Sequence[Sibling], generation: int, human: Dataset
 ) -> Dataset:
     """Return the first human documents that no member has learned.
 
@@ -159,7 +160,7 @@ def _unlearned_text(
     return documents.take(human, rows[:reached])
 
 
-def _votes(members: Sequence[Member], generation: int) -> list[float]:
+def _votes(members: Sequence[Sibling], generation: int) -> list[float]:
     """Return the mean votes on each member's text, ups less downs, by one crowd on all of it."""
     first = members[0]
     position, judge = first.filter_named(UPVOTES)

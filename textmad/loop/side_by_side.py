@@ -2,7 +2,7 @@
 
     with side_by_side(loop, jobs) as advance:
         advance(generation)             commits fit to evaluate of all members, jobs at a time
-    member.fit(generation)              finds the stage committed, and checks what it was made from
+    fit(member, generation)             finds the stage committed, and checks what it was made from
 
 The processes only commit stages. The run itself then goes through all of them as if it had been
 resumed, so nothing depends on which process has computed a stage, or when.

@@ -57,17 +57,13 @@ def _component_schema(kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]
 
 def _settings_schema(maker: type, definitions: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a built-in's settings, which are the fields of its dataclass."""
-    properties = {}
-    for field in dataclasses.fields(maker):
-        if not field.init:
-            continue
-        try:
-            whole = TypeAdapter(maker).json_schema()
-        except (PydanticUserError, PydanticInvalidForJsonSchema):
-            whole = {}  # such as a function, which is written as module:name
-        schema = whole.get("properties", {}).get(field.name, {})
-        definitions.update(whole.get("$defs", {}))  # of groups within the settings
-        properties[field.name] = schema
+    try:
+        whole = TypeAdapter(maker).json_schema()
+    except (PydanticUserError, PydanticInvalidForJsonSchema):
+        whole = {}  # such as a function, which is written as module:name
+    definitions.update(whole.get("$defs", {}))  # of groups within the settings
+    known = whole.get("properties", {})
+    properties = {f.name: known.get(f.name, {}) for f in dataclasses.fields(maker) if f.init}
     return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
 
 

@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import scipy  # loads scipy.stats, a second of work, where one of its functions is first called
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 Values: TypeAlias = NDArray[np.float64]
 
@@ -121,7 +122,7 @@ def bootstrap_interval(
         return Interval(estimate, math.nan, math.nan, len(x))
     if np.ptp(x) == 0:  # every resample is the same
         return Interval(estimate, estimate, estimate, len(x))
-    result = stats.bootstrap(
+    result = scipy.stats.bootstrap(
         (x,),
         statistic,
         n_resamples=resamples,
@@ -173,7 +174,7 @@ def sign_flips(differences: ArrayLike, *, resamples: int = 9999, seed: int = 0) 
     least = 2.0 ** (1 - len(x)) if exact else 2 / (resamples + 1)
     if len(x) < 2 or not x.any():
         return SignFlips(1.0, least, exact)
-    p = stats.permutation_test(
+    p = scipy.stats.permutation_test(
         (x,),
         np.mean,
         permutation_type="samples",
@@ -209,7 +210,7 @@ def adjust(p: ArrayLike, method: Literal["holm", "benjamini-hochberg"] = "holm")
         result = np.empty_like(values)
         result[order] = np.minimum(steps, 1)
     else:
-        result = stats.false_discovery_control(values, method="bh")
+        result = scipy.stats.false_discovery_control(values, method="bh")
     adjusted[asked] = result
     return adjusted
 
@@ -384,10 +385,10 @@ def time_to_collapse(
         )
     times = tuple(_leaves(generations, row, band) for row in x)
     last = generations[-1]
-    data = stats.CensoredData.right_censored(
+    data = scipy.stats.CensoredData.right_censored(
         [last if time is None else time for time in times], [time is None for time in times]
     )
-    survival = stats.ecdf(data).sf
+    survival = scipy.stats.ecdf(data).sf
     below = survival.quantiles[survival.probabilities <= 0.5]
     return Collapse(times, last, float(below[0]) if len(below) else math.inf)
 

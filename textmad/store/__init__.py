@@ -40,6 +40,7 @@ from textmad.store.records import (
     read_sealed_json,
     read_sealed_yaml,
     sealed_yaml,
+    write_json,
 )
 from textmad.store.sharing import SharedStages, StageRecord, stage_records
 
@@ -82,5 +83,6 @@ __all__ = [
     "stage_records",
     "versions",
     "write_atomically",
+    "write_json",
     "writing",
 ]

@@ -99,6 +99,11 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path}: cannot be read: {error}") from error
 
 
+def write_json(value: Any, path: Path) -> None:
+    """Write a JSON file of a stage, for people to read too."""
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
 def _changed(path: Path, owner: str = "the run") -> RunError:
     return RunError(
         f"{path}: is not what textmad wrote (checksum or keys differ): put the file of a backup "
