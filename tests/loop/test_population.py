@@ -171,8 +171,7 @@ def test_the_base_model_continues_prompts_of_the_members_community(posts: Path, 
         population={"members": 2, "communities": ["p0", "p1"]},
     )
     with begun(given, tmp_path / "run", SilentProgress()) as loop:
-        loop.corpus()
-        loop.base_text()
+        loop.gather()
     run = tm.Run(tmp_path / "run")
     for member, other in (run.members, run.members[::-1]):
         prompts = set(member.base_text["prompt"])
