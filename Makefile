@@ -20,14 +20,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## Run the quickstart's first three generations: unselected, voted, human only
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
 
+# The files in their order: xdist would leave those with few tests for the end, which take longest.
 test: $(VENV)/.installed  ## Run the test suite
-	$(BIN)/pytest -n auto --dist loadfile -m 'not browser and not slow and not faults'
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not browser and not slow and not faults'
 
 test-browser: $(VENV)/.installed  ## Run the tests of the page in a real browser (needs a Chromium)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[browser]'
 	$(BIN)/pytest -m browser -rs
 
-test-slow: $(VENV)/.installed  ## Run the tests that take minutes each, and those on a real Ray
+test-slow: $(VENV)/.installed  ## Run the tests that take minutes, or repeat at some cost what a quick one decides
 	$(BIN)/pytest -m slow
 
 test-faults: $(VENV)/.installed  ## Run the sweeps of faults, with TEXTMAD_FUZZ=N mutated inputs (20,000)

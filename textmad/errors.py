@@ -7,13 +7,15 @@
     ├── CurationError        5    a filter or a scorer broke its contract
     ├── EvaluationError      6    an evaluator broke its contract
     ├── WaitingForVotesError 7    people have not voted enough yet
-    └── RunError            73    the run folder cannot be written or read
+    └── RunError            73    the run folder, or a disk, cannot be written or read
         └── RunInUseError   75    another process is writing it
 
 A message says where, what was given, what was expected, and what to do.
 """
 
+import errno
 import os
+import re
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -23,6 +25,16 @@ from pathlib import Path
 import safetensors
 
 _PACKAGE = Path(__file__).parent
+
+# What the operating system says of a disk, of its room, of who may read there, and of what a
+# process may hold: not that a file is absent, and nothing about what is in it.
+_OF_DISK = frozenset(
+    {
+        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENODEV),
+        *(errno.ENXIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+        *(getattr(errno, name) for name in ("EREMOTEIO", "EUCLEAN") if hasattr(errno, name)),
+    }
+)
 
 
 class TextmadError(Exception):
@@ -68,7 +80,10 @@ class WaitingForVotesError(TextmadError):
 
 
 class RunError(TextmadError):
-    """A run folder that cannot be written, or whose files are not what was committed."""
+    """A run folder that cannot be written, or whose files are not what was committed.
+
+    Also files of a base model that are there and that the disk does not give.
+    """
 
     exit_code = 73
 
@@ -96,6 +111,35 @@ def temporary_files() -> Iterator[None]:
             f"temporary files: {folder}: {why}: make room there, or set the environment variable "
             "TMPDIR to a folder with more room"
         ) from error
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """Return the error of the disk that an error comes from; None if it comes from none.
+
+    An error that was raised while another one was handled comes from that one. Libraries in Rust
+    give the number in their text alone. safetensors says of every file that it cannot open, for
+    whatever reason, that there is no such file.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.errno in _OF_DISK:
+            return behind
+        number = re.search(r"\(os error (\d+)\)", str(behind))
+        if number is not None and int(number[1]) in _OF_DISK:
+            return OSError(int(number[1]), os.strerror(int(number[1])))
+        missing = re.fullmatch(r"No such file or directory: (.+)", str(behind))
+        if missing is not None and os.path.exists(missing[1].strip('"')):
+            return OSError(None, "it is there, and cannot be opened", missing[1].strip('"'))
+        behind = behind.__cause__ or behind.__context__
+    return None
+
+
+def unreadable(path: Path, error: OSError) -> RunError:
+    """Make the error about a file or folder that the operating system does not give."""
+    return RunError(
+        f"{path}: cannot be read: {error.strerror or error}: check the disk, and whether you may "
+        "read there; then give the same command again"
+    )
 
 
 def raised(error: BaseException) -> str:

@@ -106,25 +106,14 @@ def run_intercepted(body: Callable[[], None], folder: Path, decide: Decide) -> i
         The exit code of the child: 0, 1 where `body` raised (it is printed), or minus a signal.
     """
     ours, theirs = socket.socketpair()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            ours.close()
-            listener = _install()
-            socket.send_fds(theirs, [b"x"], [listener])
-            body()
-            code = 0
-        except SystemExit as left:
-            code = int(left.code or 0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+
+    def announced() -> None:
+        ours.close()
+        listener = _install()
+        socket.send_fds(theirs, [b"x"], [listener])
+        body()
+
+    child = _fork(announced)
     theirs.close()
     _, (listener, *_), _, _ = socket.recv_fds(ours, 1, 1)
     ours.close()
@@ -132,6 +121,36 @@ def run_intercepted(body: Callable[[], None], folder: Path, decide: Decide) -> i
         _serve(listener, child, os.fspath(folder), decide)
     finally:
         os.close(listener)
+    return _exit_code(child)
+
+
+def run_forked(body: Callable[[], None]) -> int:
+    """Run `body` in a forked child, undisturbed; return its exit code as `run_intercepted` does."""
+    return _exit_code(_fork(body))
+
+
+def _fork(body: Callable[[], None]) -> int:
+    """Run `body` in a child, which ends with it; return the child's number."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        body()
+        code = 0
+    except SystemExit as left:
+        code = int(left.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _exit_code(child: int) -> int:
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 

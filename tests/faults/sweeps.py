@@ -9,6 +9,7 @@ of its own: it forks where everything is imported, so that a case costs no start
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import random
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple
 
 import textmad as tm
 from tests.faults.disk import Disk, Tree, plant, shape, stable, tree, without_unfinished
-from tests.faults.intercepted import KILL, READING, Operation, run_intercepted
+from tests.faults.intercepted import KILL, READING, Operation, run_forked, run_intercepted
 from textmad.analysis.compare import compare
 from textmad.errors import TextmadError
 from textmad.report import write_report
@@ -84,6 +85,8 @@ class Sweeps:
         self.whole = folder / "whole" / "run"
         tm.run(recipe, self.whole)
         self.expected = results(self.whole)
+        gc.collect()
+        gc.freeze()  # so that no child copies the memory of what is there, by counting it
         self.random = random.Random(0)
         self.within = ""  # errors come below this path alone, and
         self.before: Tree | None = None  # in a run that has come so far
@@ -321,8 +324,10 @@ class Sweeps:
         """Run `body` in a forked child; with `out` its operations there are decided about."""
         saying = self.folder / "said"
         saying.write_text("")
-        folder = out or self.folder / "nothing"
-        code = run_intercepted(lambda: said(body, saying), folder, decide)
+        if out is None:
+            code = run_forked(lambda: said(body, saying))
+        else:
+            code = run_intercepted(lambda: said(body, saying), out, decide)
         return Answer(code, saying.read_text())
 
 

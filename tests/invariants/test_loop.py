@@ -138,15 +138,21 @@ def moody(snapshot):
     return {**sums, "drawn": sum(document.tokens for document in drawn)}
 """
 
-# What each process has scored while the first one evaluated, and what it ended with in every mood.
+# What each process has made, what it has scored while the first one evaluated, and what it ended
+# with in every mood.
 PROGRAM = """
 import json, shutil, sys
 import moods
 import textmad as tm
+from textmad import mixture
+from textmad.loop import human_text
 from textmad.models.distributed import processes
 from textmad.models.causal_lm.model import CausalLM
 
-scored, ends = [], {}
+made, scored, ends = [], [], {}
+open_corpus, mix = human_text.open_corpus, mixture.mix
+human_text.open_corpus = lambda *a, **k: made.append("corpus") or open_corpus(*a, **k)
+mixture.mix = lambda *a, **k: made.append("mix") or mix(*a, **k)
 token_scores = CausalLM.token_scores
 
 def watched(self, texts, prompts=None):
@@ -160,17 +166,18 @@ def watched(self, texts, prompts=None):
 
 CausalLM.token_scores = watched
 
-def run(recipe, out):
-    return tm.run(tm.load_recipe(recipe), out, num_processes=2)
+def run(recipe, out, cache=None):
+    return tm.run(tm.load_recipe(recipe), out, num_processes=2, cache=cache)
 
-run("recipe.yaml", "together")
+run("recipe.yaml", "together", "cache")
 shares = list(scored)
 if processes.is_main():
     shutil.copytree("together", "whole")
-    for stage in ("curate", "evaluate"):
-        shutil.rmtree(f"together/gen-01/{stage}")
+    for stage in ("corpus", "gen-01/curate", "gen-01/evaluate"):
+        shutil.rmtree(f"together/{stage}")
 processes.barrier()
-run("recipe.yaml", "together")
+run("recipe.yaml", "together", "cache")
+made_together = list(made)
 for moods.mood in (
     "evaluator raises", "evaluator is interrupted", "second process fails",
     "first process is interrupted", "good",
@@ -180,7 +187,7 @@ for moods.mood in (
     except BaseException as error:
         ends[moods.mood] = f"{type(error).__name__}: {error}"
 with open(f"{processes.rank()}.json", "w") as file:
-    json.dump({"scored": shares, "ends": ends}, file)
+    json.dump({"made": made_together, "scored": shares, "ends": ends}, file)
 """
 
 
@@ -232,6 +239,14 @@ def test_two_processes_make_the_run_that_one_makes(two_processes: TwoProcesses, 
         np.testing.assert_allclose(curves[0]["loss"], curves[1]["loss"], rtol=0, atol=1e-4)
     metrics = [run.metrics["value"].to_numpy() for run in (alone, together)]
     np.testing.assert_allclose(metrics[0], metrics[1], rtol=1e-4)
+
+
+def test_the_first_process_alone_makes_corpus_and_mixtures_and_takes_the_corpus_from_the_cache(
+    two_processes: TwoProcesses,
+):
+    # The corpus was deleted after the run, which then went on without making it again.
+    assert two_processes.first["made"] == ["corpus", "mix", "mix"]
+    assert two_processes.second["made"] == []
 
 
 def test_the_second_process_scores_half_of_what_the_first_one_asks(two_processes: TwoProcesses):

@@ -1,6 +1,5 @@
 """What holds of drawn text whatever the model: no bias, and no dependence on how it is drawn."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,30 +93,3 @@ def test_first_tokens_are_distributed_as_the_softmax_says(model: CausalLM) -> No
     assert 0 < (~common).sum() < len(expected)
     observed = np.append(counts[common], counts[~common].sum())
     assert chisquare(observed, np.append(expected[common], expected[~common].sum())).pvalue > 1e-3
-
-
-PROGRAM = """
-import sys, json
-from pathlib import Path
-from textmad.models.distributed import processes
-from textmad.models.causal_lm.model import CausalLM
-from textmad.recipe import LoraSettings, ModelSettings, SampleSettings
-from textmad.seeds import stream
-settings = ModelSettings(base=sys.argv[1], lora=LoraSettings(targets=("c_attn",)))
-drawn = CausalLM.open(settings).sample(
-    SampleSettings(max_new_tokens=16, slots=4), num_tokens=400, stream=lambda i: stream(0, i)
-)
-name = f"{processes.rank()}-of-{processes.world_size()}.json"
-(Path(sys.argv[2]) / name).write_text(json.dumps(drawn))
-"""
-
-
-def test_two_processes_draw_what_one_draws(
-    tiny_gpt2_folder: Path, tmp_path: Path, python: Callable[..., str]
-) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    for processes in (1, 2):
-        python(tmp_path, "program.py", str(tiny_gpt2_folder), ".", processes=processes)
-    one = (tmp_path / "0-of-1.json").read_text()
-    assert (tmp_path / "0-of-2.json").read_text() == one
-    assert (tmp_path / "1-of-2.json").read_text() == one

@@ -1,4 +1,7 @@
-"""What must make no difference to training: how a step is cut into batches, and their padding."""
+"""What must make no difference to training: how a step is cut into batches, and their padding.
+
+And what two processes train and draw: their start takes longer than what they do, so it is one.
+"""
 
 import json
 from pathlib import Path
@@ -9,7 +12,8 @@ import pytest
 from textmad.models.causal_lm import training
 from textmad.models.causal_lm.batches import Limits, micro_batches
 from textmad.models.causal_lm.model import CausalLM
-from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
+from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, TrainSettings
+from textmad.seeds import stream
 from textmad.text.documents import documents
 
 # About 20 steps; a faster or longer trajectory would amplify mere rounding.
@@ -89,8 +93,15 @@ import json, os
 from textmad.text.documents import documents
 from textmad.models.distributed import parallel, processes
 from textmad.models.causal_lm.model import CausalLM
-from textmad.recipe import LoraSettings, ModelSettings, TrainSettings
+from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, TrainSettings
+from textmad.seeds import stream
 given = json.load(open("given.json"))
+drawing = ModelSettings(base=given["drawing"], lora=LoraSettings(targets=("c_attn",)))
+drawn = CausalLM.open(drawing).sample(
+    SampleSettings(max_new_tokens=16, slots=4), num_tokens=400, stream=lambda i: stream(0, i)
+)
+with open(f"drawn-{processes.rank()}-of-{processes.world_size()}.json", "w") as file:
+    json.dump(drawn, file)
 answers = {}
 for fsdp in ("false", "true"):
     os.environ["ACCELERATE_USE_FSDP"] = fsdp  # as the launcher sets it
@@ -129,9 +140,13 @@ def by_one_process(trained_gpt2_folder: Path, corpus) -> list[list[object]]:
 
 
 @pytest.fixture(scope="module")
-def by_two_processes(trained_gpt2_folder: Path, corpus, tmp_path_factory, python):
+def two_processes(
+    trained_gpt2_folder: Path, tiny_gpt2_folder: Path, corpus, tmp_path_factory, python
+) -> Path:
+    """The folder in which two processes have run PROGRAM."""
     folder = tmp_path_factory.mktemp("two")
     given = {
+        "drawing": str(tiny_gpt2_folder),
         "base": str(trained_gpt2_folder),
         "texts": corpus["text"][:],
         "train": TRAIN.model_dump(exclude_unset=True),
@@ -141,13 +156,21 @@ def by_two_processes(trained_gpt2_folder: Path, corpus, tmp_path_factory, python
     (folder / "given.json").write_text(json.dumps(given))
     (folder / "program.py").write_text(PROGRAM)
     python(folder, "program.py", processes=2)
-    return json.loads((folder / "answers.json").read_text())
+    return folder
+
+
+def test_two_processes_draw_what_one_draws(tiny_gpt2_folder: Path, two_processes: Path) -> None:
+    settings = ModelSettings(base=str(tiny_gpt2_folder), lora=LoraSettings(targets=("c_attn",)))
+    sample = SampleSettings(max_new_tokens=16, slots=4)
+    alone = CausalLM.open(settings).sample(sample, num_tokens=400, stream=lambda i: stream(0, i))
+    for rank in range(2):
+        assert (two_processes / f"drawn-{rank}-of-2.json").read_text() == json.dumps(alone)
 
 
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])
-def test_two_processes_train_as_one(by_one_process, by_two_processes, how):
+def test_two_processes_train_as_one(by_one_process, two_processes: Path, how):
     """Copies of the model, and a model in shards whose weights are gathered for what follows."""
-    world_size, answers = by_two_processes[how]
+    world_size, answers = json.loads((two_processes / "answers.json").read_text())[how]
     assert world_size == 2
     for (curve, norm, nll), (alone, own_norm, own_nll) in zip(answers, by_one_process, strict=True):
         np.testing.assert_allclose(curve, alone, rtol=0, atol=1e-5)

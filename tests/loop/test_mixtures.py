@@ -1,11 +1,13 @@
 """The literature's five loops, as settings of one recipe: where each training set comes from."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from datasets import Dataset
 
 import textmad as tm
+from textmad.store import SharedStages
 
 GENERATIONS = 3
 BUDGET = 600  # of either kind; a document has at most 64 tokens
@@ -55,13 +57,16 @@ def loop(request: pytest.FixtureRequest) -> tuple[str, Loop]:
 
 
 @pytest.fixture(scope="module")
-def run(
-    loop: tuple[str, Loop],
-    short_recipe: tm.Recipe,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tm.Run:
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study's folder: most loops begin with the same generation 0, which is computed once."""
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def run(loop: tuple[str, Loop], short_recipe: tm.Recipe, study: Path) -> tm.Run:
     recipe = short_recipe.replace(generations=GENERATIONS, mix=loop[1].mix)
-    return tm.run(recipe, tmp_path_factory.mktemp("loops") / "run")
+    name = f"{loop[0].replace(' ', '-')}/seed-0"
+    return tm.run(recipe, study / "runs" / name, shared=SharedStages(study, name))
 
 
 def part(run: tm.Run, generation: int, origin: str) -> Dataset:

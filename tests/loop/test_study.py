@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import textmad as tm
+from tests.people_runs import settings_of_words, write_words
 from tests.run_contents import contents
 from textmad import cli, store
 from textmad.loop import recursion
@@ -69,6 +70,23 @@ def finished(plan: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     """The study run to its end; only to be read."""
     out = tmp_path_factory.mktemp("studies") / "finished"
     tm.study(plan, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def words_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Two arms on a distribution over words: a worker starts in half the time without a network."""
+    corpus = write_words(tmp_path_factory.mktemp("words"), 200)
+    recipe = tm.Recipe(**settings_of_words(corpus, sample={"min_tokens": 60}))
+    arms = {"plain": {}, "picky": PICKY}
+    return {"recipe": recipe, "seeds": [3], "arms": arms, "controls": False}
+
+
+@pytest.fixture(scope="module")
+def finished_words(words_plan: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That study run to its end; only to be read."""
+    out = tmp_path_factory.mktemp("studies") / "words"
+    tm.study(words_plan, out)
     return out
 
 
@@ -339,8 +357,8 @@ def test_a_filter_that_exits_ends_its_run_and_not_the_study(
 
 
 def test_two_jobs_share_stages_and_tell_how_each_ended(
-    plan: dict[str, Any],
-    finished: Path,
+    words_plan: dict[str, Any],
+    finished_words: Path,
     tmp_path: Path,
     write_filters: Callable[[str], str],
     monkeypatch: pytest.MonkeyPatch,
@@ -350,13 +368,13 @@ def test_two_jobs_share_stages_and_tell_how_each_ended(
     arms = {"plain": {}, "gone": {"curate": [f"{module}:stops"]}, "picky": PICKY}
     told: list[str] = []
     with pytest.raises(tm.TextmadError) as failed:
-        tm.study(
-            {**plan, "arms": arms, "controls": False}, tmp_path / "out", jobs=2, tell=told.append
-        )
+        tm.study({**words_plan, "arms": arms}, tmp_path / "out", jobs=2, tell=told.append)
     log = tmp_path / "out/logs/gone/seed-3.log"
     reason = f"its process was ended with exit code 7; what it said is in {log}"
     assert str(failed.value).splitlines()[1:] == [f"  gone/seed-3: {reason}"]
-    assert sorted(told) == sorted(
+    titles = ("plain, seed 3", "gone, seed 3", "picky, seed 3")
+    stages = [line for line in told if line.startswith(titles)]
+    assert sorted(set(told) - set(stages)) == sorted(
         [
             "run 1 of 3 begins: plain, seed 3",
             "run 2 of 3 begins: gone, seed 3",
@@ -374,16 +392,21 @@ def test_two_jobs_share_stages_and_tell_how_each_ended(
     assert {record.stage for record in records if record.source is not None} == shared
     for arm in ("plain", "picky"):
         name = f"runs/{arm}/seed-3"
-        assert contents(tmp_path / "out" / name) == contents(finished / name)
+        assert contents(tmp_path / "out" / name) == contents(finished_words / name)
         said = (tmp_path / f"out/logs/{arm}/seed-3.log").read_text().splitlines()
         assert said[-1].startswith("gen 01  evaluate")
+        # Each stage is told as the log has it, with the run's name before it, and in its order.
+        title = f"{arm}, seed 3"
+        assert [line for line in stages if line.startswith(title)] == [
+            f"{title}  {line}" for line in said
+        ]
 
 
 def test_a_worker_takes_job_after_job_and_ends_with_the_process_that_started_it(
-    plan: dict[str, Any], tmp_path: Path
+    words_plan: dict[str, Any], tmp_path: Path
 ):
-    run = parse_study(plan, "", Path()).runs()[0]
-    recipe = {**run.recipe.dump(), "generations": 99}
+    run = parse_study(words_plan, "", Path()).runs()[0]
+    recipe = {**run.recipe.dump(), "generations": 999}
     job = {"study": str(tmp_path), "name": run.name, "recipe": recipe, "cpu_threads": 1}
     caught = {**job, "name": "bad/seed-3", "recipe": {**recipe, "corpus": {"source": "none.txt"}}}
     worker = subprocess.Popen(

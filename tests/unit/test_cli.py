@@ -14,6 +14,7 @@ import yaml
 
 import textmad as tm
 from tests.command_line import Answer
+from tests.people_runs import settings_of_words, write_words
 from textmad import calibration, cli, store
 from textmad.calibration import refits, votes
 
@@ -326,9 +327,12 @@ def test_an_interrupted_run_gives_the_folder_back_and_resumes(
     assert there == whole
 
 
-def test_ctrl_c_ends_the_program_with_130(recipe_file, tmp_path):
+def test_ctrl_c_ends_the_program_with_130(tmp_path):
+    recipe = tmp_path / "recipe.yaml"  # without a network, which would take seconds to load
+    settings = settings_of_words(write_words(tmp_path, 200), generations=9999)
+    recipe.write_text(yaml.safe_dump(settings))
     process = subprocess.Popen(
-        program("run", recipe_file, "--out", tmp_path / "run", "--set", "generations=99"),
+        program("run", recipe, "--out", tmp_path / "run"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

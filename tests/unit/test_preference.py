@@ -3,6 +3,7 @@
 import importlib.util
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -58,6 +59,7 @@ def test_four_steps_have_the_losses_that_trl_had(case: tuple[str, bool]) -> None
     np.testing.assert_allclose(own_losses(*case), TRL_LOSSES[case], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow  # loads trl's trainers; the numbers above are of the version that is pinned
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed")
 @pytest.mark.parametrize("case", trl_losses.CASES, ids=str)
 def test_four_steps_have_the_losses_of_trl_itself(case: tuple[str, bool]) -> None:
@@ -190,6 +192,7 @@ def start(request: pytest.FixtureRequest, trained_gpt2_folder) -> CausalLM:
     return CausalLM.open(ModelSettings(base=str(trained_gpt2_folder), lora=request.param))
 
 
+@cache  # three losses begin at the same model
 def written(model: CausalLM, name: str) -> list[tuple[str, bool, int]]:
     samples = model.sample(
         SampleSettings(max_new_tokens=60), num_tokens=3000, stream=lambda i: stream(0, name, i)
@@ -222,7 +225,12 @@ def mean_length(model: CausalLM) -> float:
 
 @pytest.mark.parametrize(
     ("start", "loss"),
-    [(LORA, "kto"), (LORA, "apo_zero_unpaired"), (LORA, "dpo"), (None, "kto")],
+    [
+        (LORA, "kto"),
+        pytest.param(LORA, "apo_zero_unpaired", marks=pytest.mark.slow),
+        (LORA, "dpo"),
+        (None, "kto"),
+    ],
     indirect=["start"],
     ids=str,
 )

@@ -969,7 +969,7 @@ def test_a_recipe_comes_back_from_its_written_form(tmp_path, name):
     recipe = some_recipes()[name]
     path = written(tmp_path, recipe.to_yaml())
     assert load_recipe(path) == recipe
-    assert stored_recipe(path) == recipe
+    assert stored_recipe(path.read_bytes(), "recipe.yaml") == recipe
     assert load_recipe(path).to_yaml() == recipe.to_yaml()
 
 
@@ -1108,7 +1108,7 @@ def test_a_stored_recipe_can_be_read_where_its_filters_are_not(tmp_path, own_mod
     path = written(tmp_path, recipe.to_yaml())
     (tmp_path / "my_filters.py").unlink()
     monkeypatch.delitem(sys.modules, "my_filters")
-    assert stored_recipe(path) == recipe
+    assert stored_recipe(path.read_bytes(), "recipe.yaml") == recipe
     with pytest.raises(tm.RecipeError, match="No module named 'my_filters'"):
         load_recipe(path)
 

@@ -210,12 +210,12 @@ def test_kill_9_at_any_moment_leaves_whole_stages_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_kill_before_any_sync_or_rename_leaves_no_stage_or_a_whole_one(tmp_path, call):
-    """The process ends itself at its n-th fsync or rename, for every n until it survives."""
+    """A process ends itself at its n-th fsync or rename, for every n until one survives."""
     code = """
 import os, sys
 from pathlib import Path
 from textmad.store.commit import commit
-name, left = sys.argv[2], int(sys.argv[3])
+name, left = sys.argv[2], 0
 real = getattr(os, name)
 def counted(*arguments, **options):
     global left
@@ -224,19 +224,26 @@ def counted(*arguments, **options):
         os._exit(9)
     return real(*arguments, **options)
 setattr(os, name, counted)
-commit(Path(sys.argv[1]) / "gen-00/mix", "gen-00/mix", {}, lambda f: (f / "a").write_text("a"))
+for number in range(10):
+    run = Path(sys.argv[1]) / str(number)
+    run.mkdir()
+    child = os.fork()
+    if child == 0:
+        left = number
+        commit(run / "gen-00/mix", "gen-00/mix", {}, lambda f: (f / "a").write_text("a"))
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(code, flush=True)
+    if code == 0:
+        break
 """
-    survived = []
-    for left in range(10):
-        path = tmp_path / str(left)
-        path.mkdir()
-        survived.append(python(code, path, call, left).wait() == 0)
-        stage = path / "gen-00" / "mix"
+    codes = python(code, tmp_path, call).communicate()[0].split()
+    assert codes == ["9"] * (len(codes) - 1) + ["0"]
+    assert len(codes) >= 2  # at least one kill did happen
+    for number in range(len(codes)):
+        stage = tmp_path / str(number) / "gen-00" / "mix"
         assert (committed(stage, "gen-00/mix", {}, verify=True) is not None) == stage.exists()
-        if survived[-1]:
-            break
-    assert survived[-1]
-    assert len(survived) >= 2  # at least one kill did happen
+    assert stage.exists()
 
 
 # --- disks that refuse ----------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_files_are_copied_where_there_are_no_hard_links(
     def refuse(*_: object) -> None:
         raise OSError("no hard links here")
 
-    monkeypatch.setattr(store.sharing.os, "link", refuse)
+    monkeypatch.setattr(store.cache.os, "link", refuse)
     come_by(tmp_path, "a/seed-0")
     assert come_by(tmp_path, "b/seed-0") is True
     first, second = (tmp_path / "runs" / run / STAGE for run in ("a/seed-0", "b/seed-0"))

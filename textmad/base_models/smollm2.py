@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmad import store
-from textmad.errors import ModelError, RunError, temporary_files
+from textmad.errors import ModelError, RunError, disk_error, temporary_files
 from textmad.progress import Progress
+from textmad.store.files import reading
 from textmad.store.manifest import MANIFEST, Manifest
 
 if TYPE_CHECKING:
@@ -64,11 +65,13 @@ def _is_complete(folder: Path, inputs: dict[str, str]) -> bool:
     """Return whether the model is there; a folder with anything else is an error and stays."""
     if not folder.exists():
         return False
-    present = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    with reading(folder):
+        present = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+        written = (folder / MANIFEST).read_bytes() if MANIFEST in present else b""
     try:
-        manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
+        manifest = Manifest.from_bytes(written)
         foreign = present - {MANIFEST, *manifest.files} if manifest.stage == _STAGE else present
-    except (OSError, ValueError):
+    except ValueError:
         foreign = present
     if foreign:
         raise RunError(
@@ -77,7 +80,9 @@ def _is_complete(folder: Path, inputs: dict[str, str]) -> bool:
         )
     try:
         return store.committed(folder, _STAGE, inputs, verify=True) is not None
-    except RunError:
+    except RunError as error:
+        if disk_error(error):  # what cannot be read now may be whole
+            raise
         return False
 
 

@@ -36,7 +36,7 @@ from textmad.cli import (
 )
 from textmad.cli.options import with_verbosity
 from textmad.cli.terminal import is_first_process, session, speaking
-from textmad.errors import TextmadError
+from textmad.errors import RunError, TextmadError, disk_error
 from textmad.threads import limit_spinning
 from textmad.version import __version__
 
@@ -108,6 +108,13 @@ def main() -> None:
                 _say_traceback(error)
             _say(str(error))
             sys.exit(error.exit_code)
+        except OSError as error:
+            if disk_error(error) is None:
+                raise
+            if session.is_verbose:
+                _say_traceback(error)
+            _say(f"{error}: check the disk, and what you may do there; then give the same command")
+            sys.exit(RunError.exit_code)
         except _Stopped as stopped:
             signal.setitimer(signal.ITIMER_REAL, 0)
             _say("interrupted" + _how_to_go_on(sys.argv[1:]))
@@ -124,7 +131,7 @@ def _how_to_go_on(arguments: Sequence[str]) -> str:
     return "; the same command starts again"
 
 
-def _say_traceback(error: TextmadError) -> None:
+def _say_traceback(error: Exception) -> None:
     import traceback
 
     for line in traceback.format_exception(error):

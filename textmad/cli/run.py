@@ -26,6 +26,15 @@ def run(
         typer.Option("--serve", help="Serve the page for people's votes, and go on by itself."),
     ] = False,
     port: Port = 8765,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            callback=at_home,
+            envvar="TEXTMAD_CACHE",
+            help="Folder in which runs share what depends on base model and human text alone.",
+        ),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="Of a population: compute N members at a time."),
@@ -50,6 +59,7 @@ def run(
                 num_processes=processes,
                 overrides=overrides,
                 jobs=jobs,
+                cache=cache,
             )
             break
         except WaitingForVotesError as waiting:

@@ -104,11 +104,13 @@ def _writer(folder: Path) -> str:
     """Return which process is writing the folder, in words; "" if none is."""
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return ""
+    except OSError as error:
+        return f"; whether it is being written cannot be seen: {folder / _LOCK}: {error.strerror}"
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return f"; is being written by {os.pread(descriptor, 200, 0).decode(errors='replace')}"
     finally:
         os.close(descriptor)

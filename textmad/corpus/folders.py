@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from textmad.errors import CorpusError
+from textmad.errors import CorpusError, disk_error
 
 _LARGEST_JSON = 2**22  # bytes; names of 50,000 files
 
@@ -52,7 +52,9 @@ def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     try:
         is_inside = path.resolve().parent == folder.resolve() and path.is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, links in a circle
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, links in a circle
+        if of_disk := disk_error(error):
+            raise CorpusError(f"{path}: cannot be read: {of_disk.strerror}") from None
         is_inside = False
     if not is_inside:
         raise _broken(folder, f"state.json names {name!r}, which is no file in it")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textmad.corpus.folders import dataset_files
 from textmad.corpus.lines import check_ratio, numbered_lines
 from textmad.corpus.records import BAD_UTF8, MAX_LINE, NULS, BadLineError, Row, Tally, row_maker
-from textmad.errors import CorpusError
+from textmad.errors import CorpusError, disk_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,6 +118,7 @@ def _parquet_batches(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
         ) as file:
             yield from file.iter_batches(_BATCH, columns=mapped, use_threads=False)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        _check_disk(str(path), error)
         raise CorpusError(
             f"{path}: cannot be read as Parquet ({error}); get the file again or set corpus.format"
         ) from None
@@ -163,6 +164,7 @@ def _folder_batches(files: list[Path], columns: Columns) -> Iterator[pa.RecordBa
                         for start in range(0, chosen.num_rows, _BATCH):
                             yield chosen.slice(start, _BATCH)
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            _check_disk(str(path), error)
             raise CorpusError(
                 f"{path}: cannot be read as Arrow ({error}); save the dataset again"
             ) from None
@@ -215,10 +217,20 @@ def _hub_batches(settings: CorpusSettings) -> Iterator[pa.Table]:
     except CorpusError:
         raise
     except Exception as error:  # errors of the network, the Hub and formats have no common type
+        _check_disk(source, error)
         raise CorpusError(
             f"{source}: cannot be read as a dataset, split {split!r} "
             f"({type(error).__name__}: {error}); give corpus.source a file, a folder written by "
             "save_to_disk, or the name of a Hub dataset that can be reached from here"
+        ) from error
+
+
+def _check_disk(source: str, error: Exception) -> None:
+    """Check that an error is one of the content: another copy would not mend one of the disk."""
+    if of_disk := disk_error(error):
+        raise CorpusError(
+            f"{source}: cannot be read: {of_disk.strerror}: check the disk, and whether you may "
+            "read there"
         ) from error
 
 

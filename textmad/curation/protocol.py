@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmad.errors import CurationError, WaitingForVotesError, raised
+from textmad.errors import CurationError, RunError, WaitingForVotesError, raised
 from textmad.text.documents import SCHEMA, SCORE_OF, as_dataset, as_table
 from textmad.text.passages import AsSampled, Passages
 
@@ -252,6 +252,7 @@ def run_filter(name: str, judge: Filter, candidates: Dataset, context: Context) 
     Raises:
         CurationError: names the filter, the generation and, where one is to blame, the document.
         WaitingForVotesError: the filter waits for people.
+        RunError: the disk does not give a file, or has no room for a temporary one.
     """
     where = f"filter {name}, generation {context.generation}"
     given = as_dataset(as_table(candidates))  # a copy: the filter may change its own
@@ -259,8 +260,8 @@ def run_filter(name: str, judge: Filter, candidates: Dataset, context: Context) 
         verdicts = judge(candidates, context)
     except WaitingForVotesError:
         raise
-    except CurationError as error:
-        raise CurationError(f"{where}: {error}") from error
+    except (CurationError, RunError) as error:
+        raise type(error)(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:
         fault = f"{where}: raised {raised(error)}"
         index = first_failing(

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from textmad.curation import learned_votes
 from textmad.curation.protocol import Context, document, first_failing
 from textmad.curation.vote_targets import length_regressed_out
-from textmad.errors import CurationError, RecipeError, raised
+from textmad.errors import CurationError, RecipeError, RunError, raised
 from textmad.recipe.components import component_name, import_name
 from textmad.store import file_digest, source_digest
 from textmad.text.passages import Passages
@@ -189,7 +189,7 @@ def score_candidates(
 
     try:
         values = values_of(0, len(texts))
-    except CurationError:
+    except (CurationError, RunError):
         raise
     except (Exception, SystemExit) as error:
         index = first_failing(values_of, len(texts), type(error))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from textmad.errors import EvaluationError, raised
+from textmad.errors import EvaluationError, RunError, raised
 from textmad.text.documents import empty
 from textmad.text.passages import AsSampled, Passages
 
@@ -177,10 +177,13 @@ def measure(name: str, evaluator: Evaluator, snapshot: Snapshot) -> list[Measure
     Raises:
         EvaluationError: it raised, or returned something other than numbers or measurements; the
             message names the evaluator and the generation.
+        RunError: the disk does not give a file, or has no room for a temporary one.
     """
     where = f"evaluator {name}, generation {snapshot.generation}"
     try:
         returned = evaluator(snapshot)
+    except RunError as error:
+        raise type(error)(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:
         raise EvaluationError(f"{where}: raised {raised(error)}") from error
     try:

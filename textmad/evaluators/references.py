@@ -75,7 +75,8 @@ def measure_compared(
             of_split = [replace(m, note=note) for m in measure(split, np.arange(0))]
         elif split in REFERENCES:
             compute = partial(_reference, snapshot, split, measure, size, num_samples, num_behind)
-            # Held-out text and training sets are in the key: some values depend on them.
+            # Held-out text, the human training pool and sampled ids are in the key, since some
+            # values depend on them.
             key: tuple[Hashable, ...] = (
                 "reference",
                 fixed,
@@ -84,7 +85,9 @@ def measure_compared(
                 snapshot.num_words,
                 snapshot.passages(split),
             )
-            key += (snapshot.human, snapshot.held_out)
+            ids = snapshot.sampled_ids.get(split, ())
+            sampled_ids = tuple(None if row is None else tuple(row) for row in ids)
+            key += (num_samples, sampled_ids, snapshot.human, snapshot.held_out)
             of_split = compute() if fixed is None else snapshot.once_a_run(key, compute)
         else:
             of_split = list(measure(split, np.arange(len(snapshot.texts[split]))))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, MutableMapping, Sequence, Sized
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,6 +70,7 @@ class ContextBuilder:
         scorer: scores text under the models of the run.
         votes_folder: has the file of people's votes.
         name: of the run in its study; "" outside of one.
+        run_cache: makes what evaluators leave there for the run, of the base model.
     """
 
     def __init__(
@@ -80,13 +81,14 @@ class ContextBuilder:
         scorer: DistributedScorer,
         votes_folder: Path,
         name: str = "",
+        run_cache: Callable[[LanguageModel], MutableMapping[Any, Any]] = lambda base: {},
     ) -> None:
         self._votes_file, self._name = votes_folder / VOTES, name
         self._recipe, self._run, self._base, self._scorer = recipe, run, base, scorer
         self._shared_base = scorer.shared(None)
         self._encoders: dict[str, Encoder] = {}
         self._judges: dict[str, LanguageModel] = {}
-        self._run_cache: dict[Any, Any] = {}
+        self._run_cache = run_cache(self._shared_base)
         self._warned: set[str] = set()
 
     def of_filter(self, generation: int, records: Records, position: int, name: str) -> Context:

@@ -46,5 +46,6 @@ def corpus(member: Member) -> None:
     def accept(folder: Path) -> None:
         check(documents.read_parquet(folder / "human.parquet"))
 
-    member.stages.complete(Stage(store.CORPUS, None, inputs, compute, write, accept=accept))
+    stage = Stage(store.CORPUS, None, inputs, compute, write, accept=accept, main_only=True)
+    member.stages.complete(stage)
     check(member.run.human)  # which was enough for the generations that were asked for before

@@ -68,7 +68,7 @@ def mix(member: Member, generation: int) -> None:
         documents.write_parquet(mixed.documents, folder / "training.parquet")
         store.write_json(mixed.counts(), folder / "mix.json")
 
-    member.stages.complete(Stage("mix", generation, inputs, compute, write))
+    member.stages.complete(Stage("mix", generation, inputs, compute, write, main_only=True))
 
 
 def fit(member: Member, generation: int) -> None:

@@ -19,7 +19,7 @@ def evaluate(
     evaluators: Sequence[Any],
     *,
     progress: Progress | None = None,
-    shared: store.SharedStages | None = None,
+    shared: store.Sharing | None = None,
 ) -> Run:
     """Measure the complete generations of a run by more evaluators, and return the run.
 

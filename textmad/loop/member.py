@@ -7,7 +7,7 @@ it: `learning` (mix, fit), `sampling`, `judging` (curate, crawl) and `evaluating
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from textmad.curation.protocol import Context
 from textmad.curation.score_mixture import own_scorer_sources
 from textmad.loop.contexts import ContextBuilder, source_digests
 from textmad.loop.generation_io import human_prompts
+from textmad.loop.kept_values import KeptValues
 from textmad.loop.population import Relatives
 from textmad.loop.run import Run
 from textmad.loop.stages import Stages
@@ -27,6 +28,8 @@ from textmad.progress import Progress
 from textmad.recipe import Recipe
 from textmad.recipe.components import TWIN, Component, component_name
 
+_AS_SAMPLED = {"prompt", "prompt_tokens", "max_new_tokens"}  # how human text is prompted and cut
+
 
 class Member:
     """A model of a run with everything that its stages are made of.
@@ -35,7 +38,7 @@ class Member:
         recipe: of a run of this model alone.
         folder: where its stages are.
         progress: told what is being done.
-        shared: stages that other runs of a study have committed.
+        shared: where other runs leave what they have in common with this one.
         base: the base model, if it is open already.
         run: what is committed so far, if that is not the whole run.
 
@@ -48,7 +51,7 @@ class Member:
         recipe: Recipe,
         folder: store.RunFolder,
         progress: Progress,
-        shared: store.SharedStages | None = None,
+        shared: store.Sharing | None = None,
         base: LanguageModel | None = None,
         run: Run | None = None,
     ) -> None:
@@ -60,7 +63,7 @@ class Member:
         self.filters = _named(recipe.curate, recipe.filters())
         crawl_filters = recipe.crawl.guard if recipe.crawl else ()
         self.crawl_filters = _named(crawl_filters, recipe.crawl_filters())
-        source_digests(self.evaluators)  # which says now what is missing
+        self._sources = source_digests(self.evaluators)  # which says now what is missing
         self.run = run if run is not None else Run(folder.path)
         # Of what the base model consists of and, where it is the user's own, of its code.
         self.base_digests = {"base": self.base.digest, **own_code([(self.base.name, self.base)])}
@@ -70,12 +73,30 @@ class Member:
         self._fitted: tuple[int, LanguageModel] | None = None
         scorer = DistributedScorer(self._model_named)
         # The runs of a study ask the same people, on one page, who cannot tell the arms apart.
-        votes_folder = folder.path if shared is None else shared.study
-        name = "" if shared is None else shared.run
-        self.contexts = ContextBuilder(recipe, self.run, self.base, scorer, votes_folder, name)
+        votes_folder, name = folder.path, ""
+        if isinstance(shared, store.SharedStages):
+            votes_folder, name = shared.study, shared.run
+        self.contexts = ContextBuilder(
+            recipe, self.run, self.base, scorer, votes_folder, name, self._kept_values
+        )
         self.stages = Stages(
             folder, recipe.seed, self.base_digests, scorer, progress, shared, self.run.community
         )
+
+    def _kept_values(self, base: LanguageModel) -> MutableMapping[Any, Any]:
+        """What evaluators compute once a run: in memory, and in the cache where there is one."""
+        if self.shared is None:
+            return {}
+        inputs = {
+            "model": self.recipe.model.model_dump(exclude={"lora", "start_from"}),
+            "base": self.base_digests,
+            "as_sampled": self.recipe.sample.model_dump(include=_AS_SAMPLED),
+            "sources": self._sources,
+            "own_code": own_code(_named(self.recipe.evaluate, self.evaluators)),
+            "code": store.code_version(),
+            "versions": store.versions(),
+        }
+        return KeptValues(self.shared.cache, inputs, base)
 
     # --- its models -------------------------------------------------------------------------
 

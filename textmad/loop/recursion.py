@@ -29,6 +29,7 @@ from textmad.loop.evaluating import evaluate
 from textmad.loop.feasibility import check_kept_text, check_tracker
 from textmad.loop.human_text import corpus
 from textmad.loop.judging import crawl, curate
+from textmad.loop.kept_values import machine
 from textmad.loop.learning import fit, mix
 from textmad.loop.member import Member
 from textmad.loop.members import make_members
@@ -48,8 +49,9 @@ def run(
     progress: Progress | None = None,
     num_processes: int | None = None,
     overrides: Mapping[str, Any] | None = None,
-    shared: store.SharedStages | None = None,
+    shared: store.Sharing | None = None,
     jobs: int = 1,
+    cache: str | Path | None = None,
 ) -> Run:
     """Run a recipe into the folder `out`, or go on with the run that stands there.
 
@@ -65,6 +67,8 @@ def run(
         shared: stages that other runs of a study have committed, to be taken over.
         jobs: of a population, how many members are computed at a time, each in a process of its
             own. A script that asks for more than 1 calls `run` below `if __name__ == "__main__":`.
+        cache: a folder in which separate runs share what depends on the base model and the human
+            text alone; made where it is missing. Runs of a study have one of their own.
 
     Raises:
         TextmadError: see `textmad.errors`. What was committed before stays and is used again.
@@ -72,6 +76,8 @@ def run(
     check_kept_text(recipe)
     check_tracker(recipe)
     progress = progress or SilentProgress()
+    if cache is not None:
+        shared = store.CachedStages(store.open_cache(Path(cache), Path(out)), machine())
     begin = begun(recipe, Path(out), progress, num_processes, overrides, shared)
     with (
         begin as loop,
@@ -103,7 +109,7 @@ class Recursion:
         recipe: Recipe,
         folder: store.RunFolder,
         progress: Progress,
-        shared: store.SharedStages | None = None,
+        shared: store.Sharing | None = None,
     ) -> None:
         self.whole = Member(recipe, folder, progress, shared)
         self.members, self._population = make_members(self.whole)
@@ -164,7 +170,7 @@ def begun(
     progress: Progress,
     num_processes: int | None = None,
     overrides: Mapping[str, Any] | None = None,
-    shared: store.SharedStages | None = None,
+    shared: store.Sharing | None = None,
 ) -> Iterator[Recursion]:
     """The loop over a run folder that this run's first process has locked."""
     running = processes.world_size()

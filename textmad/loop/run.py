@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from textmad.corpus import corpus_notes
-from textmad.errors import ModelError, RunError
+from textmad.errors import ModelError, RunError, unreadable
 from textmad.loop.generation_io import as_documents, human_prompts, sample_more
 from textmad.loop.member_means import mean_losses, mean_metrics
 from textmad.loop.parents import lineage_of
@@ -24,7 +24,7 @@ from textmad.models.protocol import Sample, SupportsExport
 from textmad.recipe import PopulationSettings, Recipe
 from textmad.seeds import stream
 from textmad.store.commit import check_content, damaged
-from textmad.store.files import check_unused, make_folder, reading, unreadable, writing
+from textmad.store.files import check_unused, make_folder, reading, writing
 from textmad.store.folder import (
     BASE,
     CORPUS,

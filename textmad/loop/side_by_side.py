@@ -31,15 +31,15 @@ from textmad.progress import Progress
 from textmad.recipe import Recipe
 
 if TYPE_CHECKING:
-    from textmad.store import SharedStages
+    from textmad.store import Sharing
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
-MakeLoop = Callable[[Recipe, store.RunFolder, Progress, "SharedStages | None"], Any]
+MakeLoop = Callable[[Recipe, store.RunFolder, Progress, "Sharing | None"], Any]
 
 
 @contextmanager
 def side_by_side(
-    make_loop: MakeLoop, recipe: Recipe, folder: Path, shared: SharedStages | None, jobs: int
+    make_loop: MakeLoop, recipe: Recipe, folder: Path, shared: Sharing | None, jobs: int
 ) -> Iterator[Callable[[int], None]]:
     """Yield a function that computes one generation of all members, `jobs` members at a time.
 
@@ -49,7 +49,7 @@ def side_by_side(
         make_loop: makes the loop over a run folder; a function of a module.
         recipe: of the run; filters and evaluators of the user's own have to be importable.
         folder: of the run, which this process has locked.
-        shared: stages that other runs of a study have committed.
+        shared: where other runs leave what they have in common with this one.
         jobs: at least 1.
 
     Raises:
@@ -98,7 +98,7 @@ def _begin(
     make_loop: MakeLoop,
     recipe: dict[str, Any],
     folder: Path,
-    shared: SharedStages | None,
+    shared: Sharing | None,
     threads: int,
     parent: int,
 ) -> None:

@@ -47,14 +47,15 @@ class Stages:
     base_digests: Mapping[str, str]
     scorer: DistributedScorer  # the other processes, while the first computes alone
     progress: Progress
-    shared: store.SharedStages | None = None
+    shared: store.Sharing | None = None
     community: str | None = None  # of a member: whose human text its stages read; None: everybody's
 
     def complete(self, stage: Stage[Any]) -> None:
         """Compute and commit a stage, unless it is committed from the same inputs.
 
         If only the user's own code has changed since, the stage is computed again and has to give
-        the same files. In a study, the result of another run with the same inputs is reused.
+        the same files. The result of another run with the same inputs, in a study or a cache, is
+        reused.
 
         Raises:
             RunError: the stage is committed from other inputs, or its files are damaged.
@@ -111,9 +112,11 @@ class Stages:
 
     def _make_or_reuse(self, stage: Stage[Any], inputs: Mapping[str, Any]) -> None:
         folder, title = self._place(stage)
-        claim = _claim_nothing if self.shared is None else self.shared.claim
+        claim = _claim_nothing
+        if self.shared is not None and processes.is_main():
+            claim = self.shared.claim
         with claim(folder, title, inputs, stage.accept) as is_reused:
-            if not is_reused:
+            if not processes.broadcast(is_reused):
                 self._compute(stage, inputs, store.commit)
 
     def _compute(self, stage: Stage[Any], inputs: Mapping[str, Any], commit: _Commit) -> None:
@@ -137,5 +140,5 @@ class Stages:
 
 
 def _claim_nothing(*_: Any) -> AbstractContextManager[bool]:
-    """The claim of a run that is in no study: nothing is reused."""
+    """The claim of a run that shares nothing with others, and of all but its first process."""
     return nullcontext(False)

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from textmad.errors import ModelError
+from textmad.errors import ModelError, disk_error, unreadable
 from textmad.recipe import ModelSettings, SampleSettings
 from textmad.store import file_digest
+from textmad.store.files import reading
 
 BUILT_IN = ("tiny-gpt2",)
 _BASE, _ENCODER = "model.base", "encoder"  # whose file it is, as messages say
@@ -63,12 +64,13 @@ def check_base(settings: ModelSettings, sample: SampleSettings | None = None) ->
     """
     folder = _folder(settings.base, settings.revision, _SMALL_FILES)
     called = f"{_BASE}: {settings.base}"
-    config = _decoder(folder, called)
-    _check_no_remote_code(folder, called)
-    _check_unaltered_weights(folder, config, called)
-    if _is_local(settings.base):
-        _require_weights(folder, called)
-    _require_tokenizer(folder, called)
+    with reading(folder):
+        config = _decoder(folder, called)
+        _check_no_remote_code(folder, called)
+        _check_unaltered_weights(folder, config, called)
+        if _is_local(settings.base):
+            _require_weights(folder, called)
+        _require_tokenizer(folder, called)
     facts = BaseFacts(folder, _context(config, called), config["vocab_size"], config["model_type"])
     if sample is not None:
         require_positions(facts.context, sample, settings.base)
@@ -92,16 +94,18 @@ def whole_encoder(name: str) -> Path:
             own code.
     """
     folder, called = _whole(name, None, _ENCODER), f"{_ENCODER}: {name}"
-    config = _config(folder, called)
-    _check_no_remote_code(folder, called)
-    _check_unaltered_weights(folder, config, called)
-    _require_tokenizer(folder, called)
+    with reading(folder):
+        config = _config(folder, called)
+        _check_no_remote_code(folder, called)
+        _check_unaltered_weights(folder, config, called)
+        _require_tokenizer(folder, called)
     return folder
 
 
 def _whole(name: str, revision: str | None, setting: str) -> Path:
     folder = _folder(name, revision, [*_SMALL_FILES, _WEIGHTS], setting)
-    _require_weights(folder, f"{setting}: {name}")
+    with reading(folder):
+        _require_weights(folder, f"{setting}: {name}")
     return folder
 
 
@@ -119,8 +123,10 @@ def base_digest(folder: Path) -> str:
     `check_base` raises where a file of the folder names another place: nothing else is opened.
     """
     total = hashlib.sha256()
-    for path in sorted({path for kind in (_WEIGHTS, *_SMALL_FILES) for path in folder.glob(kind)}):
-        total.update(f"{path.name} {file_digest(path)}\n".encode())
+    with reading(folder):
+        found = {path for kind in (_WEIGHTS, *_SMALL_FILES) for path in folder.glob(kind)}
+        for path in sorted(found):
+            total.update(f"{path.name} {file_digest(path)}\n".encode())
     return total.hexdigest()
 
 
@@ -168,6 +174,8 @@ def _hub_folder(name: str, revision: str | None, patterns: list[str], setting: s
             ignore_patterns=["*/*"],  # other formats of the same weights
         )
     except Exception as error:  # network, permission, name and cache each have their own
+        if of_disk := disk_error(error):
+            raise unreadable(Path(of_disk.filename or constants.HF_HUB_CACHE), of_disk) from error
         why = str(error).strip().splitlines()[0] if str(error).strip() else ""
         mode = "HF_HUB_OFFLINE is set and it is not cached" if constants.HF_HUB_OFFLINE else why
         which = f" (revision {revision})" if revision else ""
@@ -203,6 +211,8 @@ def _json(path: Path, called: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
+        if of_disk := disk_error(error):
+            raise unreadable(path, of_disk) from error
         raise ModelError(f"{called}: {path}: {error}") from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textmad.errors import ModelError, raised
+from textmad.errors import ModelError, RunError, raised
 from textmad.models.base_files import check_base, require_positions
 from textmad.models.protocol import LanguageModel
 from textmad.recipe import ModelSettings, SampleSettings
@@ -40,7 +40,7 @@ def _made_by(name: str, settings: ModelSettings) -> LanguageModel:
     factory = import_name(name)
     try:
         model = factory(settings)
-    except ModelError:
+    except (ModelError, RunError):
         raise
     except (Exception, SystemExit) as error:
         raise ModelError(f"model.base: {settings.base}: raised {raised(error)}") from error

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 import yaml
 
-from textmad.errors import RunError
+from textmad.errors import RunError, unreadable
 from textmad.rating.ballot import Ballot
 from textmad.rating.records import Item, Vote
 
@@ -88,7 +88,9 @@ def read_from_tool(tool: Tool, path: Path, items: Sequence[Item]) -> list[Vote]:
                     f"with `textmad votes DIR --export FOLDER --tool {tool}`"
                 )
             votes[answer.item, answer.rater] = _vote(path, item, answer)
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path}: cannot be read as votes of {tool}: {type(error).__name__}: {error}"
         ) from error

@@ -45,7 +45,7 @@ from textmad.recipe.json_schema import kind_schema
 from textmad.recipe.population import MemberSettings, PopulationSettings, member_seed
 from textmad.recipe.validation_errors import fault_lines, shown
 from textmad.recipe.watermark_schemes import LARGEST_KEY, MOST_LAYERS, SETTINGS
-from textmad.recipe.yaml_text import lay_over, read_settings, to_yaml
+from textmad.recipe.yaml_text import lay_over, read_settings, settings_in, to_yaml
 
 # Filters that rank what they judge, so that pairs can be made of it.
 RANKING = frozenset({"upvotes", "people", "discriminator"})
@@ -570,15 +570,15 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     return parse_recipe(data, where=str(path))
 
 
-def stored_recipe(path: str | Path) -> Recipe:
-    """Read a resolved recipe that textmad wrote, as it is.
+def stored_recipe(content: bytes, where: str) -> Recipe:
+    """Return the resolved recipe in a file that textmad wrote, as it is.
 
     Filters and evaluators of the user's own may be missing: a report does not need them.
 
     Raises:
         RecipeError: as `load_recipe`, except for filters and evaluators that cannot be imported.
     """
-    return parse_recipe(read_settings(Path(path)), where=str(path), stored=True)
+    return parse_recipe(settings_in(content, where), where=where, stored=True)
 
 
 def parse_recipe(data: Mapping[str, Any], where: str, *, stored: bool = False) -> Recipe:

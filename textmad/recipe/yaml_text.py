@@ -131,21 +131,37 @@ def read_settings(path: Path) -> dict[str, Any]:
             something else.
     """
     try:
-        text = _read_bounded(path).decode("utf-8")
+        content = read_bounded(path)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not valid YAML: not UTF-8 text: {error}") from None
     except ValueError as error:  # a name with a NUL byte
         raise RecipeError(f"{shown(str(path))}: cannot be read: {error}") from None
-    data = parse_yaml(text, str(path))
+    return settings_in(content, str(path))
+
+
+def settings_in(content: bytes, where: str) -> dict[str, Any]:
+    """Return the mapping in a file's content; `where` opens the error message.
+
+    Raises:
+        RecipeError: it is not YAML, or holds something else.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{where}: not valid YAML: not UTF-8 text: {error}") from None
+    data = parse_yaml(text, where)
     if not isinstance(data, dict):
-        raise RecipeError(f"{path}: {shown(data)}: expected settings as `key: value`")
+        raise RecipeError(f"{where}: {shown(data)}: expected settings as `key: value`")
     return data
 
 
-def _read_bounded(path: Path) -> bytes:
-    """Read a regular file that is not larger than a recipe can be; a device never ends."""
+def read_bounded(path: Path) -> bytes:
+    """Return the content of a regular file that is not larger than a recipe can be.
+
+    Raises:
+        OSError: it cannot be read.
+        RecipeError: it is larger, or a device, which never ends.
+    """
     # Without O_NONBLOCK a FIFO would be waited for here.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         status = os.fstat(file.fileno())

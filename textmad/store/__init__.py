@@ -15,6 +15,7 @@ runs/upvotes/
     population/  metrics.parquet, of all members together                manifest.json
 """
 
+from textmad.store.cache import Cache, open_cache
 from textmad.store.commit import commit, committed, confirm, discard, replace
 from textmad.store.files import append, opened_to_write, write_atomically, writing
 from textmad.store.folder import (
@@ -42,7 +43,13 @@ from textmad.store.records import (
     sealed_yaml,
     write_json,
 )
-from textmad.store.sharing import SharedStages, StageRecord, stage_records
+from textmad.store.sharing import (
+    CachedStages,
+    SharedStages,
+    Sharing,
+    StageRecord,
+    stage_records,
+)
 
 __all__ = [
     "BASE",
@@ -53,10 +60,13 @@ __all__ = [
     "POPULATION",
     "RECORDS",
     "SELECT",
+    "Cache",
+    "CachedStages",
     "Extent",
     "Manifest",
     "RunFolder",
     "SharedStages",
+    "Sharing",
     "StageRecord",
     "append",
     "begin",
@@ -71,6 +81,7 @@ __all__ = [
     "file_digest",
     "forbidden_changes",
     "locked",
+    "open_cache",
     "opened_to_write",
     "read_json",
     "read_recipe",

@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from textmad.errors import RunError
+from textmad.errors import RunError, unreadable
 from textmad.store.files import (
     create,
     digest_once,
@@ -23,7 +23,6 @@ from textmad.store.files import (
     reading,
     remove,
     sync,
-    unreadable,
     write_atomically,
     writing,
 )

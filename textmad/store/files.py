@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from textmad.errors import RunError, TextmadError
+from textmad.errors import RunError, TextmadError, unreadable
 
 T = TypeVar("T")
 
@@ -69,14 +69,6 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unreadable(path, error) from error
-
-
-def unreadable(path: Path, error: OSError) -> RunError:
-    """Make the error about a file or folder that the operating system does not give."""
-    return RunError(
-        f"{path}: cannot be read: {error.strerror or error}: check the disk, and whether you may "
-        "read there; then give the same command again"
-    )
 
 
 def check_unused(folder: Path) -> None:

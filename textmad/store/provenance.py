@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from textmad.errors import RecipeError
+from textmad.errors import RecipeError, disk_error, unreadable
 from textmad.version import __version__
 
 PACKAGE = Path(__file__).parents[1]
@@ -93,12 +93,14 @@ def source_digest(component: Any) -> str:
 
     Raises:
         RecipeError: there is no source to read, so that a change to it would go unnoticed.
+        RunError: the disk does not give it.
     """
     definition = component if hasattr(component, "__qualname__") else type(component)
     try:
         return file_digest(Path(inspect.getsourcefile(definition) or ""))
-    except (TypeError, OSError):
-        pass
+    except (TypeError, OSError) as error:
+        if of_disk := disk_error(error):  # the digest of its functions would be another one
+            raise unreadable(Path(of_disk.filename or "."), of_disk) from error
     members = vars(definition).values() if isinstance(definition, type) else [definition]
     try:
         sources = [inspect.getsource(member) for member in members if inspect.isfunction(member)]

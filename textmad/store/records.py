@@ -15,7 +15,7 @@ from typing import Any
 
 from textmad.errors import RunError
 from textmad.recipe import Recipe, stored_recipe
-from textmad.recipe.yaml_text import read_settings
+from textmad.recipe.yaml_text import read_bounded, settings_in
 from textmad.store.files import reading
 from textmad.store.manifest import stage_key
 
@@ -38,31 +38,34 @@ def read_recipe(path: Path) -> Recipe:
     """Read the resolved recipe of a run.
 
     Raises:
-        RunError: it is not what textmad wrote.
-        RecipeError: it cannot be read.
+        RunError: it cannot be read, or is not what textmad wrote.
+        RecipeError: it is no recipe.
     """
-    _check_seal(path, "the run")
-    return stored_recipe(path)
+    with reading(path):
+        content = read_bounded(path)
+    _check_seal(content, path, "the run")
+    return stored_recipe(content, str(path))
 
 
 def read_sealed_yaml(path: Path, owner: str) -> dict[str, Any]:
     """Read what `sealed_yaml` wrote; `owner` is what it belongs to, as "the study".
 
     Raises:
-        RunError: it is not what textmad wrote.
-        RecipeError: it cannot be read.
+        RunError: it cannot be read, or is not what textmad wrote.
+        RecipeError: it is no mapping in YAML.
     """
-    record = read_settings(path)
-    _check_seal(path, owner)
+    with reading(path):
+        content = read_bounded(path)
+    record = settings_in(content, str(path))
+    _check_seal(content, path, owner)
     return record
 
 
-def _check_seal(path: Path, owner: str) -> None:
-    with reading(path):
-        data = path.read_bytes()
-    if data.startswith(b"# sha256"):
-        sealed = _SEALED.match(data)
-        if not sealed or hashlib.sha256(data[sealed.end() :]).hexdigest().encode() != sealed[1]:
+def _check_seal(content: bytes, path: Path, owner: str) -> None:
+    if content.startswith(b"# sha256"):
+        sealed = _SEALED.match(content)
+        written = content[sealed.end() :] if sealed else b""
+        if not sealed or hashlib.sha256(written).hexdigest().encode() != sealed[1]:
             raise _changed(path, owner)
 
 

@@ -1,15 +1,14 @@
-"""Stages that runs of a study have in common: one run computes them, the others reuse them.
+"""Stages that runs have in common: one run computes them, the others reuse them.
 
 A stage's key is the SHA-256 of everything that its result depends on. So a stage of the same name
-and key that another run has committed is, to the last byte, what this run would compute.
+and key that another run has committed is, to the last byte, what this run would compute. Runs of a
+study look for it in each other (`SharedStages`), separate runs in a cache that they name
+(`CachedStages`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from textmad.errors import RunError
+from textmad.store.cache import Cache, alone, linked
 from textmad.store.commit import commit, committed
-from textmad.store.files import append, opened_to_write
+from textmad.store.files import append
 from textmad.store.manifest import MANIFEST, stage_key
 
-_LOCK = ".sharing"
+CACHE = "cache"  # of a study's folder
 _LOG = "stages.jsonl"
 
 
@@ -40,6 +40,11 @@ class SharedStages:
 
     def __init__(self, study: Path, run: str) -> None:
         self.study, self.run = study, run
+
+    @property
+    def cache(self) -> Cache:
+        """What evaluators of the study's runs have computed of base model and human text."""
+        return Cache(self.study / CACHE)
 
     @contextmanager
     def claim(
@@ -67,7 +72,7 @@ class SharedStages:
             RunError: the place cannot be written.
         """
         key = stage_key(inputs)
-        with self._alone(key):
+        with alone(self.study, key):
             begun = time.perf_counter()
             source = self._find(stage, key, of_any_seed=inputs["seed"] is None)
             if source is not None:
@@ -76,13 +81,6 @@ class SharedStages:
             yield source is not None
             seconds = round(time.perf_counter() - begun, 3)
             self._note(StageRecord(self.run, stage, key, source, seconds))
-
-    @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Hold the key's byte of one file: a lock that goes with the process and leaves nothing."""
-        with opened_to_write(self.study / _LOCK) as descriptor:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, int(key[:15], 16))
-            yield
 
     def _find(self, stage: str, key: str, of_any_seed: bool) -> str | None:
         runs = self.study / "runs"
@@ -103,19 +101,57 @@ class SharedStages:
         source = self.study / "runs" / run / stage
         manifest = committed(source, stage)
         assert manifest is not None, f"{source} was there a moment ago"
-
-        def link(place: Path) -> None:
-            for name in manifest.files:
-                (place / name).parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(source / name, place / name)
-                except OSError:  # this file system has no hard links
-                    shutil.copyfile(source / name, place / name)
-
-        commit(folder, stage, inputs, link)
+        commit(folder, stage, inputs, linked(source, manifest))
 
     def _note(self, record: StageRecord) -> None:
         append(self.study / _LOG, json.dumps(record._asdict()) + "\n")
+
+
+class CachedStages:
+    """The stages of a cache that runs in no study share: those that belong to no generation.
+
+    Args:
+        cache: the folder.
+        machine: on which machine, with how many threads, they are computed. Runs of a study have
+            that in common; these may differ in it, and so in the last bits of what they compute.
+    """
+
+    def __init__(self, cache: Cache, machine: Mapping[str, Any]) -> None:
+        self.cache, self.machine = cache, machine
+
+    @contextmanager
+    def claim(
+        self,
+        folder: Path,
+        stage: str,
+        inputs: Mapping[str, Any],
+        accept: Callable[[Path], None],
+    ) -> Iterator[bool]:
+        """Link or copy a stage of the cache into `folder`, or have the caller compute and keep it.
+
+        As `SharedStages.claim`. A stage of a generation is always the caller's to compute.
+        """
+        if inputs["generation"] is not None:
+            yield False
+            return
+        cached = {**inputs, "machine": self.machine}
+        with self.cache.alone(cached):
+            source = self.cache.find(stage, cached)
+            if source is not None:
+                accept(source)
+                self._copy(source, folder, stage, inputs)
+            yield source is not None
+            if source is None and (manifest := committed(folder, stage)) is not None:
+                self.cache.keep(stage, cached, linked(folder, manifest))
+
+    def _copy(self, source: Path, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
+        manifest = committed(source, stage)
+        assert manifest is not None, f"{source} was there a moment ago"
+        commit(folder, stage, inputs, linked(source, manifest))
+
+
+Sharing = SharedStages | CachedStages
+"""Where a run looks for stages that others have computed."""
 
 
 def stage_records(study: Path) -> list[StageRecord]:

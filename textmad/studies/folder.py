@@ -4,6 +4,7 @@ runs/quickstart/
   study.yaml     the seeds, and every arm with its resolved recipe
   hypotheses/    what the study claims, by date (`textmad.studies.registration`)
   runs/          <arm>/seed-<n>/: ordinary run folders
+  cache/         what evaluators compute once a run, for the other runs (`store.cache`)
   stages.jsonl   who computed which stage, who took it over, seconds
   logs/          <arm>/seed-<n>.log: what a run of the local pool or of Ray says
 """

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from textmad.errors import ModelError
+from textmad.errors import ModelError, unreadable
 from textmad.models.causal_lm.lora import Adapter, adapted_modules
 from textmad.recipe import LoraSettings
 
@@ -243,12 +243,15 @@ def marked_shape(folder: Path) -> LoraSettings | None:
 
     Raises:
         ModelError: the file that says so is damaged.
+        RunError: the disk does not give it.
     """
     try:
         text = (folder / MARK).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise unreadable(folder / MARK, error) from error
+    except ValueError as error:
         raise ModelError(f"{folder / MARK}: cannot be read: {error}") from error
     try:
         return LoraSettings.model_validate_json(text)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from textmad.errors import ModelError
+from textmad.errors import ModelError, disk_error, unreadable
 from textmad.models.base_files import base_digest, whole_encoder
 from textmad.models.causal_lm.loading import OFFLINE, without_bars
 from textmad.models.distributed import processes
@@ -75,7 +75,8 @@ def open_encoder(name: str) -> Encoder:
     """Open the encoder in a folder or of a Hub id, in float32 on this process's device.
 
     Raises:
-        ModelError: as `whole_encoder` raises it, or for files that cannot be read.
+        ModelError: as `whole_encoder` raises it, or for files that are damaged.
+        RunError: the disk does not give them.
     """
     folder = whole_encoder(name)
     try:
@@ -84,6 +85,8 @@ def open_encoder(name: str) -> Encoder:
     except ModelError:
         raise
     except Exception as error:  # whatever a damaged file makes a parser raise
+        if of_disk := disk_error(error):
+            raise unreadable(folder, of_disk) from error
         raise ModelError(
             f"encoder: {name}: cannot be opened ({type(error).__name__}: {error})"
         ) from error

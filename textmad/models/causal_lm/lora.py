@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
-from textmad.errors import ModelError
+from textmad.errors import ModelError, disk_error, unreadable
 from textmad.models.distributed.parallel import whole
 from textmad.recipe import LoraSettings
 from textmad.seeds import torch_seed
@@ -157,11 +157,14 @@ def load(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
 
     Raises:
         ModelError: it is missing, damaged, or has another rank, scale or targets.
+        RunError: the disk does not give it.
     """
     try:
         saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
+        if of_disk := disk_error(error):
+            raise unreadable(folder, of_disk) from error
         raise ModelError(f"{folder}: no adapter can be read there: {error}") from error
     targets = _peft_targets(lora, _modules_of(tensors))
     expected = {"r": lora.rank, "lora_alpha": lora.alpha, "target_modules": sorted(targets)}

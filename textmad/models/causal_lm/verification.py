@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from textmad.errors import ModelError
+from textmad.errors import ModelError, RunError
 from textmad.models.causal_lm import lora
 from textmad.models.causal_lm.batches import Example, Rectangle, collate
 from textmad.models.causal_lm.packed_attention import can_pack, packed_logits, packed_rows
@@ -145,6 +145,8 @@ def _explained(network: PreTrainedModel, name: str, way: str) -> Iterator[None]:
             raise
         why = str(error).removeprefix("model.base: ")
         raise ModelError(f"model.base: {name}: {type(network).__name__}: {way}: {why}") from error
+    except RunError:  # about a file
+        raise
     except Exception as error:  # any layer may raise anything at a call that it does not expect
         why = (str(error).strip().splitlines() or [""])[0]
         raise ModelError(

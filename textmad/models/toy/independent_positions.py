@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from textmad.errors import ModelError
+from textmad.errors import ModelError, disk_error, unreadable
 from textmad.models.protocol import Advance, FitResult, Sample, TokenScores, no_advance
 from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
@@ -145,13 +145,16 @@ class IndependentPositionModel(ABC):
         """The model that one fitted on this base model saved in `folder`.
 
         Raises:
-            ModelError: nothing is there, or it cannot be read.
+            ModelError: nothing is there, or it is damaged.
+            RunError: the disk does not give it.
         """
         from safetensors.numpy import load_file
 
         try:
             return type(self)(self.settings, load_file(folder / _WEIGHTS))
         except Exception as error:  # whatever a damaged file makes the parser raise
+            if of_disk := disk_error(error):
+                raise unreadable(folder / _WEIGHTS, of_disk) from error
             raise ModelError(f"{self.name}: {folder / _WEIGHTS}: cannot be read: {error}") from None
 
     @property

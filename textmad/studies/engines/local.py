@@ -31,6 +31,8 @@ from textmad.studies.arms import PlannedRun
 from textmad.studies.folder import LOGS, RUNS
 from textmad.threads import waiting
 
+STAGE = "stage"  # the key of a worker's line about a stage of its run
+
 Ended = tuple[PlannedRun, TextmadError | None]
 Tell = Callable[[str], None]
 
@@ -147,8 +149,9 @@ def in_pool(
     """So many at a time, each in a process with its share of threads and its GPU.
 
     A process takes one run after another, as its imports cost as much as a short generation. When
-    this process ends, however it ends, so do they.
+    this process ends, however it ends, so do they. `tell` is told each stage that a run has done.
     """
+    width = max((len(run.title) for run in runs), default=0)
     gpus = visible_gpus()
     waiting = deque(enumerate(runs, start=1))
     left, num_ended = TimeLeft(len(runs)), 0
@@ -167,12 +170,17 @@ def in_pool(
                 tell(f"run {number} of {len(runs)} begins: {run.title}")
             answered = connection.wait(list(working))
             for descriptor in [number for number in working if number in answered]:
-                worker = working.pop(descriptor)
-                error = _result(worker)
-                num_ended += 1
-                if error is None:
-                    tell(f"done: {worker.run.title}{left.after(num_ended)}")
-                yield worker.run, error
+                worker = working[descriptor]
+                for message in _messages(worker.process):
+                    if message is not None and STAGE in message:
+                        tell(f"{worker.run.title:<{width}}  {message[STAGE]}")
+                        continue
+                    del working[descriptor]
+                    error = _ended(worker) if message is None else error_of(message)
+                    num_ended += 1
+                    if error is None:
+                        tell(f"done: {worker.run.title}{left.after(num_ended)}")
+                    yield worker.run, error
     finally:
         for process in processes.values():
             process.kill()
@@ -241,13 +249,22 @@ def _give(worker: _Worker) -> int:
     return process.stdout.fileno()
 
 
-def _result(worker: _Worker) -> TextmadError | None:
-    """What the worker has answered: `{}` or an error's kind and message."""
-    process = worker.process
+def _messages(process: subprocess.Popen[bytes]) -> list[dict[str, str] | None]:
+    """What a worker has said since it was last asked; None at the end where it says no more.
+
+    A line each: a stage that is done, or the run's end, `{}` or an error's kind and message.
+    """
     assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        code = process.wait()
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return TextmadError(f"its process was ended {how}; what it said is in {worker.job.log}")
-    return error_of(json.loads(line))
+    said, is_ended = b"", False
+    while not (said.endswith(b"\n") or is_ended):  # nothing may stay in the buffer, unseen
+        piece = process.stdout.read1()  # type: ignore[attr-defined]
+        said, is_ended = said + piece, not piece
+    messages = [json.loads(line) for line in said.splitlines(keepends=True) if line[-1:] == b"\n"]
+    return [*messages, None] if is_ended else messages
+
+
+def _ended(worker: _Worker) -> TextmadError:
+    """How a process ended that has not answered."""
+    code = worker.process.wait()
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    return TextmadError(f"its process was ended {how}; what it said is in {worker.job.log}")
