@@ -240,6 +240,7 @@ BAD = {
     "curate.0.watermark.depth": ("0", "0: expected from 1 to 1000 layers"),
     "curate.0.watermark.context": ("0", "0: expected at least 1 token"),
     "curate.0.watermark.false_alarms": ("0", "0: expected a share above 0 and below 1"),
+    "checkpoint_minutes": ("0", "0: expected more than 0"),
     "track": ("mlflow", "mlflow: expected 'tensorboard', 'wandb' or 'trackio'"),
     "evaluate": ("perplexity", "perplexity: expected a list"),
     "evaluate.0": ("7", "7: expected a name, or one name with its settings"),

@@ -147,10 +147,10 @@ class TextPerplexity:
             nats = _mean_nats(snapshot, split)[rows[: snapshot.num_documents]]
             return _quantiles(nats)
 
-        return measure_compared(snapshot, measure, fixed="text_perplexity", num_behind=_num_beyond)
+        return measure_compared(snapshot, measure, fixed="text_perplexity", num_behind=num_beyond)
 
 
-def _num_beyond(quantile: Measurement) -> float:
+def num_beyond(quantile: Measurement) -> float:
     """Return how many documents lie beyond a quantile, on its shorter side."""
     share = QUANTILES[quantile.bin]
     return min(share, 1 - share) * quantile.n

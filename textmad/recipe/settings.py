@@ -330,6 +330,7 @@ class Recipe(Settings):
         default=("perplexity", "diversity", "rare_tokens"), validate_default=True
     )
     population: PopulationSettings | None = None  # null: one model
+    checkpoint_minutes: Positive = 10.0  # between checkpoints of an unfinished stage
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # null: nowhere
 
     @model_validator(mode="after")
