@@ -252,7 +252,10 @@ BAD = {
     "evaluate.0.diversity.mattr_window": ("1", "1: expected at least 2"),
     "evaluate.0.diversity.overlap_words": ("0", "0: expected at least 1"),
     "evaluate.0.rare_tokens": ("30000", f"30000: expected {SETTINGS}"),
-    "evaluate.0.rare_tokens.held_out_tokens": ("many", "many: expected a whole number"),
+    "evaluate.0.rare_tokens.held_out_tokens": (
+        "many",
+        "many: expected a number of tokens, or a precision above 0% and below 100%, such as 2%",
+    ),
     "evaluate.0.votes": ("net", f"net: expected {SETTINGS}"),
     "evaluate.0.guards": ("random", f"random: expected {SETTINGS}"),
     "evaluate.0.discriminator": ("100", f"100: expected {SETTINGS}"),
