@@ -11,7 +11,13 @@ import numpy as np
 from textmad import mixture
 from textmad.corpus import Corpus, corpus_notes, open_corpus, source_format
 from textmad.evaluators.held_out import HeldOutSize, pilot_texts, precision_of, tokens_for
-from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker, kept_share
+from textmad.loop.feasibility import (
+    check_corpus,
+    check_kept_text,
+    check_members_corpus,
+    check_tracker,
+    kept_share,
+)
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel
 from textmad.planning.plan import Budget, CrawlPlan, Plan
@@ -101,6 +107,7 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
 
     source_digests(recipe.evaluators())
     check_corpus(recipe, [*recipe.filters(), *recipe.crawl_filters()], opened.corpus.human)
+    check_members_corpus(recipe, opened.corpus.human)
     return _plan_at(recipe, opened, opened.speed)
 
 

@@ -445,6 +445,12 @@ class Recipe(Settings):
             }
         )
 
+    def has_own_base_text(self, member: int) -> bool:
+        """Whether the base model samples text for a member of the population alone."""
+        assert self.population is not None, "a run of one model"
+        has_prompts = self.of_member(member).sample.prompt != "none"
+        return self.population.changes_base_text(member, has_prompts)
+
     def _check_preference(self, preference: PreferenceSettings) -> None:
         """Check that the filters judge what is learned, and that pairs can be made."""
         names = {component.name.removeprefix(TWIN) for component in self.curate}
