@@ -28,11 +28,11 @@ test-browser: $(VENV)/.installed  ## Run the tests of the page in a real browser
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[browser]'
 	$(BIN)/pytest -m browser -rs
 
-test-slow: $(VENV)/.installed  ## Run the tests that take minutes, or repeat at some cost what a quick one decides
+test-slow: $(VENV)/.installed  ## Run the tests that take minutes each, and those on a real Ray
 	$(BIN)/pytest -m slow
 
 test-faults: $(VENV)/.installed  ## Run the sweeps of faults, with TEXTMAD_FUZZ=N mutated inputs (20,000)
-	$(BIN)/pytest -n auto --dist loadfile -m faults
+	$(BIN)/pytest -n auto --dist worksteal -m faults
 
 check: $(VENV)/.installed  ## Lint, format check, types
 	$(BIN)/ruff check .

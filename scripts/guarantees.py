@@ -14,7 +14,8 @@ import pandas as pd
 
 from textmad.detection import auc
 from textmad.evaluators import Measurement, Snapshot
-from textmad.evaluators.reference_range import reference_range
+from textmad.evaluators.perplexity import QUANTILES, num_beyond
+from textmad.evaluators.reference_range import range_of_gaps, reference_range
 from textmad.evaluators.references import measure_compared
 from textmad.report.verdict import verdict
 from textmad.statistics import inference
@@ -147,6 +148,29 @@ def detector_auc(rng):
 
     found = {m.split: m for m in measure_compared(snapshot, measure, splits=tuple(scores))}
     return found["human"].low <= found["drawn"].value <= found["human"].high
+
+
+def gap_in_range(rng, in_common):
+    """The gap of 60 documents, each with a Poisson number of n-grams in common with other text."""
+    of_documents = rng.poisson(in_common / 60, 120)
+    samples = [1 - rng.permutation(of_documents)[:60].sum() / 200 for _ in range(20)]
+    value = 1 - rng.poisson(in_common) / 200
+    found = range_of_gaps(samples, 200, 0.5, df=8)
+    return found.low <= value <= found.high
+
+
+def quantile_in_range(rng, name):
+    """Nats of documents are log-normal; the reference has 120 of them, 60 are compared."""
+    nats = {s: np.exp(rng.normal(1.4, 0.25, n)) for s, n in (("human", 120), ("drawn", 60))}
+    texts = {split: list(map(str, values)) for split, values in nats.items()}
+    snapshot = Snapshot(0, None, None, empty(), empty(), empty(), texts, 60, 1, rng)
+
+    def measure(split, rows):
+        value = np.exp(np.quantile(nats[split][rows[:60]], QUANTILES[name]))
+        return [Measurement("text_perplexity", value, bin=name, n=60)]
+
+    human, drawn = measure_compared(snapshot, measure, splits=tuple(nats), num_behind=num_beyond)
+    return human.low <= drawn.value <= human.high
 
 
 def false_hypotheses(rng):
@@ -289,6 +313,26 @@ PROMISES = [
     ),
     ("a true hypothesis supported, planned for 80 %", "3 hypotheses", 0.80, "≥", planned_study),
     ("pilots whose size to be safe is large enough", "3 seeds", 0.80, "≥", safe_size),
+    *(
+        (
+            "95 % range of n-gram gaps of human text",
+            f"{in_common} n-grams in common, 60 documents",
+            0.95,
+            "≥",
+            lambda r, in_common=in_common: gap_in_range(r, in_common),
+        )
+        for in_common in (0.3, 3, 9)
+    ),
+    *(
+        (
+            "95 % range of a quantile of perplexities of human text",
+            f"{name.replace('%', ' %')}, 60 documents",
+            0.95,
+            "≥",
+            lambda r, name=name: quantile_in_range(r, name),
+        )
+        for name in ("median", "95%", "99%")
+    ),
 ]
 
 

@@ -34,6 +34,16 @@ def _module(name: str) -> ModuleType:
     return module
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have counted; the workers of pytest-xdist can print nothing themselves."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    for report in reports:
+        if getattr(report, "when", None) == "call":
+            for name, counts in report.user_properties:
+                if name == "counts":
+                    terminalreporter.write_line(counts)
+
+
 @pytest.fixture
 def textmad(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

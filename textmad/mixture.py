@@ -270,6 +270,21 @@ def take_human_documents(
     Raises:
         CorpusError: too few of them.
     """
+    return take(human, human_rows(settings, generation, human, seed, crawl))
+
+
+def human_rows(
+    settings: MixSettings,
+    generation: int,
+    human: Dataset,
+    seed: int,
+    crawl: CrawlSettings | None = None,
+) -> np.ndarray:
+    """Return the rows of the documents that `take_human_documents` takes.
+
+    Raises:
+        CorpusError: too few of them.
+    """
     order = order_of_pool(human, seed)
     tokens = token_counts(human)[order]
     start = stop = 0
@@ -279,7 +294,8 @@ def take_human_documents(
             pool = _Pool(int(tokens[start:].sum()), int(tokens.sum()), is_begun=start > 0)
             raise CorpusError(_human_shortage(settings, generation, budget, pool, crawl))
         stop = start + reached
-    return take(human, order[start:stop])
+    rows: np.ndarray = order[start:stop]
+    return rows
 
 
 def _budgets_of_pool(

@@ -15,7 +15,7 @@ _ACTIONS = Path("/proc/sys/kernel/seccomp/actions_avail")
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+def sweep(tmp_path: Path, record_property: Callable[[str, object], None]) -> Callable[..., None]:
     """`sweep(kind=every, ...)`: try every so-manieth case of each kind, and print the counts."""
     if platform.machine() != "x86_64" or "user_notif" not in _ACTIONS.read_text():
         pytest.skip("needs Linux 5.5 or later on x86-64, where system calls can be intercepted")
@@ -33,16 +33,15 @@ def sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., N
         assert answer.returncode == 0, answer.stderr
         found = json.loads(answer.stdout)
         faults = []
-        with capsys.disabled():
-            for kind, outcome in found.items():
-                print(
-                    f"\n{kind}: {outcome['cases']:,} cases: {outcome['same']:,} the same, "
-                    f"{outcome['rejected']:,} rejected, {len(outcome['faults']):,} faults; "
-                    f"{outcome['seconds']:.0f} s",
-                    end="",
-                )
-                faults += [f"{kind}: {fault}" for fault in outcome["faults"]]
-                assert outcome["same"] + outcome["rejected"] + len(faults) >= fewest
+        for kind, outcome in found.items():
+            record_property(
+                "counts",
+                f"{kind}: {outcome['cases']:,} cases: {outcome['same']:,} the same, "
+                f"{outcome['rejected']:,} rejected, {len(outcome['faults']):,} faults; "
+                f"{outcome['seconds']:.0f} s, {outcome['processor_seconds']:.0f} s of a processor",
+            )
+            faults += [f"{kind}: {fault}" for fault in outcome["faults"]]
+            assert outcome["same"] + outcome["rejected"] + len(faults) >= fewest
         assert not faults, "\n".join(faults)
 
     return run

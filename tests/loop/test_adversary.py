@@ -1,12 +1,12 @@
 """The adversarial pair in the whole loop: a discriminator, two juries, and a generator that learns
 by preference from its verdicts."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 import textmad as tm
+from tests.run_contents import check_resumed
 from textmad.curation import Discriminator, Jury, Upvotes
 
 
@@ -72,13 +72,4 @@ def test_whom_the_text_pleases_is_measured_in_each_generation(run: tm.Run):
 
 
 def test_a_resumed_run_has_the_same_bytes(run: tm.Run, tmp_path: Path):
-    again = Path(shutil.copytree(run.path, tmp_path / "run"))
-    shutil.rmtree(again / "gen-01")
-    shutil.rmtree(again / "gen-00" / "curate")
-    shutil.rmtree(again / "gen-00" / "evaluate")
-    (again / "metrics.parquet").unlink()
-    tm.run(run.recipe, again)
-    files = [path for path in run.path.glob("gen-*/*/*") if path.name != "manifest.json"]
-    assert len(files) >= 2 * 8
-    for path in files:
-        assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+    check_resumed(run, tmp_path / "run", "gen-01", "gen-00/curate", "gen-00/evaluate")

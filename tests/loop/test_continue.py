@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 
 import textmad as tm
+from tests.run_contents import contents
 from textmad import store
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file that results are read from."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in {".lock", "provenance.json"}
-    }
 
 
 def below(files: dict[str, bytes], *places: str) -> dict[str, bytes]:

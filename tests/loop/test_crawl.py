@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import textmad as tm
+from tests.run_contents import check_resumed
 from textmad.curation import Bots, Upvotes
 from textmad.models.opening import open_model
 from textmad.text.documents import content_id
@@ -163,14 +164,8 @@ def test_what_was_posted_without_a_label_is_nowhere_learned_with_one(guarded: tm
 
 
 def test_a_crawl_is_the_same_after_a_resume(guarded: tm.Run, tmp_path: Path):
-    again = Path(shutil.copytree(guarded.path, tmp_path / "run"))
-    for stage in ("crawl", "mix", "evaluate"):
-        shutil.rmtree(again / "gen-02" / stage)
-    shutil.rmtree(again / "gen-01" / "crawl")
-    (again / "metrics.parquet").unlink()
-    tm.run(guarded.recipe, again)
-    for path in guarded.path.glob("**/*.parquet"):
-        assert (again / path.relative_to(guarded.path)).read_bytes() == path.read_bytes()
+    lost = [f"gen-02/{stage}" for stage in ("crawl", "mix", "evaluate")]
+    check_resumed(guarded, tmp_path / "run", "gen-01/crawl", *lost)
 
 
 # --- a larger crawl.oversample ------------------------------------------------------------------

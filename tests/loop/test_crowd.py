@@ -1,7 +1,6 @@
 """Authors, crowds and twins in the whole loop: their votes in the table, and after a resume."""
 
 import json
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 import textmad as tm
+from tests.run_contents import check_resumed
 from textmad.curation import Author, Bots, Crowd, Exposure, MatchedRandom, Upvotes
 from textmad.store import RunFolder
 
@@ -47,13 +47,7 @@ def test_votes_exposure_and_rank_stand_in_the_table_of_what_was_posted(run: tm.R
 
 
 def test_the_same_votes_are_cast_after_a_resume(run: tm.Run, tmp_path: Path):
-    again = Path(shutil.copytree(run.path, tmp_path / "run"))
-    for stage in ("curate", "evaluate"):
-        shutil.rmtree(again / "gen-01" / stage)
-    (again / "metrics.parquet").unlink()
-    tm.run(run.recipe, again)
-    for path in run.path.glob("gen-*/*/*.parquet"):
-        assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+    check_resumed(run, tmp_path / "run", "gen-01/curate", "gen-01/evaluate")
 
 
 def test_a_twin_sees_the_votes_of_its_original_and_keeps_as_many_tokens(
@@ -135,14 +129,7 @@ def test_tastes_drift_from_one_generation_to_the_next_and_the_same_after_a_resum
     rows = table[(table["metric"] == "taste") & (table["bin"] == "length(5)")]
     assert rows["value"].tolist()[1:] == pytest.approx([w[people].mean() for w in weights[:2]])
 
-    again = Path(shutil.copytree(run.path, tmp_path / "again"))
-    shutil.rmtree(again / "gen-02")
-    shutil.rmtree(again / "gen-01" / "curate")
-    shutil.rmtree(again / "gen-01" / "evaluate")
-    (again / "metrics.parquet").unlink()
-    tm.run(recipe, again)
-    for path in [*run.path.glob("gen-*/*/*.parquet"), *run.path.glob("gen-*/*/records.json")]:
-        assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+    check_resumed(run, tmp_path / "again", "gen-02", "gen-01/curate", "gen-01/evaluate")
 
 
 def test_the_tastes_of_the_generation_before_are_in_the_key_of_a_stage(

@@ -1,12 +1,12 @@
 """Detectors in the whole loop: what each method keeps and measures, and after a resume."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import textmad as tm
+from tests.run_contents import check_resumed
 from textmad.curation import Detector
 from textmad.detection import Models, human_likeness
 from textmad.models.opening import open_model
@@ -67,13 +67,7 @@ def test_every_generation_tells_how_well_its_text_is_told(run: tm.Run):
 
 
 def test_the_same_documents_are_kept_after_a_resume(run: tm.Run, tmp_path: Path):
-    again = Path(shutil.copytree(run.path, tmp_path / "run"))
-    for stage in ("curate", "evaluate"):
-        shutil.rmtree(again / "gen-01" / stage)
-    (again / "metrics.parquet").unlink()
-    tm.run(run.recipe, again)
-    for path in run.path.glob("gen-*/*/*.parquet"):
-        assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+    check_resumed(run, tmp_path / "run", "gen-01/curate", "gen-01/evaluate")
 
 
 def test_detectors_guard_a_crawl_without_a_label_to_see(short_recipe: tm.Recipe, tmp_path: Path):

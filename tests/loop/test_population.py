@@ -10,9 +10,14 @@ import pandas as pd
 import pytest
 
 import textmad as tm
+from tests.run_contents import contents
 from textmad.cli.show import show
+from textmad.loop.feasibility import check_kept_text, check_members_corpus
 from textmad.loop.parents import lineage_rows
+from textmad.loop.recursion import begun
 from textmad.loop.selection import p_value_of_worse
+from textmad.planning.make import make_plan
+from textmad.progress import SilentProgress
 
 TOKENS = 13  # of a document: twelve words and the end
 
@@ -48,14 +53,6 @@ def without_ids(run: tm.Run, generation: int) -> pd.DataFrame:
 
 def sources(run: tm.Run, generation: int) -> dict[tuple[int, int], int]:
     return {(s["generation"], s["member"]): s["tokens"] for s in run.sources(generation)}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in {".lock", "provenance.json"}
-    }
 
 
 def test_members_without_migration_are_separate_runs(posts: Path, tmp_path: Path):
@@ -165,6 +162,24 @@ def test_members_learn_the_text_of_their_community(posts: Path, tmp_path: Path):
     assert run.members[0].held_out["id"][:] == run.members[1].held_out["id"][:]
 
 
+def test_the_base_model_continues_prompts_of_the_members_community(posts: Path, tmp_path: Path):
+    given = tm.Recipe(
+        corpus={"source": str(posts), "min_words": 1, "columns": {"community": "place"}},
+        model={"base": "tiny-gpt2"},
+        mix={"model_tokens": 100},
+        sample={"min_tokens": 100, "max_new_tokens": 4, "prompt": "human", "prompt_tokens": 12},
+        population={"members": 2, "communities": ["p0", "p1"]},
+    )
+    with begun(given, tmp_path / "run", SilentProgress()) as loop:
+        loop.gather()
+    run = tm.Run(tmp_path / "run")
+    for member, other in (run.members, run.members[::-1]):
+        prompts = set(member.base_text["prompt"])
+        assert len(prompts) > 10
+        assert all(any(text.startswith(p) for text in member.human["text"]) for p in prompts)
+        assert not any(text.startswith(p) for text in other.human["text"] for p in prompts)
+
+
 def test_arms_of_other_communities_share_no_mixture(posts: Path, tmp_path: Path):
     """The key of a member's mixture holds its community, which no earlier stage does."""
     given = recipe(posts, corpus={"columns": {"community": "place"}}, generations=0)
@@ -206,6 +221,60 @@ def test_the_member_with_the_lowest_loss_has_all_children(selected: tm.Run):
     assert selection["kept"] == [best]
     assert selection["standing"] == [[0, best]] * 3
     assert [set(sources(m, 1)) for m in selected.members] == [{(-1, -1), (0, best)}] * 3
+
+
+def test_too_little_human_text_for_a_selection_is_an_error_before_anything_is_learned(
+    selected: tm.Run, tmp_path: Path
+):
+    # The members of generations 0 and 1 are selected; those of generation 2 have no children.
+    learned = {d for m in selected.members for g in range(2) for d in m.training(g)["id"][:]}
+    human = selected.human.to_pandas()
+    left = int(human["tokens"][~human["id"].isin(learned)].sum())
+    enough = selected.recipe.replace(population={"select": {"tokens": left}})
+    check_members_corpus(enough, selected.human)
+    given = enough.replace(population={"select": {"tokens": left + 1}})
+    message = (
+        f"population.select.tokens: {left + 1:,}: the human training pool has {left:,} tokens that "
+        "no member has learned up to generation 1: lower it, mix.human_tokens, generations or "
+        "members, or give a larger corpus"
+    )
+    for stops in (lambda: make_plan(given), lambda: tm.run(given, tmp_path / "run")):
+        with pytest.raises(tm.CorpusError) as error:
+            stops()
+        assert str(error.value) == message
+    assert not (tmp_path / "run" / "gen-00").exists()
+    # Votes need no such text.
+    votes = {"population": {"select": {"by": "votes"}}, "curate": [{"upvotes": {"keep": 0.9}}]}
+    check_members_corpus(given.replace(**votes, sample={"oversample": 2.0}), selected.human)
+
+
+@pytest.mark.parametrize(
+    ("changed", "oversample", "message"),
+    [
+        (
+            {"oversample": 1.0},
+            3.0,
+            "population.each.1.sample.oversample: 1: the filters keep at most about 195 of 390 "
+            "tokens, 260 are needed: set population.each.1.sample.oversample to 3, or keep more",
+        ),
+        (
+            {"temperature": 0.5},
+            1.0,
+            "sample.oversample: 1: the filters keep at most about 195 of 390 tokens, 260 are "
+            "needed: set sample.oversample to 3, or keep more",
+        ),
+    ],
+)
+def test_a_member_that_keeps_too_little_is_an_error_before_anything_is_computed(
+    posts: Path, changed, oversample, message
+):
+    population = {"members": 2, "each": [{"sample": {"oversample": 3.0}}, {"sample": changed}]}
+    given = recipe(posts, population, curate=[{"random": {"keep": 0.5}}])
+    with pytest.raises(tm.RecipeError) as error:
+        check_kept_text(given.replace(sample={"oversample": oversample}))
+    assert str(error.value) == message
+    each = [{"sample": {"oversample": 3.0}}] * 2
+    check_kept_text(given.replace(population={"each": each}))  # nobody samples as `sample` says
 
 
 def test_selection_reads_no_document_that_a_member_has_learned(selected: tm.Run):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import textmad as tm
+from tests.run_contents import check_resumed
 from textmad.errors import ModelError
 from textmad.loop import member
 from textmad.loop.judged_text import judged_text
@@ -79,15 +80,7 @@ def test_the_key_of_the_stage_holds_the_digest_of_what_it_reads(run: tm.Run):
 
 
 def test_a_resumed_run_has_the_same_bytes(run: tm.Run, tmp_path: Path):
-    again = Path(shutil.copytree(run.path, tmp_path / "run"))
-    shutil.rmtree(again / "gen-02")
-    shutil.rmtree(again / "gen-01" / "model")
-    (again / "metrics.parquet").unlink()
-    tm.run(run.recipe, again)
-    files = [path for path in run.path.glob("gen-*/*/*") if path.name != "manifest.json"]
-    assert len(files) >= 3 * 8
-    for path in files:
-        assert (again / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+    check_resumed(run, tmp_path / "run", "gen-02", "gen-01/model")
 
 
 @pytest.mark.parametrize("start_from", ["base", "previous"])

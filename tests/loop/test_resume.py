@@ -8,19 +8,7 @@ from pathlib import Path
 import pytest
 
 import textmad as tm
-
-# Records of the sessions, not of the result.
-SESSIONS = {".lock", "provenance.json"}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run that results are read from."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in files
-        if path.name not in SESSIONS
-    }
+from tests.run_contents import contents
 
 
 def identities(folder: Path) -> dict[str, tuple[int, int]]:

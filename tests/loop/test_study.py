@@ -19,6 +19,7 @@ import yaml
 
 import textmad as tm
 from tests.people_runs import settings_of_words, write_words
+from tests.run_contents import contents
 from textmad import cli, store
 from textmad.loop import recursion
 from textmad.loop.member import Member
@@ -27,20 +28,9 @@ from textmad.studies import RunState, emit_slurm, parse_study, saved, states
 from textmad.studies.engines.ray import check_node
 from textmad.studies.engines.slurm import recorded_job
 
-# Records of the sessions, not of the result.
-SESSIONS = {".lock", "provenance.json"}
 RUN = ("corpus", "base")  # once a run; the base model's own text does not depend on the filters
 GENERATION = ("mix", "model", "sample", "curate", "evaluate")
 PICKY = {"curate": [{"random": {"keep": 0.6}}], "sample.oversample": 2.5}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run that results are read from."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in SESSIONS
-    }
 
 
 def came_by(study: Path, *, taken: bool) -> dict[str, list[str]]:

@@ -3,10 +3,12 @@
 import math
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import textmad as tm
 from textmad.analysis.forecast import Forecast, forecast
@@ -62,6 +64,60 @@ def test_selection_and_response_are_those_of_the_candidates(run: tm.Run):
     metrics = run.metrics
     rows = metrics[(metrics["metric"] == "selection_differential") & (metrics["bin"] == REWARD)]
     assert rows["value"].tolist() == pytest.approx(np.subtract(kept, drawn))
+
+
+@pytest.fixture(scope="module")
+def tail(tmp_path_factory: pytest.TempPathFactory) -> tm.Run:
+    """Documents of 10 words, of which those with words that are rare in human text are kept."""
+    folder, human = tmp_path_factory.mktemp("tail"), HumanText("counts", 10, 500)
+    settings = human.settings
+    sample = {**settings["sample"], "oversample": 4.0, "min_tokens": human.tokens(400)}
+    given = {
+        "corpus": {**settings["corpus"], "source": str(human.write(folder))},
+        "sample": sample,
+        "mix": {"model_tokens": human.tokens(400)},
+        "curate": [{"rescue": {"by": "coverage", "keep": 0.25}}],
+        "evaluate": [{"rare_tokens": {"held_out_tokens": 100}}, "diversity", "selection"],
+    }
+    return tm.run(tm.Recipe(**{**settings, **given, "generations": 2}), folder / "run")
+
+
+def test_rare_words_and_rare_tokens_are_forecast_where_a_filter_keeps_them(tail: tm.Run):
+    # The rarest words that together make up a tenth of human text, counted here.
+    counts = Counter(word for text in tail.human["text"] for word in text.split())
+    below, common = 0, set()
+    for word, number in sorted(counts.items(), key=lambda each: each[1]):
+        if below >= 0.1 * counts.total():
+            common.add(word)
+        below += number
+    rates = []
+    for generation in range(2):
+        table = tail.candidates(generation).to_pandas()
+        table["rate"] = table["text"].map(
+            lambda text: np.mean([w not in common for w in text.split()])
+        )
+        rates.append((table["rate"].mean(), table["rate"][table["kept"]].mean()))
+    found = of(forecast(tail), "rare words")
+    assert [found.trait.drawn[g] for g in range(2)] == pytest.approx([r for r, _ in rates])
+    assert [found.trait.kept[g] for g in range(2)] == pytest.approx([r for _, r in rates])
+    # The model learns by counting: it writes as many rare words as it was given, so h2 is 1.
+    assert found.response.heritability == pytest.approx(1, abs=0.4)  # 2 sd
+    assert found.predicted[2].low < found.trait.drawn[2] < found.predicted[2].high
+    # A word is a token here; the metric is of fewer of them.
+    tokens = of(forecast(tail), "rare_rate")
+    assert tokens.predicted[2].low < tokens.trait.drawn[2] < tokens.predicted[2].high
+    distinct = of(forecast(tail, metrics=["distinct_1"]), "distinct_1")
+    assert distinct.predicted[2].low < distinct.trait.drawn[2] < distinct.predicted[2].high
+
+
+def test_the_error_of_a_metric_is_that_of_one_text_and_not_of_a_reference(tail: tm.Run):
+    """An interval holds one more text's distance from the mean of 20 samples of half of another."""
+    rows = tail.metrics
+    human = rows[(rows["metric"] == "distinct_1") & (rows["split"] == "human")]
+    half_width = float((human["high"] - human["low"]).mean()) / 2
+    of_a_text = half_width / stats.t(8).ppf(0.975) / math.sqrt(1 + 1 / 2 + 1 / 2 / 20)
+    found = of(forecast(tail, metrics=["distinct_1"]), "distinct_1")
+    assert found.trait.error == pytest.approx(of_a_text)
 
 
 def test_a_forecast_uses_nothing_that_comes_after_its_generation(run: tm.Run, tmp_path: Path):

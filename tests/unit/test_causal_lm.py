@@ -217,8 +217,11 @@ def test_by_default_every_linear_module_but_the_output_layer_is_adapted(
     named = settings_of(tiny_gpt2_folder, LoraSettings(targets=("c_attn", "c_fc", "c_proj")))
     found = gpt2.fit(CORPUS, TRAIN, seed=0).model
     expected = CausalLM.open(named).fit(CORPUS, TRAIN, seed=0).model
-    assert found._adapter.keys() == expected._adapter.keys()
-    assert all(torch.equal(found._adapter[key], expected._adapter[key]) for key in found._adapter)
+    assert found._weights.adapter.keys() == expected._weights.adapter.keys()
+    assert all(
+        torch.equal(found._weights.adapter[key], expected._weights.adapter[key])
+        for key in found._weights.adapter
+    )
     found.save(tmp_path)
     assert gpt2.load(tmp_path).token_nll(CORPUS[:2])[0].tolist() == (
         found.token_nll(CORPUS[:2])[0].tolist()
@@ -240,7 +243,7 @@ def test_a_target_that_matches_nothing_is_an_error_with_the_names_there_are(
 
 def test_a_merged_adapter_computes_what_the_unmerged_one_does(base: CausalLM) -> None:
     model = base.fit(CORPUS, TRAIN, seed=0).model
-    unmerged = lora.attach(base._base.network, GPT2, seed=9, adapter=model._adapter).eval()
+    unmerged = lora.attach(base._base.network, GPT2, seed=9, adapter=model._weights.adapter).eval()
     ids = torch.tensor([[base._base.start, 5, 6, 7]])
     with torch.no_grad():
         expected = unmerged(input_ids=ids).logits
@@ -312,7 +315,7 @@ def test_an_adapter_names_its_base_as_other_programs_find_it(
     on_hub = ModelSettings(base="org/model", revision="v1")
     assert base_reference(on_hub) == ("org/model", "v1", False)
     fitted = base.fit(CORPUS, TRAIN, seed=0).model
-    lora.save(fitted._adapter, GPT2, base_reference(on_hub), tmp_path)
+    lora.save(fitted._weights.adapter, GPT2, base_reference(on_hub), tmp_path)
     config = peft.PeftConfig.from_pretrained(tmp_path)
     assert (config.base_model_name_or_path, config.revision) == ("org/model", "v1")
 

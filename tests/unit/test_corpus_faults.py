@@ -218,9 +218,9 @@ def test_a_damaged_corpus_is_read_or_an_error_and_never_a_traceback(tmp_path, sa
 
 
 @pytest.mark.faults
-def test_twenty_thousand_damaged_corpora_are_read_or_refused(tmp_path, saved, capsys):
+def test_twenty_thousand_damaged_corpora_are_read_or_refused(tmp_path, saved, record_property):
     number = int(os.environ.get("TEXTMAD_FUZZ", "20000"))
     num_read, num_refused = try_corpora(range(number), tmp_path, saved)
-    with capsys.disabled():
-        print(f"\n{number:,} corpora: {num_read:,} read, {num_refused:,} rejected, 0 other errors")
+    counts = f"{num_read:,} read, {num_refused:,} rejected, 0 other errors"
+    record_property("counts", f"{number:,} corpora: {counts}")
     assert min(num_read, num_refused) > number / 5

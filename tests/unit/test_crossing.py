@@ -97,7 +97,7 @@ def dense(base: CausalLM, parents: list[CausalLM], weights: list[float]) -> PreT
     """W0 + sum_i w_i s_i B_i A_i in float64, spelled out."""
     network = copy.deepcopy(base._base.network).double()
     for parent, weight in zip(parents, weights, strict=True):
-        shape, adapter = parent.settings.lora, parent._adapter
+        shape, adapter = parent.settings.lora, parent._weights.adapter
         assert shape is not None
         assert adapter is not None
         for name, module in network.named_modules():
@@ -118,8 +118,8 @@ def logits(network: PreTrainedModel) -> torch.Tensor:
 
 
 def rank_of(model: CausalLM) -> int:
-    assert model._crossed_shape is not None
-    return model._crossed_shape.rank
+    assert model._weights.crossed_shape is not None
+    return model._weights.crossed_shape.rank
 
 
 def assert_same_scores(one: CausalLM, two: CausalLM) -> None:
@@ -265,7 +265,7 @@ def test_the_rank_stays_bounded_over_ten_generations(base: CausalLM) -> None:
     # The terms of both parents and the fresh ones; the next parents share all but the fresh ones.
     assert ranks[:3] == [4 + 4 + 4, 12 + 4 + 4, 20 + 4 + 4]
     assert ranks[3:] == [32] * 7  # the smaller side of every matrix
-    adapter = pair[0]._adapter
+    adapter = pair[0]._weights.adapter
     assert adapter is not None
     assert all(32 in tensor.shape for tensor in adapter.values())
 
@@ -392,14 +392,14 @@ def test_learning_adds_a_fresh_adapter_and_leaves_what_was_crossed(
     base: CausalLM, three: list[CausalLM]
 ) -> None:
     child = base.crossed(three[:2], [0.5, 0.5])
-    before = {name: tensor.clone() for name, tensor in (child._adapter or {}).items()}
+    before = {name: tensor.clone() for name, tensor in (child._weights.adapter or {}).items()}
     learned = child.fit(CORPORA[2], TRAIN, seed=7).model
     assert isinstance(learned, CausalLM)
     assert rank_of(learned) == 8 + 4
-    adapter = learned._adapter
+    adapter = learned._weights.adapter
     assert adapter is not None
     for name, tensor in before.items():
-        assert torch.equal(tensor, (child._adapter or {})[name])
+        assert torch.equal(tensor, (child._weights.adapter or {})[name])
         columns = tensor.T if ".lora_B." in name else tensor  # a term each
         found = adapter[name].T if ".lora_B." in name else adapter[name]
         assert torch.equal(found[:8], columns)

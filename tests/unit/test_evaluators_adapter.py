@@ -137,7 +137,9 @@ def test_the_changes_of_a_model_are_its_merged_weights_less_the_base(adapter, ti
     else:
         assert changes.keys() == {f"transformer.h.{i}.mlp.c_fc.weight" for i in (0, 1)}
         name = "transformer.h.0.mlp.c_fc.weight"
-        a, b = (fitted._adapter[f"base_model.model.{name[:-7]}.lora_{x}.weight"] for x in "AB")
+        a, b = (
+            fitted._weights.adapter[f"base_model.model.{name[:-7]}.lora_{x}.weight"] for x in "AB"
+        )
         update = (8.0 / 4) * (b @ a)
     assert changes[name].update == pytest.approx(float(torch.linalg.norm(update)), rel=1e-4)
     assert changes[name].base == pytest.approx(float(torch.linalg.norm(before[name])), rel=1e-6)

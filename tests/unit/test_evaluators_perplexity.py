@@ -8,11 +8,11 @@ from textmad.evaluators.held_out import held_out_subset
 from textmad.evaluators.perplexity import (
     QUANTILES,
     Perplexity,
-    _num_beyond,
     bits_per_byte,
     corpus_loss,
     corpus_perplexity,
     next_token_accuracy,
+    num_beyond,
     perplexity,
 )
 from textmad.evaluators.references import measure_compared
@@ -122,7 +122,7 @@ def test_the_interval_of_a_quantile_holds_that_of_another_text_of_the_same_kind(
             return [Measurement("text_perplexity", value, bin=name, n=60)]
 
         found = measure_compared(
-            snapshot, measure, splits=("human", "drawn"), num_behind=_num_beyond
+            snapshot, measure, splits=("human", "drawn"), num_behind=num_beyond
         )
         human, drawn = found
         num_held += human.low <= drawn.value <= human.high

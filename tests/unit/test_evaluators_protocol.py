@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,6 +111,15 @@ def test_every_metric_has_a_direction_and_a_label_of_its_own():
     [
         (lambda: Perplexity(held_out_tokens=0), "held_out_tokens: 0: expected at least 1"),
         (lambda: RareTokens(held_out_tokens=-5), "held_out_tokens: -5: expected at least 1"),
+        *(
+            (
+                partial(make, held_out_tokens=size),
+                f"held_out_tokens: {size}: expected a number of tokens, or a precision above 0% "
+                "and below 100%, such as 2%",
+            )
+            for make in (Perplexity, RareTokens)
+            for size in ("many", "auto", "0%", "100%", "2", "-1%")
+        ),
         (lambda: Diversity(mattr_window=1), "mattr_window: 1: expected at least 2"),
         (lambda: Diversity(overlap_words=0), "overlap_words: 0: expected at least 1"),
         (lambda: metric_path("bleu"), "bleu: expected one of diversity, perplexity, rare_tokens"),

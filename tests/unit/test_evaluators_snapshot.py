@@ -20,6 +20,13 @@ from textmad.evaluators import (
     measure,
     population,
 )
+from textmad.evaluators.held_out import (
+    held_out_subset,
+    num_held_out_tokens,
+    pilot_texts,
+    relative_error,
+    tokens_for,
+)
 from textmad.evaluators.metrics import MEASURED
 from textmad.kinship import HUMAN, Descent
 from textmad.models.protocol import TokenScores
@@ -194,6 +201,26 @@ def test_the_spread_of_perplexity_is_of_documents_and_scores_no_text_again(snaps
 def test_the_subset_bounds_the_held_out_tokens(snapshot):
     m = values(Perplexity(held_out_tokens=100), snapshot)["perplexity", "held_out", ""]
     assert 100 <= m.n < 120
+
+
+def test_a_precision_is_met_by_the_base_model_and_is_the_same_in_all_generations(snapshot):
+    # A base model that holds half of the words for unlikely: documents of few words differ by luck.
+    base = Unigram([1 / 4 if word % 2 else 0.01 for word in range(len(UNIFORM))])
+    first = replace(snapshot, base=base)
+    later = replace(first, generation=2, model=Unigram(UNIFORM))
+    texts = pilot_texts(snapshot.held_out)
+    wanted = tokens_for(0.04, base.token_nll(texts))
+    for each in (first, later):
+        assert num_held_out_tokens(each, "4%") == wanted
+        found = values(Perplexity(held_out_tokens="4%"), each)
+        scored = held_out_subset(snapshot.held_out, wanted)["text"][:]
+        assert found["perplexity", "held_out", ""].n == sum(map(len, base.token_nll(scored)))
+        assert values(RareTokens(held_out_tokens="4%"), each)
+        assert found["base_perplexity", "held_out", ""].note == (
+            f"relative standard error {relative_error(base.token_nll(scored)):.2%}, 4% was asked "
+            "for"
+        )
+    assert num_held_out_tokens(first, 123) == 123
 
 
 def test_two_evaluators_score_held_out_text_once(snapshot):

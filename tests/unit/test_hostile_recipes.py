@@ -306,10 +306,9 @@ def test_100_mutated_recipes_end_in_no_error_but_textmads_own(tmp_path):
 
 
 @pytest.mark.faults
-def test_20_000_mutated_recipes_end_in_no_error_but_textmads_own(tmp_path, capsys):
+def test_20_000_mutated_recipes_end_in_no_error_but_textmads_own(tmp_path, record_property):
     number = int(os.environ.get("TEXTMAD_FUZZ", "20000"))
     counts = read_mutants(number, 1_000, tmp_path)
-    with capsys.disabled():
-        print(f"\n{number:,} mutated recipes: {counts}, 0 other errors")
+    record_property("counts", f"{number:,} mutated recipes: {counts}, 0 other errors")
     assert counts["rejected"] > number / 4
     assert counts["accepted"] > number / 40

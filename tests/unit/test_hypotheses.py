@@ -13,8 +13,8 @@ from scipy import special
 import textmad as tm
 from textmad import store
 from textmad.analysis.comparison_result import hypothesis_frame
-from textmad.analysis.hypotheses import power_by_pilot
-from textmad.planning import study_plan
+from textmad.analysis.pilots import power_by_pilot
+from textmad.planning import Seconds, study_plan
 from textmad.report.comparison.hypotheses import hypothesis_sentences
 from textmad.report.comparison.page import print_comparison, write_comparison
 from textmad.report.seeds_needed import power_table
@@ -435,7 +435,7 @@ def test_the_upper_bound_holds_the_true_deviation_in_80_of_100_pilots():
 def test_a_pilot_says_how_many_seeds_each_hypothesis_needs_in_the_worst_case(tmp_path, results):
     study = read({"one": WORSE, "two": SAME, "three": WORSE | {"tolerance": 0.2}})
     begin(study, tmp_path)
-    one, two, three = power_by_pilot(study.hypotheses, results(study, VALUES))
+    (one, two, three), notes = power_by_pilot(study, results(study, VALUES))
     assert one.sd == pytest.approx(1.0)
     assert one.level == pytest.approx(0.05 / 3)
     assert one.seeds == seeds_needed(11.0, 1.0, (0.0, math.inf), 0.05 / 3)
@@ -443,6 +443,62 @@ def test_a_pilot_says_how_many_seeds_each_hypothesis_needs_in_the_worst_case(tmp
     assert one.planned == power(3, 11.0, 1.0, (0.0, math.inf), 0.05 / 3)
     assert two.seeds >= 2
     assert math.isinf(three.seeds)  # the pilot's difference is within the tolerance
+    (known,) = notes  # the pilot is the study itself
+    assert known.startswith("seeds of the pilot and of the study: 0, 1, 2. Their results are known")
+
+
+def test_a_pilot_with_other_seeds_and_settings_says_how_it_differs(tmp_path, results):
+    pilot = read({"one": WORSE}, recipe=BASE | {"train": {"epochs": 2.0}})
+    begin(pilot, tmp_path)
+    _, notes = power_by_pilot(read({"one": WORSE}, seeds=(7, 8)), results(pilot, VALUES))
+    assert notes == [
+        "train.epochs: 2 in the pilot, 1 here (voted, plain). The pilot is of another study by so "
+        "much."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("of_pilot", "of_study", "begins"),
+    [
+        (1, 1, []),
+        (3, 3, []),
+        (3, 1, ["each seed of the pilot has human text of its own (corpus.parts: 3), and"]),
+        (3, 4, ["a seed of the pilot reads 1/3 of the human text and a seed of the study 1/4"]),
+    ],
+)
+def test_a_pilot_whose_seeds_have_their_own_human_text_says_that_its_spread_is_of_another_kind(
+    tmp_path, results, of_pilot, of_study, begins
+):
+    pilot = read({"one": WORSE}, recipe=BASE | {"corpus": {"parts": of_pilot}})
+    study = read({"one": WORSE}, (3, 4), recipe=BASE | {"corpus": {"parts": of_study}})
+    begin(pilot, tmp_path)
+    _, notes = power_by_pilot(study, results(pilot, VALUES))
+    assert len(notes) == len(begins)
+    assert all(note.startswith(begin) for note, begin in zip(notes, begins, strict=True))
+
+
+def test_a_pilot_whose_seeds_share_their_text_is_refused_where_the_studys_do_not(tmp_path, results):
+    pilot = read({"one": WORSE})
+    study = read({"one": WORSE}, (3, 4), recipe=BASE | {"corpus": {"parts": 4}})
+    begin(pilot, tmp_path)
+    with pytest.raises(tm.RunError) as caught:
+        power_by_pilot(study, results(pilot, VALUES))
+    assert str(caught.value) == (
+        f"pilot {tmp_path}: corpus.parts: 1: its seeds share their human text, and each seed of "
+        "the study has text of its own (corpus.parts: 4). The pilot's sd leaves out what other "
+        "text adds, so the seeds would be too few: expected a pilot with the study's corpus.parts"
+    )
+
+
+def test_more_seeds_than_parts_of_the_corpus_are_named(tmp_path, results):
+    parts = {"recipe": BASE | {"corpus": {"parts": 3}}}
+    study = read({"one": WORSE}, (3, 4, 5), **parts)
+    pilot = read({"one": WORSE}, **parts)
+    begin(pilot, tmp_path)
+    close = VALUES | {"voted": [101.0, 105.0, 104.5]}  # by 1, 3, 0.5
+    ((power,), (note,)) = power_by_pilot(study, results(pilot, close))
+    assert power.seeds > 3
+    assert note.startswith("corpus.parts: 3 is enough for 3 seeds.")
 
 
 def test_a_pilot_that_lacks_something_says_what(tmp_path, results):
@@ -450,9 +506,9 @@ def test_a_pilot_that_lacks_something_says_what(tmp_path, results):
     begin(study, tmp_path)
     values = {name: numbers for name, numbers in VALUES.items() if name != "plain"}
     with pytest.raises(tm.RunError, match="the pilot has no complete generation of plain"):
-        power_by_pilot(study.hypotheses, results(study, values))
+        power_by_pilot(study, results(study, values))
     results(study, VALUES)
-    longer = [replace(study.hypotheses[0], generation=5)]
+    longer = replace(study, hypotheses=(replace(study.hypotheses[0], generation=5),))
     with pytest.raises(tm.RunError, match="voted has no value at generation 5 of seed 0, 1, 2: "):
         power_by_pilot(longer, tmp_path)
 
@@ -460,7 +516,7 @@ def test_a_pilot_that_lacks_something_says_what(tmp_path, results):
 def test_the_table_of_a_pilot_has_the_plans_own_costs(tmp_path, results):
     study = read({"one": WORSE, "two": WORSE | {"tolerance": 0.2}})
     begin(study, tmp_path)
-    powers = power_by_pilot(study.hypotheses, results(study, VALUES))
+    powers, notes = power_by_pilot(study, results(study, VALUES))
     plan = SimpleNamespace(
         disk_bytes=10**6,
         models=1,
@@ -470,12 +526,14 @@ def test_the_table_of_a_pilot_has_the_plans_own_costs(tmp_path, results):
         drawn_tokens=50,
         generations=1,
         scored_tokens=30,
-        seconds=60.0,
-        range_seconds=(60.0, 60.0),
+        seconds=Seconds(now=900.0, idle=60.0),
+        ranges=((900.0, 900.0), (60.0, 60.0)),
     )
-    made = study_plan.StudyPlan(study, {"plain": plan}, 0.0)
+    made = study_plan.StudyPlan(study, {"plain": plan}, Seconds(0.0, 0.0))
     seeds = powers[0].seeds
-    one, two, both = power_table(powers, made).lines
+    table = power_table(powers, made, notes)
+    one, two, both = table.lines
+    assert table.notes[-1] == notes[0]
     assert one[4] == f"{seeds}"
     assert one[6] == f"{430 * seeds:,}"  # 300 trained, 100 sampled, 30 scored
     assert one[7:] == (f"about {seeds} minutes", f"{seeds} MB")

@@ -1,6 +1,7 @@
 """`textmad plan`: what can be known before spending."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +10,20 @@ import numpy as np
 import pytest
 
 import textmad as tm
-from textmad.planning import CrawlPlan, Plan, Speed, StudyPlan, make_plan, make_study_plan
-from textmad.planning.scoring_cost import scored_tokens
+from textmad.planning import (
+    CrawlPlan,
+    Plan,
+    Rates,
+    Seconds,
+    Speed,
+    StudyPlan,
+    make_plan,
+    make_study_plan,
+    throughput,
+)
+from textmad.planning.scoring_cost import held_out_sizes, scored_tokens
+from textmad.planning.throughput import Turn, Work, speed_of
+from textmad.planning.work_time import Reading, seconds_between, timed
 from textmad.studies import parse_study
 
 WORDS = ["tea", "milk", "rain", "wind", "road", "house", "green", "slow"]
@@ -27,9 +40,22 @@ PLAN = Plan(
     model_tokens=500,
     base_tokens=1_000,
     scored_tokens=12_000,
-    opening_seconds=7.0,
-    speed=Speed(train=100.0, sample=50.0, score=400.0, model_bytes=1_000_000, spread=2.0),
+    opening=Seconds(now=7.0, idle=3.0),
+    speed=Speed(
+        now=Rates(train=100.0, sample=50.0, score=400.0, spread=2.0),
+        idle=Rates(train=200.0, sample=100.0, score=800.0, draw_seconds=1.0),
+        model_bytes=1_000_000,
+    ),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_probe():
+    """Probe less than a user does: how fast this machine is matters to no test here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(throughput, "_SHORT_TOKENS", 100)
+        patch.setattr(throughput, "_LONG_TOKENS", 400)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +102,11 @@ def test_a_plan_knows_the_budgets_exactly(plan, corpus):
 
 
 def test_every_estimate_is_positive(plan):
-    assert all(value > 0 for value in plan.speed[:4])
+    for rates in plan.speed.now, plan.speed.idle:
+        assert min(rates.train, rates.sample, rates.score) > 0
+        assert rates.draw_seconds >= 0
+    assert min(plan.seconds) > 0
     assert 0 <= plan.speed.finished <= 1
-    assert plan.seconds > 0
     assert plan.disk_bytes > 3 * plan.speed.model_bytes
 
 
@@ -105,13 +133,16 @@ def test_a_gaussian_of_long_documents_is_probed_with_more_than_one(tmp_path):
     assert plan.trained_tokens[0] == 2 * 3_501
     assert plan.base_tokens == 0  # it cannot write before it has learned
     assert "base model" not in plan.to_text()
-    assert all(value > 0 for value in plan.speed)
+    assert all(value > 0 for rates in (plan.speed.now, plan.speed.idle) for value in rates[:3])
 
 
 def test_the_estimates_are_sums_over_the_generations():
     # 3,000 tokens trained, 1,000 of the base model and three times 2,000 drawn, 12,000 scored, and
     # the opening.
-    assert PLAN.seconds == 7 + 3_000 / 100 + 7_000 / 50 + 12_000 / 400
+    assert PLAN.seconds == Seconds(
+        now=7 + 3_000 / 100 + 7_000 / 50 + 12_000 / 400,
+        idle=3 + 3_000 / 200 + 4 * 1 + 7_000 / 100 + 12_000 / 800,  # four draws
+    )
     # Three models and their records; texts at 2.5 bytes a token: corpus, training sets; at 3.4,
     # with sampled ids, the base model's text and candidates before and after the filters.
     texts, sampled = 5_000 + 500 + 3_000, 1_000 + 2 * 6_000
@@ -174,11 +205,30 @@ def test_a_plan_reads_as_a_line_a_fact():
         "held-out       10 documents, 500 tokens",
         "base model     1,000 tokens sampled once, as a reference",
         "disk           about 3 MB",
-        "speed          training 100, sampling 50, scoring 400 tokens a second here and now",
+        "speed, now     training 100, sampling 50, scoring 400 tokens a second here, by the clock",
+        "speed, idle    training 200, sampling 100, scoring 800 by CPU time, without other work "
+        "here",
         # 207 s, at least a quarter less or more, and twice as slow once as the other time.
-        "time           85 seconds to 9 minutes on this machine, without your own filters and "
-        "evaluators",
+        "time, now      85 seconds to 9 minutes on this machine as it is, without your own filters "
+        "and evaluators",
+        # 107 s, a quarter less or more: 86 to 134.
+        "time, idle     85 seconds to 2 minutes on this machine without other work, without your "
+        "own filters and evaluators",
     ]
+
+
+def test_a_plan_says_how_much_held_out_text_a_precision_takes(recipe):
+    chosen = replace(PLAN, chosen_tokens={"4%": 300, "2%": 1_200})
+    assert (
+        "held-out       10 documents, 500 tokens; 300 scored for 4%; 500 scored for 2%, TOO FEW: "
+        "1,200 needed"
+    ) in chosen.text_lines()
+    sizes = {"held_out_tokens": "4%"}
+    asking = recipe.replace(evaluate=[{"perplexity": sizes}, {"rare_tokens": sizes}])
+    assert held_out_sizes(asking) == ["4%"]
+    scored = scored_tokens(asking, 1_000, 10.0, {"4%": 300})
+    as_number = recipe.replace(evaluate=[{"perplexity": {"held_out_tokens": 300}}])
+    assert scored == scored_tokens(as_number, 1_000, 10.0)
 
 
 def test_a_plan_that_does_not_fit_on_the_disk_says_so(monkeypatch):
@@ -268,34 +318,91 @@ def test_what_is_known_is_told_before_the_probe(recipe, monkeypatch):
     assert [line for line in told if line != "probe"] == plan.to_text().splitlines()
 
 
-def test_the_probe_of_a_slow_model_stops_after_its_small_pass(recipe, monkeypatch):
-    from textmad.planning import throughput
+def turn(now, idle, draws=((100, 1.0),)):
+    """A turn that trains 100 tokens in so many seconds, draws, and scores 100 tokens in a second.
 
-    sizes = []
+    `draws`: tokens and seconds, by both clocks.
+    """
+    return Turn(
+        train=Work(100, Seconds(now, idle)),
+        draws=tuple(Work(tokens, Seconds(seconds, seconds)) for tokens, seconds in draws),
+        score=Work(100, Seconds(1.0, 1.0)),
+        finished=1.0,
+        model_bytes=9,
+    )
 
-    def slow_pass(recipe, model, human, num_tokens):
-        sizes.append(num_tokens)
-        return throughput._Pass(PLAN.speed, seconds=11.0)
 
-    monkeypatch.setattr(throughput, "_pass", slow_pass)
-    assert throughput.probe(recipe, None, None).spread == 2.0
-    assert sizes == [300]
+def test_idle_time_is_that_of_the_calling_thread_however_long_the_clock_says():
+    begun = Reading(clock=100.0, process=50.0, thread=20.0)
+    # 8 s of work by each of two threads, which wait for a core most of the time.
+    ended = Reading(clock=160.0, process=66.0, thread=28.0)
+    assert seconds_between(begun, ended, num_threads=2, on_cpu=True) == Seconds(60.0, 8.0)
+    # The caller waits for two others, which work 8 s each.
+    ended = Reading(clock=160.0, process=66.0, thread=20.5)
+    assert seconds_between(begun, ended, num_threads=2, on_cpu=True) == Seconds(60.0, 8.0)
+    # One thread of two works: the clock of an idle machine says 16 s, and not 8.
+    ended = Reading(clock=160.0, process=66.0, thread=36.0)
+    assert seconds_between(begun, ended, num_threads=2, on_cpu=True) == Seconds(60.0, 16.0)
+    # A GPU works, and no CPU time says how long.
+    assert seconds_between(begun, ended, num_threads=2, on_cpu=False) == Seconds(60.0, 60.0)
 
 
-def test_a_probe_tells_the_faster_of_two_passes_and_how_much_slower_the_other_was(
-    recipe, monkeypatch
+def test_what_waits_is_in_the_time_now_and_not_in_the_idle_time():
+    _, seconds = timed(lambda: time.sleep(0.2))
+    assert seconds.now >= 0.2
+    assert seconds.idle < 0.1
+
+
+def test_a_speed_is_the_median_turn_of_each_kind_of_work_and_clock():
+    # The third turn waited for a core: the clock says so, and CPU time does not.
+    speed = speed_of([turn(1.0, 0.5), turn(2.0, 0.4), turn(90.0, 0.5)])
+    assert (speed.now.train, speed.idle.train) == (100 / 2.0, 100 / 0.5)
+    # With 2 s of other work a turn takes 3, 4 and 92 s, of which the quartiles are 3.5 and 48.
+    assert speed.now.spread == pytest.approx(48 / 3.5)
+    assert speed.idle.spread == pytest.approx(2.5 / 2.45)
+
+
+def test_a_long_and_a_short_draw_tell_what_a_draw_takes_beside_its_tokens():
+    # 2 s and 10 ms a token: 4 s for 200 tokens, 10 s for 800.
+    rates = speed_of([turn(1.0, 1.0, draws=((200, 4.0), (800, 10.0)))]).now
+    assert (rates.sample, rates.draw_seconds) == (pytest.approx(100.0), pytest.approx(2.0))
+    assert rates.seconds_of_draws(3_000, 2) == pytest.approx(2 * 2 + 30)
+    # A long draw in less time, on a machine that was busy before: no less than nothing.
+    rates = speed_of([turn(1.0, 1.0, draws=((200, 4.0), (800, 2.0)))]).now
+    assert (rates.sample, rates.draw_seconds) == (400.0, 0.0)
+    # The time grows faster than the tokens.
+    rates = speed_of([turn(1.0, 1.0, draws=((200, 1.0), (800, 7.0)))]).now
+    assert (rates.sample, rates.draw_seconds) == (100.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("now", "idle", "num_turns"),
+    [
+        (1.0, 0.5, 3),
+        (45.0, 0.5, 1),  # a busy machine: a minute is over
+        (45.0, 11.0, 0),  # a slow model
+    ],
+)
+def test_a_probe_warms_up_and_takes_turns_until_it_has_three_or_a_minute_is_over(
+    monkeypatch, now, idle, num_turns
 ):
-    from textmad.planning import throughput
+    asked = []
 
-    passes = iter([(9.0, 1.0), (60.0, 3.0), (90.0, 2.0)])  # tokens a second, seconds
+    def next_turn(recipe, model, human, num_short, num_long):
+        asked.append((num_short, num_long))
+        return turn(7.0 if len(asked) == 1 else 5.0, idle)
 
-    def timed_pass(*_):
-        train, seconds = next(passes)
-        return throughput._Pass(PLAN.speed._replace(train=train), seconds)
-
-    monkeypatch.setattr(throughput, "_pass", timed_pass)
-    speed = throughput.probe(recipe, None, None)
-    assert (speed.train, speed.spread) == (90.0, 1.5)
+    monkeypatch.setattr(throughput, "_turn", next_turn)
+    monkeypatch.setattr(
+        throughput, "read_clocks", lambda: Reading(now * len(asked), process=0.0, thread=0.0)
+    )
+    speed = throughput.probe(None, None, None)
+    assert asked == [(300, 300), *[(100, 400)] * num_turns]
+    # The warm-up counts only where it is all that there is, and then nothing is beside it.
+    assert speed.now.train == 100 / (5.0 if num_turns else 7.0)
+    assert speed.now.spread == (1.0 if num_turns == 3 else 2.0)
+    # CPU time differs less from turn to turn, but a warm-up does other things too.
+    assert speed.idle.spread == {3: 1.0, 1: 1.25, 0: 2.0}[num_turns]
 
 
 def test_a_missing_corpus_is_seen_before_the_model_is_opened(recipe, tmp_path, monkeypatch):
@@ -414,25 +521,34 @@ def test_a_study_is_planned_arm_by_arm_and_generation_0_learns_once_a_seed(study
     # All three learn from 200 + 100 tokens in generation 0, and compare as much text with the
     # base's 134 tokens; two take both over.
     speed = plans["plain"].speed
-    assert study_plan.shared_seconds == pytest.approx(2 * (300 / speed.train + 134 / speed.sample))
-    each_seed = sum(plan.seconds for plan in plans.values()) - study_plan.shared_seconds
-    assert study_plan.seconds == pytest.approx(2 * each_seed)
+    for clock in ("now", "idle"):
+        rates, shared = getattr(speed, clock), getattr(study_plan.shared, clock)
+        draw = rates.draw_seconds + 134 / rates.sample
+        assert shared == pytest.approx(2 * (300 / rates.train + draw))
+        each_seed = sum(getattr(plan.seconds, clock) for plan in plans.values()) - shared
+        assert getattr(study_plan.seconds, clock) == pytest.approx(2 * each_seed)
 
 
 def test_a_study_plan_reads_as_a_line_an_arm(study_plan):
     ample = replace(PLAN, model_tokens=300)
     crawling = replace(ample, crawl=CrawlPlan(300, 60, 0.5, 200))
     plans = {"plain": ample, "picky": replace(PLAN, kept_share=0.1), "crawling": crawling}
-    text = replace(study_plan, plans=plans, shared_seconds=30.0).to_text()
+    text = replace(study_plan, plans=plans, shared=Seconds(30.0, 15.0)).to_text()
     # PLAN takes 207 s, 83 to 518; a seed's three runs less 30 s, twice: 1,182 s, 473 to 2,955.
+    # Idle it takes 107 s, 86 to 134; less 15 s: 612 s, 490 to 765.
     assert text.splitlines()[:3] == [
-        "plain     85 seconds to 9 minutes a run",
-        "picky     85 seconds to 9 minutes a run: TOO FEW if the filters keep short documents, "
-        "sample.oversample: 15 has room",
-        "crawling  85 seconds to 9 minutes a run: TOO FEW if the filters keep short documents, "
-        "crawl.oversample: 3 has room",
+        "plain     85 seconds to 2 minutes a run, idle",
+        "picky     85 seconds to 2 minutes a run, idle: TOO FEW if the filters keep short "
+        "documents, sample.oversample: 15 has room",
+        "crawling  85 seconds to 2 minutes a run, idle: TOO FEW if the filters keep short "
+        "documents, crawl.oversample: 3 has room",
     ]
-    assert text.splitlines()[-1].startswith("time   8 to 49 minutes one after another")
+    assert text.splitlines()[-2:] == [
+        "now    8 to 49 minutes one after another on this machine as it is; shared stages save 60 "
+        "seconds or more of that",
+        "idle   8 to 13 minutes one after another on this machine without other work; shared "
+        "stages save 30 seconds or more of that",
+    ]
 
 
 def test_an_arm_whose_encoder_is_not_there_is_named_though_others_share_what_it_opens(recipe):

@@ -59,7 +59,6 @@ def test_four_steps_have_the_losses_that_trl_had(case: tuple[str, bool]) -> None
     np.testing.assert_allclose(own_losses(*case), TRL_LOSSES[case], rtol=0, atol=1e-5)
 
 
-@pytest.mark.slow  # loads trl's trainers; the numbers above are of the version that is pinned
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed")
 @pytest.mark.parametrize("case", trl_losses.CASES, ids=str)
 def test_four_steps_have_the_losses_of_trl_itself(case: tuple[str, bool]) -> None:
@@ -225,12 +224,7 @@ def mean_length(model: CausalLM) -> float:
 
 @pytest.mark.parametrize(
     ("start", "loss"),
-    [
-        (LORA, "kto"),
-        pytest.param(LORA, "apo_zero_unpaired", marks=pytest.mark.slow),
-        (LORA, "dpo"),
-        (None, "kto"),
-    ],
+    [(LORA, "kto"), (LORA, "apo_zero_unpaired"), (LORA, "dpo"), (None, "kto")],
     indirect=["start"],
     ids=str,
 )

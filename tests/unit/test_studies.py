@@ -335,8 +335,8 @@ def test_without_controls_there_are_none():
         ),
         (
             {"arms": {"a": {}, "b": {"generations": 2, "evaluate": []}}},
-            "arms: a and b differ in nothing but generations or evaluate or track, which makes no "
-            "other arm; change one, or delete it",
+            "arms: a and b differ in nothing but generations or evaluate or track or "
+            "checkpoint_minutes, which makes no other arm; change one, or delete it",
         ),
         (
             {

@@ -19,7 +19,8 @@ from scipy import special
 from textmad.analysis.series import series
 from textmad.errors import RunError
 from textmad.evaluators.metrics import METRICS, value_range
-from textmad.evaluators.selection import DocumentTrait, document_traits
+from textmad.evaluators.references import NUM_SAMPLES
+from textmad.evaluators.selection import DocumentTrait, RareWords, document_traits
 from textmad.loop.run import Run
 from textmad.seeds import stream
 from textmad.statistics.selection_response import (
@@ -31,12 +32,17 @@ from textmad.statistics.selection_response import (
     passing,
     response,
 )
+from textmad.text.documents import texts_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 METRICS_OF_TEXT = ("rare_rate", "distinct_2")  # beside length and rewards, where they are measured
 _REFERENCE_DF = 8  # of the references' intervals (textmad.evaluators.references)
+# A reference is resampled by halves (textmad.mixture.base_tokens_drawn). So its interval is wider
+# than one value varies: it holds the error of the reference's mean as well.
+_SAMPLE_SHARE = 1 / 2
+_WIDER = math.sqrt(1 + _SAMPLE_SHARE + (1 - _SAMPLE_SHARE) / NUM_SAMPLES)
 
 
 class Trait(NamedTuple):
@@ -200,28 +206,29 @@ def _of_trait(
 
 
 def traits_of(run: Run, last: int) -> list[Trait]:
-    """Return the traits of single documents: their length in words, and each scorer's value.
+    """Return the traits of single documents: length, share of rare words, each scorer's value.
 
     Args:
         run: whose candidates.
         last: error and bounds are those of the generations up to this one, which a forecast knows.
     """
     by_name: dict[str, dict[int, DocumentTrait]] = {}
+    rare = RareWords(texts_of(run.human))
     for generation in run.generations:
-        for each in document_traits(run.candidates(generation)):
-            if each.kept.any():
+        for each in document_traits(run.candidates(generation), rare):
+            if each.weights[each.kept].any():
                 by_name.setdefault(each.name, {})[generation] = each
     traits = []
     for name, measured in by_name.items():
-        drawn = {g: float(each.values.mean()) for g, each in measured.items()}
-        kept = {g: float(each.values[each.kept].mean()) for g, each in measured.items()}
+        drawn = {g: each.drawn_mean for g, each in measured.items()}
+        kept = {g: each.kept_mean for g, each in measured.items()}
         known = [each for g, each in measured.items() if g <= last]
         if not known:
             continue
         # No mean lies beyond the documents that it is the mean of.
         values = np.concatenate([each.values for each in known])
         bounds = float(values.min()), float(values.max())
-        error = max(float(e.values[e.kept].std() / math.sqrt(e.kept.sum())) for e in known)
+        error = max(each.kept_error for each in known)
         traits.append(Trait(name, drawn, kept, error, bounds))
     return traits
 
@@ -251,7 +258,7 @@ def metric_traits(run: Run, metrics: Sequence[str], is_asked: bool = True) -> li
         widths = [each.half_width for each in (drawn.human, drawn.base) if each is not None]
         known = [width for width in widths if math.isfinite(width)]
         spread = float(special.stdtrit(_REFERENCE_DF, 0.975))
-        error = known[0] / spread if known else math.nan
+        error = known[0] / (spread * _WIDER) if known else math.nan
         bounds = value_range(METRICS[name]) if name in METRICS else (-math.inf, math.inf)
         traits.append(Trait(name, drawn.values, kept.values, error, bounds))
     return traits

@@ -1,4 +1,4 @@
-"""Hypotheses tested on finished runs, and the power that a pilot promises for them."""
+"""Hypotheses tested on finished runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from textmad.analysis.arms import Arms, gather_arms
+from textmad.analysis.arms import Arms
 from textmad.analysis.pairs import Key
 from textmad.analysis.series import Reference, reference
-from textmad.errors import RunError
 from textmad.statistics import inference
-from textmad.statistics.power import power, seeds_needed, upper_sd
 from textmad.studies.arms import TEXTS, Hypothesis, arm_key
 from textmad.studies.registration import Registered, read_versions, registered
 
@@ -74,7 +72,7 @@ def judge_hypotheses(folder: Path, arms: Arms) -> tuple[HypothesisTest, ...]:
     One that cannot be tested yet is counted all the same, so the others do not gain by it.
     """
     asked = registered(read_versions(folder))
-    metrics = _metrics(arms, [each.hypothesis for each in asked])
+    metrics = metrics_of(arms, [each.hypothesis for each in asked])
     pairs = [_pairs(each.hypothesis, arms, metrics) for each in asked]
     raw = np.array([_p(each) for each in pairs])
     counted = np.where(np.isnan(raw), 1.0, raw)
@@ -88,7 +86,8 @@ def judge_hypotheses(folder: Path, arms: Arms) -> tuple[HypothesisTest, ...]:
     )
 
 
-def _metrics(arms: Arms, hypotheses: Sequence[Hypothesis]) -> Metrics:
+def metrics_of(arms: Arms, hypotheses: Sequence[Hypothesis]) -> Metrics:
+    """Return the metrics of the arms that the hypotheses are about."""
     involved = {name for each in hypotheses for name in (each.arm, each.against)}
     return {
         arm.name: {seed: run.metrics for seed, run in arm.runs.items()}
@@ -99,14 +98,14 @@ def _metrics(arms: Arms, hypotheses: Sequence[Hypothesis]) -> Metrics:
 
 def _pairs(hypothesis: Hypothesis, arms: Arms, metrics: Metrics) -> Pairs:
     recipes = {arm.name: arm_key(arm.recipe) for arm in arms.arms}
-    for name, key in zip(_arm_names(hypothesis), hypothesis.recipes, strict=True):
+    for name, key in zip(arm_names(hypothesis), hypothesis.recipes, strict=True):
         if recipes.get(name, key) != key:
             return _none(f"{name} has another recipe than was registered")
     return differences_of(hypothesis, metrics, hypothesis.seeds)
 
 
-def _arm_names(hypothesis: Hypothesis) -> list[str]:
-    """The arm, and the one that it is compared with, if that is one."""
+def arm_names(hypothesis: Hypothesis) -> list[str]:
+    """Return the arm, and the one that it is compared with, if that is one."""
     return [name for name in (hypothesis.arm, hypothesis.against) if name not in TEXTS]
 
 
@@ -188,66 +187,3 @@ def _none(why: str) -> Pairs:
 
 def _list(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
-
-
-# --- power, by a pilot ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Power:
-    """How many seeds a hypothesis needs if its true difference is that of a pilot."""
-
-    hypothesis: Hypothesis
-    difference: inference.Interval  # of the pilot
-    sd: float  # between the pilot's seeds
-    level: float  # of its test, adjusted in the worst case
-    planned: float  # power with the seeds of the study
-    seeds: float  # for 80 %; infinite where no number is enough
-    seeds_for_upper_sd: float  # the same by the upper 80 % bound of the standard deviation
-
-
-def power_by_pilot(hypotheses: Sequence[Hypothesis], folder: Path) -> list[Power]:
-    """Return the power of each hypothesis by the paired differences of a pilot.
-
-    In Holm's worst case a claim is the first of k and is tested at level / k.
-
-    Args:
-        hypotheses: of the study that is planned.
-        folder: a study's folder with the same arms, by name.
-
-    Raises:
-        RunError: an arm, a generation or a metric is not in the pilot, or there is one seed.
-    """
-    metrics = _metrics(gather_arms([folder]), hypotheses)
-    return [_power(each, metrics, len(hypotheses), folder) for each in hypotheses]
-
-
-def _power(hypothesis: Hypothesis, metrics: Metrics, count: int, folder: Path) -> Power:
-    where = f"pilot {folder}: hypothesis {hypothesis.name}"
-    names = _arm_names(hypothesis)
-    absent = [name for name in names if name not in metrics]
-    if absent:
-        raise RunError(
-            f"{where}: the pilot has no complete generation of {absent[0]}: expected all arms of "
-            "the study under their names"
-        )
-    seeds = sorted(set.intersection(*(set(metrics[name]) for name in names)))
-    if len(seeds) < 2:
-        raise RunError(
-            f"{where}: {len(seeds)} seed in common: expected at least 2, which have a variance"
-        )
-    pairs = differences_of(hypothesis, metrics, seeds)
-    if pairs.why_not:
-        raise RunError(f"{where}: {pairs.why_not}: expected a pilot that has measured it")
-    sd = float(np.std(pairs.differences, ddof=1))
-    mean, level = float(np.mean(pairs.differences)), hypothesis.level / count
-    planned = len(hypothesis.seeds)
-    return Power(
-        hypothesis=hypothesis,
-        difference=inference.mean_interval(pairs.differences),
-        sd=sd,
-        level=level,
-        planned=power(planned, mean, sd, pairs.bounds, level) if sd else math.nan,
-        seeds=seeds_needed(mean, sd, pairs.bounds, level),
-        seeds_for_upper_sd=seeds_needed(mean, upper_sd(sd, len(seeds) - 1), pairs.bounds, level),
-    )

@@ -15,7 +15,7 @@ from textmad.auditing.sources import Source
 from textmad.errors import CorpusError
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import Measurement, Metric
-from textmad.evaluators.reference_range import LEVEL, ReferenceRange, reference_range
+from textmad.evaluators.reference_range import LEVEL, ReferenceRange, range_of_gaps, reference_range
 from textmad.seeds import stream
 from textmad.text.words import count_words
 
@@ -207,12 +207,16 @@ def compare_parts(
 def _audit_row(
     part: Part, m: Measurement, others: Sequence[Measurement], share: float, sizes: Sizes
 ) -> AuditRow:
-    human = reference_range(
-        [other.value for other in others],
-        share,
-        least_spread=1 / max(m.n, 1) if MEASURED[m.metric].unit == "share" else 0.0,
-        one=1 / sizes.documents if m.metric in COUNTS else 0.0,
-    )
+    metric, values = MEASURED[m.metric], [other.value for other in others]
+    if metric.counts_common:
+        human = range_of_gaps(values, float(np.mean([other.n for other in others])), share)
+    else:
+        human = reference_range(
+            values,
+            share,
+            least_spread=1 / max(m.n, 1) if metric.unit == "share" else 0.0,
+            one=1 / sizes.documents if m.metric in COUNTS else 0.0,
+        )
     return AuditRow(
         part.by, part.name, m.metric, m.bin, m.value, m.n, m.note, human, sizes, human.p(m.value)
     )

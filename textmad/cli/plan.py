@@ -53,11 +53,11 @@ def _plan_study(study: Study, path: Path, pilot: Path | None) -> None:
         return
     if not study.hypotheses:
         raise RecipeError(f"--pilot {pilot}: {path} has no hypotheses: expected some in the study")
-    from textmad.analysis.hypotheses import power_by_pilot
+    from textmad.analysis.pilots import power_by_pilot
     from textmad.report.seeds_needed import power_table
     from textmad.report.tables import show
 
-    powers = power_by_pilot(study.hypotheses, pilot)
+    powers, notes = power_by_pilot(study, pilot)
     made = make_study_plan(study)
     print(made.to_text(), end="\n\n")
-    show(power_table(powers, made))
+    show(power_table(powers, made, notes))

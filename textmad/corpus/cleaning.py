@@ -207,11 +207,19 @@ def clean(text: str) -> str:
 
 
 def _replace_details(text: str) -> str:
-    lowered = text.lower()
-    for needed, pattern, placeholder in _REPLACEMENTS:
-        if any(map(lowered.__contains__, needed)):
-            text = pattern.sub(placeholder, text)
+    for pattern, placeholder in _possible(text):
+        text = pattern.sub(placeholder, text)
     return text
+
+
+def _possible(text: str) -> list[tuple[re.Pattern[str], str]]:
+    """Return the patterns with their placeholders of which the text holds what they need."""
+    lowered = text.lower()
+    return [
+        (pattern, placeholder)
+        for needed, pattern, placeholder in _REPLACEMENTS
+        if any(map(lowered.__contains__, needed))
+    ]
 
 
 def _remove_unwanted(text: str) -> str:
@@ -226,14 +234,15 @@ def _remove_unwanted(text: str) -> str:
         return joined
     borders = list(accumulate(map(len, parts[:-1])))  # of the parts, as positions in `joined`
     inside: set[int] = set()
-    for _, pattern, _ in _REPLACEMENTS:
+    for pattern, _ in _possible(joined):
         for match in pattern.finditer(joined):
             first = bisect_left(borders, match.start() + 1)
             inside.update(borders[first : bisect_left(borders, match.end())])
     separated = [parts[0]]
     for border, part in zip(borders, parts[1:], strict=True):
         separated += [part] if border in inside else ["\u200b", part]
-    return _UNWANTED.sub("", _replace_details("".join(separated)))
+    words = "".join(separated)
+    return _UNWANTED.sub("", _replace_details(words)) if _MARK.search(words) else joined
 
 
 def _normal_form(text: str) -> str:

@@ -69,9 +69,9 @@ METRICS: dict[str, Metric] = {
         # text_perplexity
         Metric("text_perplexity", "human", "", "Perplexity of documents under the base model"),
         # ngram_gap
-        Metric("ngram_gap_1", "human", "bits", "Gap to human words"),
-        Metric("ngram_gap_2", "human", "bits", "Gap to human word pairs"),
-        Metric("ngram_gap_3", "human", "bits", "Gap to human word triples"),
+        Metric("ngram_gap_1", "human", "bits", "Gap to human words", counts_common=True),
+        Metric("ngram_gap_2", "human", "bits", "Gap to human word pairs", counts_common=True),
+        Metric("ngram_gap_3", "human", "bits", "Gap to human word triples", counts_common=True),
         # self_bleu
         Metric("self_bleu_2", "human", "", "Self-BLEU-2"),
         Metric("self_bleu_3", "human", "", "Self-BLEU-3"),

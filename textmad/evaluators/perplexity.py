@@ -15,8 +15,14 @@ from typing import cast
 
 import numpy as np
 
-from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
-from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot, at_least
+from textmad.evaluators.held_out import (
+    NUM_TOKENS,
+    HeldOutSize,
+    held_out_scores,
+    precision_of,
+    relative_error,
+)
+from textmad.evaluators.protocol import REFERENCES, Measurement, Snapshot
 from textmad.evaluators.references import Rows, compared_passages, measure_compared
 from textmad.models.protocol import SupportsSampledIds
 from textmad.text.passages import Passages
@@ -94,7 +100,9 @@ class Perplexity:
 
     Held-out text is measured on a fixed subset of `held_out_tokens` tokens, whole documents:
     scoring is dear, and on the same documents each time a difference between generations is far
-    more exact than either value. Raise it for the values themselves.
+    more exact than either value. Raise it for the values themselves, or give the precision that
+    they need: "2%" is a relative standard error of the base model's perplexity
+    (`textmad.evaluators.held_out` has the formula).
 
     The base model never changes, so its perplexity of drawn text tells whether the text became
     likelier (narrowing) or stranger (noise) than human text. A prompt is context and is not scored.
@@ -105,10 +113,10 @@ class Perplexity:
     tokens, and `base_perplexity_as_sampled` scores these by the tokens that were sampled.
     """
 
-    held_out_tokens: int = NUM_TOKENS
+    held_out_tokens: HeldOutSize = NUM_TOKENS
 
     def __post_init__(self) -> None:
-        at_least("held_out_tokens", self.held_out_tokens, 1)
+        precision_of(self.held_out_tokens)
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
         """Measure held-out text by four metrics, and every compared split under the base model."""
@@ -116,7 +124,12 @@ class Perplexity:
         measured = perplexity(held_out.scores.nll, held_out.texts, held_out.scores.correct)
         passages = Passages.whole(held_out.texts)
         nll = base_nll(snapshot, "held_out", passages)
-        measured.append(_base_perplexity(nll))
+        of_base = _base_perplexity(nll)
+        if precision_of(self.held_out_tokens) is not None:
+            error = f"{relative_error(nll):.2%}"
+            note = f"relative standard error {error}, {self.held_out_tokens} was asked for"
+            of_base = replace(of_base, note=note)
+        measured.append(of_base)
 
         def measure(split: str, rows: Rows) -> list[Measurement]:
             nll = base_nll(snapshot, split, compared_passages(snapshot, split))
@@ -147,10 +160,10 @@ class TextPerplexity:
             nats = _mean_nats(snapshot, split)[rows[: snapshot.num_documents]]
             return _quantiles(nats)
 
-        return measure_compared(snapshot, measure, fixed="text_perplexity", num_behind=_num_beyond)
+        return measure_compared(snapshot, measure, fixed="text_perplexity", num_behind=num_beyond)
 
 
-def _num_beyond(quantile: Measurement) -> float:
+def num_beyond(quantile: Measurement) -> float:
     """Return how many documents lie beyond a quantile, on its shorter side."""
     share = QUANTILES[quantile.bin]
     return min(share, 1 - share) * quantile.n

@@ -34,7 +34,9 @@ class Metric:
     wrong by narrowing and by drifting into noise, and most metrics move oppositely in the two.
     `direction` "none": a fact of the pedigree or of the crowd, of which no value is harm.
     `counts_documents`: the value is made up of a few documents, such as copies, so that it is
-    compared like a count (`textmad.evaluators.reference_range`).
+    compared like a count. `counts_common`: each n-gram that two texts have in common takes as much
+    from a value of 1, so that it is compared like a count while they have few
+    (`textmad.evaluators.reference_range`).
     """
 
     name: str
@@ -42,6 +44,7 @@ class Metric:
     unit: str
     label: str
     counts_documents: bool = False
+    counts_common: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textmad.evaluators.held_out import NUM_TOKENS, held_out_scores
-from textmad.evaluators.protocol import Measurement, Snapshot, at_least
+from textmad.evaluators.held_out import NUM_TOKENS, HeldOutSize, held_out_scores, precision_of
+from textmad.evaluators.protocol import Measurement, Snapshot
 from textmad.evaluators.references import Rows, measure_compared
 from textmad.text.documents import ids_of
 from textmad.text.rarity import BINS, frequency_bins
@@ -94,10 +94,10 @@ class RareTokens:
     text.
     """
 
-    held_out_tokens: int = NUM_TOKENS
+    held_out_tokens: HeldOutSize = NUM_TOKENS
 
     def __post_init__(self) -> None:
-        at_least("held_out_tokens", self.held_out_tokens, 1)
+        precision_of(self.held_out_tokens)
 
     def __call__(self, snapshot: Snapshot) -> list[Measurement]:
         """Measure the loss by bin on held-out text, and the rare tokens of each split."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from textmad.evaluators.metrics import METRICS
 from textmad.evaluators.protocol import COMPARED, REFERENCES, Measurement, Snapshot
-from textmad.evaluators.reference_range import reference_range
+from textmad.evaluators.reference_range import range_of_gaps, reference_range
 from textmad.seeds import stream
 from textmad.text.passages import Passages
 from textmad.text.words import Words, code_words
@@ -144,6 +144,9 @@ def _with_interval(
     df = min(_DF, len(values) - 1)
     if num_behind is not None:
         df = max(_LEAST_DF, min(df, int(num_behind(replace(values[0], n=size)))))
+    if metric and metric.counts_common:
+        gaps = range_of_gaps([m.value for m in values], size, sample_share, df)
+        return replace(values[0], value=mean, n=size, low=gaps.low, high=gaps.high)
     interval = reference_range(
         [m.value for m in values],
         sample_share,

@@ -80,7 +80,7 @@ def _measure(
                 ]
                 member.progress.advance(1)
             if held_out_tokens:
-                losses = held_out_losses(snapshot, max(held_out_tokens))
+                losses = held_out_losses(snapshot, held_out_tokens)
         return pa.Table.from_pylist(rows, store.METRICS_SCHEMA), losses
 
     def write(measured: tuple[pa.Table, pa.Table | None], folder: Path) -> None:

@@ -19,7 +19,7 @@ from textmad.loop.crawl import treat_as_human, with_label
 from textmad.loop.judged_text import judged_text
 from textmad.loop.member import Member
 from textmad.loop.stages import Stage
-from textmad.models.protocol import FitResult, preferring
+from textmad.models.protocol import FitResult, SupportsCheckpoints, preferring
 from textmad.recipe import PreferenceSettings
 from textmad.seeds import torch_seed
 from textmad.text import documents
@@ -90,18 +90,20 @@ def fit(member: Member, generation: int) -> None:
         inputs["preference"] = preference.model_dump()
         inputs["judged"] = member.stages.digest("curate", generation - 1)
 
-    def compute() -> tuple[FitResult, dict[str, Any]]:
+    def compute(checkpoints: store.Checkpoints) -> tuple[FitResult, dict[str, Any]]:
         if member.relatives is not None:
             start = member.relatives.starting_model(generation)
         else:
             start = member.base if previous is None else member.model(previous)
         fitted = FitResult(start, [])
+        kept = {"checkpoints": checkpoints} if isinstance(start, SupportsCheckpoints) else {}
         if imitates:
             fitted = start.fit(
                 member.run.training(generation),
                 train,
                 seed=torch_seed(member.recipe.seed, "fit", generation),
                 advance=member.progress.advance,
+                **kept,
             )
         report: dict[str, Any] = {"curve": fitted.curve}
         if preference is not None:
@@ -126,7 +128,9 @@ def fit(member: Member, generation: int) -> None:
     if preference is not None:
         judged_tokens = mixture.model_tokens_drawn(member.recipe.mix, member.recipe.sample)
         total += round(judged_tokens * preference.epochs)
-    member.stages.complete(Stage("model", generation, inputs, compute, write, total=total))
+    member.stages.complete(
+        Stage("model", generation, inputs, compute, write, total=total, resumes=True)
+    )
 
 
 def _learned_generations(member: Member, generation: int) -> range:

@@ -80,7 +80,14 @@ class Member:
             recipe, self.run, self.base, scorer, votes_folder, name, self._kept_values
         )
         self.stages = Stages(
-            folder, recipe.seed, self.base_digests, scorer, progress, shared, self.run.community
+            folder,
+            recipe.seed,
+            self.base_digests,
+            scorer,
+            progress,
+            shared,
+            self.run.community,
+            recipe.checkpoint_minutes,
         )
 
     def _kept_values(self, base: LanguageModel) -> MutableMapping[Any, Any]:

@@ -29,7 +29,8 @@ def make_members(whole: Member) -> tuple[Sequence[Member], Population | None]:
         recipe = whole.recipe.of_member(number)
         base = _base_of(recipe, bases)
         bases.append((recipe.model, base))
-        folder = store.RunFolder(whole.folder.path, number, settings.changes_base_text(number))
+        has_own_base_text = whole.recipe.has_own_base_text(number)
+        folder = store.RunFolder(whole.folder.path, number, has_own_base_text)
         run = whole.run.members[number]
         members.append(Member(recipe, folder, whole.progress, whole.shared, base, run))
     return members, _brought_together(whole, members)

@@ -27,7 +27,7 @@ from textmad import store
 from textmad.errors import ModelError, RecipeError
 from textmad.evaluators.population import measure, measure_lineage
 from textmad.kinship import mates
-from textmad.loop.feasibility import check_corpus
+from textmad.loop.feasibility import check_members_corpus
 from textmad.loop.parents import (
     LineageRow,
     Parent,
@@ -104,14 +104,13 @@ class Population:
         """Check that the human text is enough for each member, and is counted as each counts it.
 
         Raises:
-            CorpusError: a community has too little text.
+            CorpusError: a community has too little text, or too little is left for a selection.
             RecipeError: a member's base model splits text into other tokens.
         """
         pool = self.run.human
+        check_members_corpus(self.recipe, pool)
         counts = documents.token_counts(pool)
         for number, member in enumerate(self.members):
-            if self.settings.communities:
-                check_corpus(member.recipe, [], member.run.human, of=f"member {number}")
             if member.base.digest != self.base.digest:
                 given = np.array([len(ids) for ids in member.base.encode(pool["text"][:])])
                 if not np.array_equal(given, counts):

@@ -157,9 +157,10 @@ class Recursion:
             self._population.measure(generation)
 
     def finish(self) -> None:
-        """Write all generations' metrics into one file."""
+        """Write all generations' metrics into one file, and delete what no stage needs any more."""
         if processes.is_main():
             self.whole.folder.keep_metrics(self.whole.run.metrics_table)
+            store.discard(self.whole.folder.path / store.CHECKPOINTS)
         processes.barrier()
 
 

@@ -42,7 +42,13 @@ from textmad.store.folder import (
 )
 from textmad.store.manifest import MANIFEST, Manifest, canonical
 from textmad.store.records import read_json, read_recipe, read_sealed_json
-from textmad.text.documents import as_dataset, as_table, read_parquet, token_counts
+from textmad.text.documents import (
+    as_dataset,
+    as_table,
+    of_community,
+    read_parquet,
+    token_counts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +103,7 @@ class Run:
             return RunFolder(self.path)
         _ = self.recipe  # an error where there is no such member
         assert self._population is not None, "that has been checked"
-        has_own_base_text = self._population.changes_base_text(self.number)
+        has_own_base_text = read_recipe(self.path / RECIPE).has_own_base_text(self.number)
         return RunFolder(self.path, self.number, has_own_base_text)
 
     @cached_property
@@ -201,9 +207,7 @@ class Run:
     def human(self) -> Dataset:
         """The human training pool; a member's may be one community's."""
         pool = self._whole.human if self._whole else self._documents(CORPUS, None, "human.parquet")
-        if self.community is None:
-            return pool
-        return as_dataset(as_table(pool).filter(pc.field("community") == self.community))
+        return of_community(pool, self.community)
 
     @cached_property
     def held_out(self) -> Dataset:

@@ -4,11 +4,15 @@
     sample(member, generation)            candidates; behind those that are there, if more are asked
       LanguageModel.sample(...)
 
-Each document has its own random stream, so those that are there need not be sampled again.
+Each document has its own random stream, so those that are there need not be sampled again. Between
+portions of the candidates a checkpoint is kept, if it is time for one.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +22,14 @@ from textmad.loop.member import Member
 from textmad.loop.stages import Stage
 from textmad.models.distributed import processes
 from textmad.models.protocol import Sample
+from textmad.recipe import SampleSettings
 from textmad.seeds import stream
 from textmad.text import documents
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+_CANDIDATES = "candidates.parquet"
 
 
 def base_text(member: Member) -> None:
@@ -53,7 +60,7 @@ def base_text(member: Member) -> None:
         return as_documents(samples, -1, member.base.name, prompts, ids=ids)
 
     def write(candidates: Dataset, folder: Path) -> None:
-        documents.write_parquet(candidates, folder / "candidates.parquet")
+        documents.write_parquet(candidates, folder / _CANDIDATES)
 
     member.stages.complete(Stage(store.BASE, None, inputs, compute, write, total=num_tokens))
 
@@ -78,30 +85,56 @@ def sample(member: Member, generation: int) -> None:
         "corpus": member.stages.digest("corpus") if prompts else None,
     }
 
-    def compute() -> Dataset:
-        before = [] if manifest is None else as_samples(member.run.sampled(generation))
-        samples = sample_more(
-            member.model(generation),
-            settings,
-            before,
-            num_tokens=num_tokens,
-            stream=lambda i: stream(member.recipe.seed, "sample", generation, i),
-            prompt=prompts,
-            advance=member.progress.advance,
-        )
+    def compute(checkpoints: store.Checkpoints) -> Dataset:
+        samples = [] if manifest is None else as_samples(member.run.sampled(generation))
+        if (folder := checkpoints.latest()) is not None:
+            resumed = as_samples(documents.read_parquet(folder / _CANDIDATES))
+            member.progress.advance(_tokens(resumed) - _tokens(samples))
+            samples = resumed
+        processes.barrier()  # nobody writes a checkpoint before everybody has read the one there
+        # The borders of portions depend on tokens alone: a resumed run has the same ones.
+        portion = _portion(settings)
+        for _ in range(max(1, math.ceil((num_tokens - _tokens(samples)) / portion))):
+            goal = min(num_tokens, _tokens(samples) + portion)
+            samples = sample_more(
+                member.model(generation),
+                settings,
+                samples,
+                num_tokens=goal,
+                stream=lambda i: stream(member.recipe.seed, "sample", generation, i),
+                prompt=prompts,
+                advance=member.progress.advance,
+            )
+            if goal < num_tokens and processes.is_main() and checkpoints.due():
+                checkpoints.keep(partial(write, as_candidates(samples)))
+        return as_candidates(samples)
+
+    def as_candidates(samples: Sequence[Sample]) -> Dataset:
         return as_documents(samples, generation, member.base.name, prompts, ids=member.ids)
 
     def write(candidates: Dataset, folder: Path) -> None:
-        documents.write_parquet(candidates, folder / "candidates.parquet")
+        documents.write_parquet(candidates, folder / _CANDIDATES)
 
     total = num_tokens - (0 if manifest is None else manifest.inputs["num_tokens"])
-    stage = Stage("sample", generation, inputs, compute, write, total=total)
+    stage = Stage("sample", generation, inputs, compute, write, total=total, resumes=True)
     if manifest is not None and total > 0:
         if member.relatives is not None and processes.is_main():
             member.relatives.discard_mixtures(generation + 1)
         member.stages.extend(stage, _made_from_sample(member, generation))
     else:
         member.stages.complete(stage)
+
+
+def _portion(settings: SampleSettings) -> int:
+    """Tokens that are sampled between two checkpoints at least.
+
+    A portion ends with idle slots, so each slot has several documents in it: 8 of the longest.
+    """
+    return 8 * settings.slots * settings.max_new_tokens
+
+
+def _tokens(samples: Sequence[Sample]) -> int:
+    return sum(sample.tokens for sample in samples)
 
 
 def _is_learned(member: Member, generation: int) -> bool:

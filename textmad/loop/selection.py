@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from textmad.curation.protocol import run_filter
-from textmad.errors import CorpusError
+from textmad.loop.feasibility import too_few_unlearned
 from textmad.loop.parents import Parent
 from textmad.mixture import documents_reaching
 from textmad.text import documents
@@ -88,7 +88,7 @@ def select(
     standing = [Parent(generation, member) for member in places]
     facts: dict[str, Any] = {"by": settings.by, "undone": [], "p_values": None}
     losses: dict[Parent, tuple[np.ndarray, int]] = {}
-    if settings.by == "loss" or settings.undo:
+    if settings.compares_losses:
         text = _unlearned_text(settings.tokens, members, generation, human)
         facts |= {"documents": len(text), "tokens": int(documents.token_counts(text).sum())}
         passages = Passages.whole(text["text"][:])
@@ -156,12 +156,7 @@ def _unlearned_text(
     tokens = documents.token_counts(human)[rows]
     reached = documents_reaching(tokens, num_tokens)
     if reached is None:
-        raise CorpusError(
-            f"population.select.tokens: {num_tokens:,}: the human training pool has "
-            f"{int(tokens.sum()):,} tokens that no member has learned up to generation "
-            f"{generation}: lower it, mix.human_tokens, generations or members, or give a larger "
-            "corpus"
-        )
+        raise too_few_unlearned(num_tokens, int(tokens.sum()), generation)
     return documents.take(human, rows[:reached])
 
 

@@ -29,12 +29,13 @@ class Stage(Generic[T]):
     name: str
     generation: int | None  # None: the corpus
     inputs: Mapping[str, Any]
-    compute: Callable[[], T]
+    compute: Callable[..., T]  # with `resumes` it is given the stage's checkpoints
     write: Callable[[T, Path], None]
     total: int | None = None  # for the progress display
     unit: str = "tokens"  # of the total
     main_only: bool = False  # computed by the first process; the others score for it
     own_code: Mapping[str, str] = field(default_factory=dict)  # digests of the user's source files
+    resumes: bool = False  # computed from its latest checkpoint on
     accept: Callable[[Path], None] = lambda folder: None  # raises if another run's result is unfit
 
 
@@ -49,6 +50,7 @@ class Stages:
     progress: Progress
     shared: store.Sharing | None = None
     community: str | None = None  # of a member: whose human text its stages read; None: everybody's
+    checkpoint_minutes: float = 10.0
 
     def complete(self, stage: Stage[Any]) -> None:
         """Compute and commit a stage, unless it is committed from the same inputs.
@@ -126,11 +128,15 @@ class Stages:
         member = self.folder.member
         title_of_progress = stage.name if member is None else f"{stage.name} of member {member}"
         with self.progress.stage(stage.generation, title_of_progress, stage.total, stage.unit):
+            checkpoints = store.Checkpoints(
+                self.folder.path, title, inputs, self.checkpoint_minutes
+            )
             with self.scorer.at_work() if stage.main_only else nullcontext():
                 if is_main or not stage.main_only:
-                    result = stage.compute()
+                    result = stage.compute(checkpoints) if stage.resumes else stage.compute()
             if is_main:
                 commit(folder, title, inputs, lambda place: stage.write(result, place))
+                checkpoints.discard()
         processes.barrier()
 
     def _place(self, stage: Stage[Any]) -> tuple[Path, str]:

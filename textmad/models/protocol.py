@@ -169,6 +169,13 @@ class SupportsPreference(Protocol):
 
 
 @runtime_checkable
+class SupportsCheckpoints(Protocol):
+    """An optional capability: a fit that goes on where a lost job left it."""
+
+    keeps_checkpoints: bool  # `fit` takes `checkpoints`, and keeps one where it is due
+
+
+@runtime_checkable
 class SupportsSampledIds(Protocol):
     """An optional capability: scores of the very ids that were sampled."""
 

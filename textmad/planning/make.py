@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,15 +10,24 @@ import numpy as np
 
 from textmad import mixture
 from textmad.corpus import Corpus, corpus_notes, open_corpus, source_format
-from textmad.loop.feasibility import check_corpus, check_kept_text, check_tracker, kept_share
+from textmad.evaluators.held_out import HeldOutSize, pilot_texts, precision_of, tokens_for
+from textmad.loop.feasibility import (
+    check_corpus,
+    check_kept_text,
+    check_members_corpus,
+    check_tracker,
+    kept_share,
+)
 from textmad.models.opening import open_model
 from textmad.models.protocol import LanguageModel
 from textmad.planning.plan import Budget, CrawlPlan, Plan
-from textmad.planning.scoring_cost import scored_tokens
-from textmad.planning.throughput import Speed, probe
+from textmad.planning.scoring_cost import held_out_sizes, scored_tokens
+from textmad.planning.throughput import Rates, Speed, probe
+from textmad.planning.work_time import Seconds, timed
 from textmad.recipe import Recipe
 
-_UNKNOWN_SPEED = Speed(train=1.0, sample=1.0, score=1.0, model_bytes=0)
+_UNKNOWN_RATES = Rates(train=1.0, sample=1.0, score=1.0)
+_UNKNOWN_SPEED = Speed(_UNKNOWN_RATES, _UNKNOWN_RATES, model_bytes=0)
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,21 @@ class Opened:
     recipe: Recipe
     model: LanguageModel
     corpus: Corpus
-    seconds: float  # that opening both took
+    seconds: Seconds  # that opening both took
 
     @cached_property
     def speed(self) -> Speed:
         """Probed when it is first asked for."""
         return probe(self.recipe, self.model, self.corpus.human)
+
+    @cached_property
+    def _pilot_losses(self) -> list[np.ndarray]:
+        return list(self.model.token_nll(pilot_texts(self.corpus.held_out)))
+
+    def tokens_for(self, size: HeldOutSize) -> int | None:
+        """Return the held-out tokens that a precision needs; None where it is a number."""
+        precision = precision_of(size)
+        return None if precision is None else tokens_for(precision, self._pilot_losses)
 
 
 def make_plan(recipe: Recipe, tell: Callable[[str], None] = lambda line: None) -> Plan:
@@ -66,15 +83,19 @@ def open_for(recipe: Recipe) -> Opened:
     """Open the model and the corpus; a missing corpus is seen before the model is opened."""
     check_tracker(recipe)
     source_format(recipe.corpus)
-    begun = time.perf_counter()
-    model = open_model(recipe.model, recipe.sample)
-    corpus = open_corpus(
-        recipe.corpus,
-        lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32),
-        recipe.corpus_part,
-        read_back=getattr(model, "read_back", None),
-    )
-    return Opened(recipe, model, corpus, time.perf_counter() - begun)
+
+    def read() -> tuple[LanguageModel, Corpus]:
+        model = open_model(recipe.model, recipe.sample)
+        corpus = open_corpus(
+            recipe.corpus,
+            lambda texts: np.array([len(ids) for ids in model.encode(texts)], np.int32),
+            recipe.corpus_part,
+            read_back=getattr(model, "read_back", None),
+        )
+        return model, corpus
+
+    (model, corpus), seconds = timed(read)
+    return Opened(recipe, model, corpus, seconds)
 
 
 def plan_of(recipe: Recipe, opened: Opened) -> Plan:
@@ -86,6 +107,7 @@ def plan_of(recipe: Recipe, opened: Opened) -> Plan:
 
     source_digests(recipe.evaluators())
     check_corpus(recipe, [*recipe.filters(), *recipe.crawl_filters()], opened.corpus.human)
+    check_members_corpus(recipe, opened.corpus.human)
     return _plan_at(recipe, opened, opened.speed)
 
 
@@ -131,6 +153,11 @@ def _preferred_tokens(recipe: Recipe) -> int:
 
 def _plan_at(recipe: Recipe, opened: Opened, speed: Speed) -> Plan:
     human, held_out = opened.corpus.report["human"], opened.corpus.report["held_out"]
+    chosen = {
+        size: tokens
+        for size in held_out_sizes(recipe)
+        if (tokens := opened.tokens_for(size)) is not None
+    }
     return Plan(
         **vars(budget_of(recipe)),
         human_documents=human["documents"],
@@ -143,9 +170,10 @@ def _plan_at(recipe: Recipe, opened: Opened, speed: Speed) -> Plan:
             else 0
         ),
         scored_tokens=scored_tokens(
-            recipe, held_out["tokens"], human["tokens"] / human["documents"]
+            recipe, held_out["tokens"], human["tokens"] / human["documents"], chosen
         ),
-        opening_seconds=opened.seconds,
+        chosen_tokens={str(size): tokens for size, tokens in chosen.items()},
+        opening=opened.seconds,
         speed=speed,
         notes=tuple(corpus_notes(opened.corpus.report)),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from textmad.loop.feasibility import ROOM, oversample_with_room
-from textmad.planning.throughput import Speed
+from textmad.planning.throughput import Rates, Speed
+from textmad.planning.work_time import Seconds
 from textmad.progress import about
 
 # Measured on runs of the quickstart; columns and manifests included.
@@ -23,6 +25,11 @@ _PREFERENCE_COST = 5 / 3
 
 # The probe is short and a machine's load changes: the time is given with this much room at least.
 _MARGIN = 1.25
+
+_WITHOUT = "without your own filters and evaluators"
+
+Bounds = tuple[float, float]
+"""The least and the most seconds."""
 
 
 class CrawlPlan(NamedTuple):
@@ -121,9 +128,10 @@ class Plan(Budget):
     held_out_tokens: int
     base_tokens: int  # sampled once from the base model; 0 if it cannot write
     scored_tokens: int  # in all, by evaluators and filters
-    opening_seconds: float  # that model and corpus took just now, as they will in the run
+    opening: Seconds  # that model and corpus took just now, as they will in the run
     speed: Speed
     notes: tuple[str, ...] = ()  # on the corpus
+    chosen_tokens: Mapping[str, int] = field(default_factory=dict)  # held-out, by the precision
 
     @property
     def disk_bytes(self) -> int:
@@ -138,16 +146,23 @@ class Plan(Budget):
         return others + round(corpora)
 
     @property
-    def seconds(self) -> float:
-        """Estimated time of opening, training, sampling and scoring."""
-        drawn_tokens = self.models * self.drawn_tokens * (self.generations + 1)
+    def seconds(self) -> Seconds:
+        """Estimated time of opening, training, sampling and scoring, by both clocks."""
+        return Seconds(
+            now=self._seconds(self.opening.now, self.speed.now),
+            idle=self._seconds(self.opening.idle, self.speed.idle),
+        )
+
+    def _seconds(self, opening: float, rates: Rates) -> float:
+        num_draws = self.models * (self.generations + 1)
         preferred = self.generations * self.preferred_tokens * _PREFERENCE_COST
         return (
-            self.opening_seconds
-            + self.models * sum(self.trained_tokens) / self.speed.train
-            + self.models * preferred / self.speed.train
-            + (self.base_tokens + drawn_tokens) / self.speed.sample
-            + self.scored_tokens / self.speed.score
+            opening
+            + self.models * sum(self.trained_tokens) / rates.train
+            + self.models * preferred / rates.train
+            + rates.seconds_of_draws(num_draws * self.drawn_tokens, num_draws)
+            + rates.seconds_of_draws(self.base_tokens, 1 if self.base_tokens else 0)
+            + self.scored_tokens / rates.score
         )
 
     @property
@@ -156,10 +171,12 @@ class Plan(Budget):
         return round(self.kept_tokens * self.speed.finished)
 
     @property
-    def range_seconds(self) -> tuple[float, float]:
-        """Bounds of the estimated time, from how much the probe varied."""
-        margin = _MARGIN * self.speed.spread
-        return self.seconds / margin, self.seconds * margin
+    def ranges(self) -> tuple[Bounds, Bounds]:
+        """Bounds of the time now and on an idle machine, from how much the probe varied."""
+        return (
+            _bounds(self.seconds.now, self.speed.now.spread),
+            _bounds(self.seconds.idle, self.speed.idle.spread),
+        )
 
     def to_text(self) -> str:
         """Return a line for each fact, what is known exactly before what is estimated."""
@@ -171,7 +188,7 @@ class Plan(Budget):
             f"human text     {self.human_documents:,} documents, {self.human_tokens:,} tokens; "
             f"{self.human_tokens_needed:,} needed",
             f"held-out       {self.held_out_documents:,} documents, "
-            f"{self.held_out_tokens:,} tokens",
+            f"{self.held_out_tokens:,} tokens{self._chosen()}",
             *(
                 [f"base model     {self.base_tokens:,} tokens sampled once, as a reference"]
                 if self.base_tokens
@@ -180,16 +197,24 @@ class Plan(Budget):
             *(f"note           {note}" for note in self.notes),
         ]
 
+    def _chosen(self) -> str:
+        """Return how much held-out text is scored where a precision chooses it; else nothing."""
+        return "".join(
+            f"; {min(tokens, self.held_out_tokens):,} scored for {precision}"
+            + (f", TOO FEW: {tokens:,} needed" if tokens > self.held_out_tokens else "")
+            for precision, tokens in self.chosen_tokens.items()
+        )
+
     def time_lines(self) -> list[str]:
         """Return what the probe of this machine tells."""
-        speed = self.speed
+        speed, (now, idle) = self.speed, self.ranges
         return [
             *([self.crawl.to_text() + self._unposted()] if self.crawl else []),
             f"disk           about {self.disk_bytes / 1e6:,.0f} MB{lack_of_space(self.disk_bytes)}",
-            f"speed          training {speed.train:,.0f}, sampling {speed.sample:,.0f}, scoring "
-            f"{speed.score:,.0f} tokens a second here and now",
-            f"time           {between(*self.range_seconds)} on this machine, without your own "
-            "filters and evaluators",
+            f"speed, now     {_rates_text(speed.now)} tokens a second here, by the clock",
+            f"speed, idle    {_rates_text(speed.idle)} by CPU time, without other work here",
+            f"time, now      {between(*now)} on this machine as it is, {_WITHOUT}",
+            f"time, idle     {between(*idle)} on this machine without other work, {_WITHOUT}",
         ]
 
     def shortages(self) -> str:
@@ -233,6 +258,14 @@ def _shortage(kept: int, needed: int, kept_share: float, group: str) -> str:
 
 def _rounded_up(times: float) -> str:
     return f"{math.ceil(round(10 * times, 6)) / 10:g}"
+
+
+def _bounds(seconds: float, spread: float) -> Bounds:
+    return seconds / (_MARGIN * spread), seconds * _MARGIN * spread
+
+
+def _rates_text(rates: Rates) -> str:
+    return f"training {rates.train:,.0f}, sampling {rates.sample:,.0f}, scoring {rates.score:,.0f}"
 
 
 def _each(tokens: list[int]) -> str:

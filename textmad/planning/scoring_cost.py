@@ -9,6 +9,7 @@ from textmad import mixture
 from textmad.curation import Detector, Discriminator
 from textmad.detection import Method
 from textmad.evaluators import Detection, Embedding, Perplexity, RareTokens
+from textmad.evaluators.held_out import HeldOutSize
 from textmad.evaluators.population import SCORED_DOCUMENTS
 from textmad.recipe import Recipe
 
@@ -16,11 +17,30 @@ from textmad.recipe import Recipe
 _PASSES: dict[Method, int] = {"curvature": 1, "cross_perplexity": 3, "trained": 0}
 
 
-def scored_tokens(recipe: Recipe, held_out_tokens: int, document_tokens: float) -> int:
-    """Return how many tokens the built-in evaluators and filters score in a whole run."""
-    evaluators = recipe.evaluators()
-    perplexity = [e.held_out_tokens for e in evaluators if isinstance(e, Perplexity)]
-    rare = [e.held_out_tokens for e in evaluators if isinstance(e, RareTokens)]
+def held_out_sizes(recipe: Recipe) -> list[HeldOutSize]:
+    """Return how much held-out text the evaluators ask for, each size once."""
+    scoring = (e for e in recipe.evaluators() if isinstance(e, Perplexity | RareTokens))
+    return list(dict.fromkeys(each.held_out_tokens for each in scoring))
+
+
+def scored_tokens(
+    recipe: Recipe,
+    held_out_tokens: int,
+    document_tokens: float,
+    chosen: Mapping[HeldOutSize, int] | None = None,
+) -> int:
+    """Return how many tokens the built-in evaluators and filters score in a whole run.
+
+    `chosen`: the tokens of each size that is a precision.
+    """
+    evaluators, chosen = recipe.evaluators(), chosen or {}
+
+    def tokens_of(part: Perplexity | RareTokens) -> int:
+        size = part.held_out_tokens
+        return int(chosen.get(size, size))
+
+    perplexity = [tokens_of(e) for e in evaluators if isinstance(e, Perplexity)]
+    rare = [tokens_of(e) for e in evaluators if isinstance(e, RareTokens)]
     # Evaluators of the same size share the scores; the base model scores human text once a run.
     each = sum(min(tokens, held_out_tokens) for tokens in {*perplexity, *rare})
     once = 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from textmad.errors import TextmadError
 from textmad.loop.feasibility import check_kept_text
 from textmad.planning.make import Opened, open_for, plan_of
-from textmad.planning.plan import Plan, between, lack_of_space
+from textmad.planning.plan import Bounds, Plan, between, lack_of_space
+from textmad.planning.work_time import Seconds
 from textmad.progress import about
 from textmad.store import stage_key
 from textmad.studies import Study
@@ -19,21 +21,25 @@ class StudyPlan:
 
     study: Study
     plans: dict[str, Plan]  # by the arm's name
-    shared_seconds: float  # of a seed's runs: generation 0's training, the base model's samples
+    shared: Seconds  # of a seed's runs: generation 0's training, the base model's samples
 
     @property
-    def seconds(self) -> float:
-        """Estimated time of all runs, one after another."""
-        each_seed = sum(plan.seconds for plan in self.plans.values()) - self.shared_seconds
-        return each_seed * len(self.study.seeds)
+    def seconds(self) -> Seconds:
+        """Estimated time of all runs, one after another, by both clocks."""
+        num_seeds = len(self.study.seeds)
+        seconds = [plan.seconds for plan in self.plans.values()]
+        return Seconds(
+            now=(sum(each.now for each in seconds) - self.shared.now) * num_seeds,
+            idle=(sum(each.idle for each in seconds) - self.shared.idle) * num_seeds,
+        )
 
     @property
-    def range_seconds(self) -> tuple[float, float]:
-        """Bounds of the estimated time, from how much the probes varied."""
-        parts = [plan.range_seconds for plan in self.plans.values()]
-        total = sum(plan.seconds for plan in self.plans.values())
-        low, high = (sum(bounds) / total for bounds in zip(*parts, strict=True))
-        return self.seconds * low, self.seconds * high
+    def ranges(self) -> tuple[Bounds, Bounds]:
+        """Bounds of the time now and on an idle machine, from how much the probes varied."""
+        plans = self.plans.values()
+        now = [(plan.seconds.now, plan.ranges[0]) for plan in plans]
+        idle = [(plan.seconds.idle, plan.ranges[1]) for plan in plans]
+        return _scaled(self.seconds.now, now), _scaled(self.seconds.idle, idle)
 
     @property
     def disk_bytes(self) -> int:
@@ -61,19 +67,24 @@ class StudyPlan:
         num_runs, num_seeds = len(self.study.runs()), len(self.study.seeds)
         stages = sum(plan.stages for plan in self.plans.values()) * num_seeds
         width = max(map(len, self.plans))
-        shared = self.shared_seconds * num_seeds
-        saved = f"; shared stages save {about(shared)} or more of that" if shared else ""
+        now, idle = self.ranges
+        saved = [
+            f"; shared stages save {about(seconds * num_seeds)} or more of that" if seconds else ""
+            for seconds in self.shared
+        ]
         return "\n".join(
             [
                 *(
-                    f"{name:<{width}}  {between(*plan.range_seconds)} a run{plan.shortages()}"
+                    f"{name:<{width}}  {between(*plan.ranges[1])} a run, idle{plan.shortages()}"
                     for name, plan in self.plans.items()
                 ),
                 f"runs   {_counted(len(self.plans), 'arm')} x {_counted(num_seeds, 'seed')} = "
                 f"{num_runs}, {stages} stages",
                 f"disk   at most about {self.disk_bytes / 1e6:,.0f} MB"
                 f"{lack_of_space(self.disk_bytes)}",
-                f"time   {between(*self.range_seconds)} one after another on this machine{saved}",
+                f"now    {between(*now)} one after another on this machine as it is{saved[0]}",
+                f"idle   {between(*idle)} one after another on this machine without other work"
+                f"{saved[1]}",
                 *self._searched(),
             ]
         )
@@ -90,6 +101,13 @@ class StudyPlan:
         ]
 
 
+def _scaled(seconds: float, parts: Sequence[tuple[float, Bounds]]) -> Bounds:
+    """Return bounds of a sum as wide as those of its parts are together."""
+    total = sum(part for part, _ in parts)
+    low, high = (sum(bounds) / total for bounds in zip(*(each for _, each in parts), strict=True))
+    return seconds * low, seconds * high
+
+
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
@@ -102,7 +120,7 @@ def make_study_plan(study: Study) -> StudyPlan:
     """
     opened: dict[str, Opened] = {}
     plans: dict[str, Plan] = {}
-    shared: dict[str, list[float]] = {}
+    shared: dict[str, list[Seconds]] = {}
     for arm in study.arms:
         recipe = arm.recipe
         sample = recipe.sample.model_dump(exclude={"oversample", "min_tokens"})
@@ -115,9 +133,17 @@ def make_study_plan(study: Study) -> StudyPlan:
             plan = plans[arm.name] = plan_of(recipe, opened[key])
         except TextmadError as error:
             raise type(error)(f"{arm.name}: {error}") from error
-        for what, num_tokens, speed in (
-            ("trained", plan.trained_tokens[0], plan.speed.train),
-            ("base", plan.base_tokens, plan.speed.sample),
-        ):
-            shared.setdefault(f"{what} {num_tokens} {key}", []).append(num_tokens / speed)
-    return StudyPlan(study, plans, sum(sum(seconds[1:]) for seconds in shared.values()))
+        for what, num_tokens in ("trained", plan.trained_tokens[0]), ("base", plan.base_tokens):
+            both = plan.speed.now, plan.speed.idle
+            seconds = Seconds(
+                *(
+                    num_tokens / rates.train
+                    if what == "trained"
+                    else rates.seconds_of_draws(num_tokens, 1 if num_tokens else 0)
+                    for rates in both
+                )
+            )
+            shared.setdefault(f"{what} {num_tokens} {key}", []).append(seconds)
+    again = [seconds for same in shared.values() for seconds in same[1:]]
+    saved = Seconds(sum(each.now for each in again), sum(each.idle for each in again))
+    return StudyPlan(study, plans, saved)

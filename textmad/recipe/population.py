@@ -47,6 +47,11 @@ class SelectionSettings(Settings):
     undo: bool = False  # a generation that makes a member worse is not taken
     level: Annotated[Number, Field(gt=0, lt=1)] = 0.05  # of undo's one-sided paired t test
 
+    @property
+    def compares_losses(self) -> bool:
+        """Whether members are compared by their loss on human text."""
+        return self.by == "loss" or self.undo
+
     @model_validator(mode="after")
     def _level(self) -> Self:
         if not self.undo:
@@ -149,9 +154,14 @@ class PopulationSettings(Settings):
     def _has_partners(self) -> bool:
         return (self.island_size if self.graph == "islands" else self.members) > 1
 
-    def changes_base_text(self, member: int) -> bool:
-        """Whether a member has a stage of base text of its own."""
-        return bool(self.each) and self.each[member].changes_base_text
+    def changes_base_text(self, member: int, has_prompts: bool) -> bool:
+        """Whether a member has a stage of base text of its own.
+
+        It has if its settings differ, or if texts continue human prompts (`has_prompts`) and these
+        are those of its community.
+        """
+        has_own_prompts = bool(self.communities) and has_prompts
+        return has_own_prompts or (bool(self.each) and self.each[member].changes_base_text)
 
 
 def member_seed(seed: int, member: int) -> int:

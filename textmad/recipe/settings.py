@@ -330,6 +330,7 @@ class Recipe(Settings):
         default=("perplexity", "diversity", "rare_tokens"), validate_default=True
     )
     population: PopulationSettings | None = None  # null: one model
+    checkpoint_minutes: Positive = 10.0  # between checkpoints of an unfinished stage
     track: Literal["tensorboard", "wandb", "trackio"] | None = None  # null: nowhere
 
     @model_validator(mode="after")
@@ -443,6 +444,12 @@ class Recipe(Settings):
                 **{group: self._changed(group, values) for group, values in changes.groups()},
             }
         )
+
+    def has_own_base_text(self, member: int) -> bool:
+        """Whether the base model samples text for a member of the population alone."""
+        assert self.population is not None, "a run of one model"
+        has_prompts = self.of_member(member).sample.prompt != "none"
+        return self.population.changes_base_text(member, has_prompts)
 
     def _check_preference(self, preference: PreferenceSettings) -> None:
         """Check that the filters judge what is learned, and that pairs can be made."""

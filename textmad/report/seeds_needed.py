@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from textmad.analysis.hypotheses import Power
+from textmad.analysis.pilots import Power
 from textmad.planning.plan import between
 from textmad.planning.study_plan import StudyPlan
 from textmad.report.numbers import MISSING, show_difference, show_number
 from textmad.report.tables import Table
 
 
-def power_table(powers: Sequence[Power], plan: StudyPlan) -> Table:
-    """Return a line for each hypothesis, and one for all of them together."""
+def power_table(powers: Sequence[Power], plan: StudyPlan, on_pilot: Sequence[str] = ()) -> Table:
+    """Return a line for each hypothesis, and one for all of them together.
+
+    `on_pilot`: notes on how the pilot differs from the study.
+    """
     header = ("hypothesis", "difference", "sd", "power now", "seeds", "to be safe",
               "tokens", "time", "disk")  # fmt: skip
     lines = [
@@ -42,7 +45,8 @@ def power_table(powers: Sequence[Power], plan: StudyPlan) -> Table:
         "same with the upper 80 % bound of sd. –: 10,000 seeds are not enough, for example because "
         "the pilot's difference is not on the claimed side of the tolerance.",
         "tokens, time, disk: of the whole study with so many seeds, all arms and controls, if no "
-        "stage is shared but in time generation 0.",
+        "stage is shared but in time generation 0. time: on this machine without other work.",
+        *on_pilot,
     )
     return Table(header, tuple(lines), notes)
 
@@ -57,6 +61,6 @@ def _cost(seeds: float, plan: StudyPlan) -> tuple[str, str, str]:
     with_seeds = plan.with_seeds(int(seeds))
     return (
         f"{with_seeds.tokens:,}",
-        between(*with_seeds.range_seconds),
+        between(*with_seeds.ranges[1]),
         f"{with_seeds.disk_bytes / 1e6:,.0f} MB",
     )

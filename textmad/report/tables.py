@@ -69,7 +69,8 @@ def main_table(run: Run, at_most: int = MAX_COLUMNS) -> Table:
         if not set(own) & set(wanted):
             keys += [key for key in dict.fromkeys(own) if key in measured and not key[2]]
     table = _table(metrics, list(dict.fromkeys(keys)), at_most)
-    return replace(table, notes=(*table.notes, *(f"Warning: {text}." for text in run.warnings)))
+    warnings = (f"Warning: {text}." for text in run.warnings)
+    return replace(table, notes=(*table.notes, *_held_out_notes(metrics), *warnings))
 
 
 def full_table(run: Run) -> Table:
@@ -202,6 +203,14 @@ def _notes(
             )
     notes += [f"{MISSING} {what} (generation {', '.join(g)})." for what, g in reasons.items()]
     return notes
+
+
+def _held_out_notes(metrics: pd.DataFrame) -> list[str]:
+    """Return how much held-out text was scored where a precision has chosen it."""
+    is_base = (metrics["metric"] == "base_perplexity") & (metrics["split"] == "held_out")
+    chosen = metrics[is_base & (metrics["note"] != "") & metrics["value"].notna()]
+    each = dict.fromkeys(zip(chosen["n"], chosen["note"], strict=True))
+    return [f"Held-out text: {n:,} tokens; {note}." for n, note in each]
 
 
 def _measured(metrics: pd.DataFrame) -> list[tuple[str, str, str]]:

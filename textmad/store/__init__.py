@@ -13,9 +13,11 @@ runs/upvotes/
     member-0/  of a population: mix/ to evaluate/ of each member
     select/    selection.json: which members have children               manifest.json
     population/  metrics.parquet, of all members together                manifest.json
+  checkpoints/ how far unfinished stages have come; nothing in a finished run
 """
 
 from textmad.store.cache import Cache, open_cache
+from textmad.store.checkpoints import CHECKPOINTS, Checkpoints
 from textmad.store.commit import commit, committed, confirm, discard, replace
 from textmad.store.files import append, opened_to_write, write_atomically, writing
 from textmad.store.folder import (
@@ -53,6 +55,7 @@ from textmad.store.sharing import (
 
 __all__ = [
     "BASE",
+    "CHECKPOINTS",
     "CORPUS",
     "HELD_OUT_LOSSES",
     "METRICS_SCHEMA",
@@ -62,6 +65,7 @@ __all__ = [
     "SELECT",
     "Cache",
     "CachedStages",
+    "Checkpoints",
     "Extent",
     "Manifest",
     "RunFolder",

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from textmad.errors import RecipeError, RunError, RunInUseError
 from textmad.recipe import Recipe
+from textmad.store.checkpoints import CHECKPOINTS
 from textmad.store.commit import committed
 from textmad.store.files import (
     TEMPORARY,
@@ -255,9 +256,9 @@ class RunFolder:
 
     def _clear(self) -> None:
         with writing(self.path):
-            for inside in ("", "gen-*/", "gen-*/*/", "gen-*/member-*/*/", "member-*/"):
-                pattern = f"{inside}{TEMPORARY}*"
-                for path in self.path.glob(pattern):
+            of_generation = ("gen-*/", "gen-*/*/", "gen-*/member-*/*/")
+            for inside in ("", f"{CHECKPOINTS}/", "member-*/", *of_generation):
+                for path in self.path.glob(f"{inside}{TEMPORARY}*"):
                     remove(path)
 
 

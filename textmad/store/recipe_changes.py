@@ -1,9 +1,9 @@
 """What may change in the recipe of a run that goes on: it may ask for more, never for less.
 
 More generations, more evaluators and a larger `sample.oversample` or `crawl.oversample` change
-nothing that was learned, and `track` changes no result at all. Everything else would, and is an
-error. What is there already is known from the stages, not from the recipe before: an extension that
-failed at once can be taken back.
+nothing that was learned; `track` and `checkpoint_minutes` change no result at all. Everything else
+would, and is an error. What is there already is known from the stages, not from the recipe before:
+an extension that failed at once can be taken back.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def forbidden_changes(before: Recipe, now: Recipe, manifests: Iterable[Manifest]
             "generations": same.generations,
             "evaluate": before.evaluate,
             "track": before.track,  # what is displayed elsewhere changes nothing here
+            "checkpoint_minutes": before.checkpoint_minutes,
             "sample": now.sample.model_copy(update={"oversample": same.oversample}),
         }
     )

@@ -13,7 +13,7 @@ from textmad.studies.settings import ControlSettings, ThresholdSettings
 BASE = "base"  # the name of an only arm that has none
 # None of these makes another arm: a seed is a replicate, a longer run begins as a shorter one,
 # and what is measured does not change what is learned.
-NO_ARM = ("seed", "generations", "evaluate", "track")
+NO_ARM = ("seed", "generations", "evaluate", "track", "checkpoint_minutes")
 
 # What a study may put beside an arm: human text alone; a matched random control; imitation of what
 # was accepted, without preference learning; random labels; the untuned model at a temperature.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from textmad.errors import temporary_files
@@ -112,6 +113,13 @@ def token_counts(corpus: Dataset) -> npt.NDArray[np.int64]:
     """Target tokens of each document, `(documents,)`."""
     column = as_table(corpus.select_columns(["tokens"]))["tokens"]
     return np.asarray(column.to_numpy(), dtype=np.int64)
+
+
+def of_community(corpus: Dataset, community: str | None) -> Dataset:
+    """The documents of a community, in order; None: all documents."""
+    if community is None:
+        return corpus
+    return as_dataset(as_table(corpus).filter(pc.field("community") == community))
 
 
 def ids_of(corpus: Dataset) -> Iterator[str]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import logging
-import operator
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from textmad.errors import ModelError
 from textmad.models.base_files import base_reference
-from textmad.models.causal_lm import crossing, lora
-from textmad.models.causal_lm.loading import Base, open_base, open_network, without_bars
+from textmad.models.causal_lm import lora
+from textmad.models.causal_lm.loading import Base, open_base
+from textmad.models.causal_lm.rows import encode, learned_rows, rows, rows_of_ids, samples
 from textmad.models.causal_lm.sampling_network import for_sampling
-from textmad.models.causal_lm.saving import export, save_tokenizer
+from textmad.models.causal_lm.saving import export
 from textmad.models.causal_lm.scoring import (
     Row,
     cross_entropy,
@@ -27,7 +26,7 @@ from textmad.models.causal_lm.scoring import (
 )
 from textmad.models.causal_lm.verification import verify_once
 from textmad.models.causal_lm.weight_changes import weight_changes
-from textmad.models.distributed import processes
+from textmad.models.causal_lm.weights import LearnInPlace, Weights
 from textmad.models.parents import checked_parents
 from textmad.models.protocol import (
     Advance,
@@ -41,7 +40,8 @@ from textmad.models.protocol import (
 )
 from textmad.models.sampling.decoding import sample_documents
 from textmad.models.sampling.slots import Draft
-from textmad.recipe import LoraSettings, ModelSettings, SampleSettings, TrainSettings
+from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
+from textmad.store.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -53,30 +53,17 @@ _log = logging.getLogger(__name__)
 
 
 class CausalLM:
-    """A base model, or a base model with what one `fit` after another has taught it.
+    """A base model, or a base model with what one `fit` after another has taught it (`Weights`)."""
 
-    The base model is opened once and shared; a model holds only its own adapter, or with
-    `lora: null` its own weights (kept and trained in float32). The adapter of a model that was
-    crossed has a shape of its own instead of the recipe's.
-    """
-
-    def __init__(
-        self,
-        base: Base,
-        settings: ModelSettings,
-        *,
-        adapter: lora.Adapter | None = None,
-        crossed_shape: LoraSettings | None = None,
-        network: PreTrainedModel | None = None,
-    ) -> None:
+    def __init__(self, base: Base, settings: ModelSettings, weights: Weights | None = None) -> None:
         self.name = Path(settings.base).name
         self.context = base.context
         self.vocabulary_size = int(base.network.config.vocab_size)
         self.digest = base.digest
         self.number_type = base.number_type
         self.settings = settings
-        self._base, self._adapter, self._trained = base, adapter, network
-        self._crossed_shape = crossed_shape
+        self._base = base
+        self._weights = weights if weights is not None else Weights(base, settings)
 
     @classmethod
     def open(cls, settings: ModelSettings) -> CausalLM:
@@ -109,29 +96,26 @@ class CausalLM:
             return 0
         return len(lora.adapted_modules(self._base.network, self.settings.lora))
 
-    @property
-    def _latest(self) -> PreTrainedModel:
-        """All weights, short of the adapter."""
-        return self._base.network if self._trained is None else self._trained
-
-    @property
-    def _low_rank(self) -> crossing.LowRank | None:
-        """The adapter with its shape; None if nothing is learned by one."""
-        if self._adapter is None or self.settings.lora is None:
-            return None
-        return crossing.LowRank(self._adapter, self._crossed_shape or self.settings.lora)
-
     # --- learning ---------------------------------------------------------------------------
 
+    keeps_checkpoints = True
+
     def fit(
-        self, corpus: Dataset, train: TrainSettings, *, seed: int, advance: Advance = no_advance
+        self,
+        corpus: Dataset,
+        train: TrainSettings,
+        *,
+        seed: int,
+        advance: Advance = no_advance,
+        checkpoints: Checkpoints | None = None,
     ) -> FitResult:
         """Learn from `corpus` (columns text, prompt, finished), beginning where this model stands.
 
         A base model gets a fresh adapter, a fitted model goes on with its own. A crossed model
         keeps what was crossed as it is and learns by a fresh adapter of the recipe's shape; the
         result is the sum of both. A prompt is read and not learned; a text cut short teaches no end
-        token; a text longer than the context is learned in windows, each token once.
+        token; a text longer than the context is learned in windows, each token once. With
+        `checkpoints` it goes on from the latest, and gives the same weights.
         """
         from textmad.models.causal_lm.training import train as train_in_place
 
@@ -142,6 +126,7 @@ class CausalLM:
             seed=seed,
             bfloat16=self.number_type == "bfloat16",
             advance=advance,
+            checkpoints=checkpoints,
         )
         return self._learned(learn, seed)
 
@@ -157,10 +142,10 @@ class CausalLM:
         from textmad.models.causal_lm.preference import Judged
         from textmad.models.causal_lm.preference import prefer as prefer_in_place
 
-        rows = map(Judged, self._learned_rows(judged), judged["accepted"])
+        judged_rows = map(Judged, self._learned_rows(judged), judged["accepted"])
         learn = partial(
             prefer_in_place,
-            judged=list(rows),
+            judged=list(judged_rows),
             settings=train,
             context=self.context,
             seed=seed,
@@ -169,52 +154,19 @@ class CausalLM:
         )
         return self._learned(learn, seed)
 
-    def _learned(self, learn: Callable[[Any], list[dict[str, float]]], seed: int) -> FitResult:
+    def _learned(self, learn: LearnInPlace, seed: int) -> FitResult:
         """Return a new model that begins where this one stands, trained in place by `learn`."""
-        from textmad.models.distributed import parallel
-
-        crossed = self._low_rank if self._crossed_shape is not None else None
-        with parallel.room_beside(self._latest if crossed is None else self._network) as start:
-            if self.settings.lora is None:
-                network = copy.deepcopy(start).float().requires_grad_(True)
-                curve = learn(network)
-                whole = parallel.gathered(network, start).requires_grad_(False).eval()
-                fitted = CausalLM(self._base, self.settings, network=whole.to(processes.device()))
-                return FitResult(fitted, curve)
-            # The base model shares its tensors with an adapted network, but not with one in shards.
-            own = copy.deepcopy(start) if parallel.sharded() else start
-            known = self._adapter if crossed is None else None
-            adapted = lora.attach(own, self.settings.lora, seed=seed, adapter=known)
-            curve = learn(adapted)
-            adapter = lora.adapter_of(adapted)
-        if crossed is None:
-            return FitResult(CausalLM(self._base, self.settings, adapter=adapter), curve)
-        fresh = crossing.LowRank(adapter, self.settings.lora)
-        return FitResult(self._crossed([crossed, fresh], [1.0, 1.0]), curve)
+        weights, curve = self._weights.learned(learn, seed)
+        return FitResult(CausalLM(self._base, self.settings, weights), curve)
 
     def _examples(self, corpus: Dataset) -> list[Example]:
         from textmad.models.causal_lm.batches import examples_of
 
-        rows = self._learned_rows(corpus)
-        return [example for row in rows for example in examples_of(row, self.context)]
+        learned = self._learned_rows(corpus)
+        return [example for row in learned for example in examples_of(row, self.context)]
 
     def _learned_rows(self, corpus: Dataset) -> list[Row]:
-        """Return what is learned of each document: without an end token if it was cut."""
-        texts = corpus["text"][:]
-        lost = sum(map(operator.ne, texts, self.read_back(texts)))
-        if lost:
-            _log.warning(
-                "%s: %d of %d documents to learn from do not come back from their tokens: the "
-                "tokenizer does not know some of their characters",
-                self.name,
-                lost,
-                len(texts),
-            )
-        rows = self._rows(texts, corpus["prompt"])
-        return [
-            row if finished else row._replace(ids=row.ids[:-1])
-            for row, finished in zip(rows, corpus["finished"], strict=True)
-        ]
+        return learned_rows(self._base, corpus, self.name)
 
     def fit_classifier(
         self,
@@ -279,44 +231,10 @@ class CausalLM:
                 was trained in the other way.
         """
         chosen = checked_parents(self, parents, weights, by_layer=choose_layers is not None)
-        has_adapter = self.settings.lora is not None
-        for number, parent in enumerate(chosen, 1):
-            if parent._is_fitted and has_adapter != (parent.settings.lora is not None):
-                ways = ["all weights", "an adapter"]
-                raise ModelError(
-                    f"crossed: parent {number} has trained {ways[not has_adapter]}, the base model "
-                    f"is set to train {ways[has_adapter]}; expected model.lora to be null in all "
-                    "of them or in none"
-                )
-        if has_adapter:
-            low_ranks = [parent._low_rank for parent in chosen]
-            return self._crossed(low_ranks, weights, choose_layers)
-        networks = [
-            None if parent._trained is None else (parent._trained, parent._base.network)
-            for parent in chosen
-        ]
-        network = crossing.cross_networks(
-            self._base.network, networks, weights, choose_layers=choose_layers
+        crossed = self._weights.crossed(
+            [parent._weights for parent in chosen], weights, choose_layers
         )
-        return CausalLM(self._base, self.settings, network=network)
-
-    def _crossed(
-        self,
-        parents: Sequence[crossing.LowRank | None],
-        weights: Sequence[float],
-        choose_layers: np.random.Generator | None = None,
-    ) -> CausalLM:
-        """Return the model with the sum of these adapters."""
-        assert self.settings.lora is not None, "adapters are summed"
-        adapter, shape = crossing.cross_adapters(
-            self._base.network, parents, weights, self.settings.lora, choose_layers=choose_layers
-        )
-        return CausalLM(self._base, self.settings, adapter=adapter, crossed_shape=shape)
-
-    @property
-    def _is_fitted(self) -> bool:
-        """Whether this is more than the base model."""
-        return self._adapter is not None or self._trained is not None
+        return CausalLM(self._base, self.settings, crossed)
 
     # --- on disk ----------------------------------------------------------------------------
 
@@ -330,17 +248,7 @@ class CausalLM:
         Raises:
             ModelError: this is the base model, which has nothing to save.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        if self._low_rank is not None:
-            lora.save(*self._low_rank, base_reference(self.settings), folder)
-            if self._crossed_shape is not None:
-                crossing.mark(folder, self._crossed_shape)
-        elif self._trained is not None:
-            with without_bars():
-                self._trained.save_pretrained(folder)
-        else:
-            raise ModelError(f"{self.name}: the base model has learned nothing to be saved")
-        save_tokenizer(self._base.folder, folder)
+        self._weights.save(folder, self.name)
 
     def export(self, folder: Path, notes: str = "") -> None:
         """Write an ordinary transformers folder: merged weights, tokenizer and a README card.
@@ -362,12 +270,8 @@ class CausalLM:
         Raises:
             ModelError: nothing is there, or it belongs to other settings.
         """
-        if self.settings.lora is None:
-            network = open_network(folder, "float32", self.name)
-            return CausalLM(self._base, self.settings, network=network)
-        crossed_shape = crossing.marked_shape(folder)
-        adapter = lora.load(folder, crossed_shape or self.settings.lora)
-        return CausalLM(self._base, self.settings, adapter=adapter, crossed_shape=crossed_shape)
+        weights = self._weights.load(folder, self.name)
+        return CausalLM(self._base, self.settings, weights)
 
     # --- text and numbers -------------------------------------------------------------------
 
@@ -377,8 +281,7 @@ class CausalLM:
         No other special token is ever added, and characters that spell one ("</s>") are encoded as
         the characters they are.
         """
-        ends = np.array([self._base.end], np.int32)
-        return [np.concatenate([ids, ends]) for ids in self._base.text.encode(texts)]
+        return encode(self._base, texts)
 
     def beginning(self, text: str, num_tokens: int) -> str:
         """Return the first `num_tokens` tokens of a text as text, for a prompt.
@@ -399,34 +302,13 @@ class CausalLM:
         return self._base.text.read_back(texts)
 
     def _rows(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[Row]:
-        """Return start token, prompt, text and end token as ids, a row a text.
-
-        Prompt and text are encoded apart, so that the border between them is kept.
-        """
-        given = list(prompts) if prompts is not None else [""] * len(texts)
-        pieces = self._base.text.encode(texts, continues=[bool(prompt) for prompt in given])
-        return self._rows_of_ids(pieces, given)
-
-    def _rows_of_ids(
-        self, pieces: Sequence[Sequence[int] | np.ndarray], prompts: Sequence[str] | None
-    ) -> list[Row]:
-        """Return the same of the ids of each text."""
-        before = self._base.text.encode(prompts if prompts is not None else [""] * len(pieces))
-        start, end = (np.array([i], np.int32) for i in (self._base.start, self._base.end))
-        return [
-            Row(np.concatenate([start, prompt, np.asarray(text, np.int32), end]), 1 + len(prompt))
-            for prompt, text in zip(before, pieces, strict=True)
-        ]
+        return rows(self._base, texts, prompts)
 
     # --- scoring ----------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def _network(self) -> PreTrainedModel:
-        """What scores: the base model itself, the fine-tuned copy, or the merged weights."""
-        if self._low_rank is not None:
-            adapter, shape = self._low_rank
-            return lora.merge(self._base.network, shape, adapter)
-        return self._latest
+        return self._weights.network
 
     def token_nll(
         self, texts: Sequence[str], prompts: Sequence[str] | None = None
@@ -444,7 +326,7 @@ class CausalLM:
         self, ids: Sequence[Sequence[int]], prompts: Sequence[str] | None = None
     ) -> list[np.ndarray]:
         """Nats of each id as it was sampled, and of an end token behind them."""
-        return score(self._network, self._rows_of_ids(ids, prompts), self.context).nll
+        return score(self._network, rows_of_ids(self._base, ids, prompts), self.context).nll
 
     def token_moments(
         self, texts: Sequence[str], prompts: Sequence[str] | None = None
@@ -456,8 +338,8 @@ class CausalLM:
         self, texts: Sequence[str], observer: CausalLM, prompts: Sequence[str] | None = None
     ) -> list[np.ndarray]:
         """Mean nats under this model of what `observer` would draw at each target token."""
-        rows = self._rows(texts, prompts)
-        return cross_entropy(self._network, observer._network, rows, self.context)
+        given = self._rows(texts, prompts)
+        return cross_entropy(self._network, observer._network, given, self.context)
 
     def embed(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[np.ndarray]:
         """The mean of the last hidden states at each text's tokens, `(hidden size,)` float64."""
@@ -509,21 +391,4 @@ class CausalLM:
         )
 
     def _read(self, drafts: Sequence[Draft]) -> list[Sample]:
-        """Return drafts as samples: ids back to text, and the text's tokens as it will be read.
-
-        Special tokens drawn inside a text (start, unknown, padding) stand for no characters and
-        leave none. What follows a prompt is decoded as its continuation, so `prompt + text` reads
-        as the model wrote it.
-        """
-        continues = [len(draft.prompt) > 1 for draft in drafts]  # more than the start token
-        texts = self._base.text.decode([draft.ids.tolist() for draft in drafts], continues)
-        pieces = self._base.text.encode(texts, continues)
-        return [
-            Sample(
-                text,
-                draft.finished,
-                tokens=len(ids) + draft.finished,
-                sampled_ids=None if np.array_equal(ids, draft.ids) else tuple(draft.ids.tolist()),
-            )
-            for text, draft, ids in zip(texts, drafts, pieces, strict=True)
-        ]
+        return samples(self._base, drafts)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from peft import PeftModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from textmad.errors import ModelError
+from textmad.models.causal_lm import training_state
 from textmad.models.causal_lm.batches import (
     IGNORED,
     Batch,
@@ -45,6 +47,7 @@ from textmad.models.distributed import parallel, processes
 from textmad.models.protocol import Advance, no_advance
 from textmad.recipe import TrainSettings
 from textmad.seeds import stream, torch_seed
+from textmad.store.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,12 +67,15 @@ def train(
     seed: int,
     bfloat16: bool = False,
     advance: Advance = no_advance,
+    checkpoints: Checkpoints | None = None,
 ) -> list[dict[str, float]]:
     """Train `model` in place, and return the loss curve: one row for each optimizer step.
 
     Rows hold `step`, `tokens` (target tokens so far), `loss` (nats per token, before the step),
     `learning_rate` and `grad_norm` (before clipping). With `bfloat16`, matrix products are computed
     in bfloat16 (autocast); weights, their gradients and the loss keep their own precision.
+    Training goes on from the latest of `checkpoints`, and keeps one where it is due; of a training
+    by several processes none is kept.
 
     Raises:
         ModelError: there is nothing to learn from, or training diverges: a loss, a gradient or the
@@ -87,10 +93,17 @@ def train(
         learner = Learner(model, network, settings, packed=packed, bfloat16=bfloat16)
         rates = [learning_rate(number, len(steps), settings) for number in range(len(steps))]
         sizes = [sum(examples[index].num_targets for index in step) for step in steps]
-        measured: list[torch.Tensor] = []  # left on the device: reading one waits for it
-        for step, rate, num_targets in zip(steps, rates, sizes, strict=True):
-            measured.append(learner.step([examples[index] for index in step], rate, num_targets))
-            advance(num_targets)
+        kept = checkpoints if processes.world_size() == 1 else None
+        latest = kept.latest() if kept is not None else None
+        # What is measured is left on the device: reading it waits for it.
+        measured = [] if latest is None else training_state.load(learner, latest)
+        advance(sum(sizes[: len(measured)]))
+        for number in range(len(measured), len(steps)):
+            step = [examples[index] for index in steps[number]]
+            measured.append(learner.step(step, rates[number], sizes[number]))
+            advance(sizes[number])
+            if kept is not None and kept.due() and number + 1 < len(steps):
+                kept.keep(partial(training_state.save, learner, measured))
         # The last step may leave weights that overflow, which no later step would show. So the
         # first document is scored once more.
         after = torch.stack([learner.loss(examples[steps[0][0]]), learner.squares()])
