@@ -188,8 +188,9 @@ def test_a_call_of_textmad_is_one_that_the_command_line_takes(case: tuple[Block,
     paths = [word for word in arguments if word.startswith("recipes/")]
     assert [path for path in paths if not (ROOT / path).exists()] == []
     for path in [ROOT / path for path in paths]:
-        if name in ("run", "plan") and parsed.get("set_"):
-            load_recipe(path, dict(map(parse_override, parsed["set_"])))
+        if parsed.get("set_"):
+            load = load_study if path.name == "study.yaml" else load_recipe
+            load(path, dict(map(parse_override, parsed["set_"])))
 
 
 @pytest.mark.parametrize("case", calls_of("make"), ids=number)

@@ -97,7 +97,8 @@ def train(
         latest = kept.latest() if kept is not None else None
         # What is measured is left on the device: reading it waits for it.
         measured = [] if latest is None else training_state.load(learner, latest)
-        advance(sum(sizes[: len(measured)]))
+        if measured:
+            advance(sum(sizes[: len(measured)]))
         for number in range(len(measured), len(steps)):
             step = [examples[index] for index in steps[number]]
             measured.append(learner.step(step, rates[number], sizes[number]))
