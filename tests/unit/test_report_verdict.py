@@ -169,7 +169,7 @@ def test_sampled_text_that_is_the_references_text_has_no_direction(of_base):
     rng = np.random.default_rng(0)
     sd = {metric: width / 1.96 for metric, width in WIDTH.items()}
     directed = 0
-    for _ in range(200):
+    for _ in range(100):
         centre = (0.80, 0.125) if of_base else (0.70, 0.100)
         first, last, base = (
             [c + rng.normal(0, s) for c, s in zip(centre, sd.values(), strict=True)]
@@ -182,7 +182,7 @@ def test_sampled_text_that_is_the_references_text_has_no_direction(of_base):
             base=base if of_base else (),
         )
         directed += verdict(table).outcome != "nothing"
-    assert directed / 200 <= 0.08
+    assert directed / 100 <= 0.08
 
 
 def test_a_planted_difference_is_found():
