@@ -7,12 +7,14 @@ import sys
 import sysconfig
 import tomllib
 from email.parser import Parser
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZipFile
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 import textmad as tm
 
@@ -43,6 +45,21 @@ def run(*command: object, folder: Path) -> str:
     )
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
+
+
+def test_every_pinned_package_runs_on_the_least_python_that_the_project_names():
+    least = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [line.partition("==")[0] for line in lines if "==" in line]
+    wanted = {}
+    for name in pinned:
+        try:
+            wanted[name] = metadata(name)["Requires-Python"]
+        except PackageNotFoundError:  # of an extra that is not installed for the tests
+            continue
+    assert len(wanted) > 100
+    too_new = {n: r for n, r in wanted.items() if r and not SpecifierSet(r).contains(least)}
+    assert too_new == {}
 
 
 class Built(NamedTuple):
