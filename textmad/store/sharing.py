@@ -76,8 +76,9 @@ class SharedStages:
             begun = time.perf_counter()
             source = self._find(stage, key, of_any_seed=inputs["seed"] is None)
             if source is not None:
-                accept(self.study / "runs" / source / stage)
-                self._reuse(source, folder, stage, inputs)
+                place = self.study / "runs" / source / stage
+                accept(place)
+                _take_over(place, folder, stage, inputs)
             yield source is not None
             seconds = round(time.perf_counter() - begun, 3)
             self._note(StageRecord(self.run, stage, key, source, seconds))
@@ -96,12 +97,6 @@ class SharedStages:
             if manifest is not None and manifest.key == key:
                 return path.parents[stage.count("/") + 1].relative_to(runs).as_posix()
         return None
-
-    def _reuse(self, run: str, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
-        source = self.study / "runs" / run / stage
-        manifest = committed(source, stage)
-        assert manifest is not None, f"{source} was there a moment ago"
-        commit(folder, stage, inputs, linked(source, manifest))
 
     def _note(self, record: StageRecord) -> None:
         append(self.study / _LOG, json.dumps(record._asdict()) + "\n")
@@ -139,15 +134,17 @@ class CachedStages:
             source = self.cache.find(stage, cached)
             if source is not None:
                 accept(source)
-                self._copy(source, folder, stage, inputs)
+                _take_over(source, folder, stage, inputs)
             yield source is not None
             if source is None and (manifest := committed(folder, stage)) is not None:
                 self.cache.keep(stage, cached, linked(folder, manifest))
 
-    def _copy(self, source: Path, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
-        manifest = committed(source, stage)
-        assert manifest is not None, f"{source} was there a moment ago"
-        commit(folder, stage, inputs, linked(source, manifest))
+
+def _take_over(source: Path, folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
+    """Commit to `folder` what `source` holds, by links or copies."""
+    manifest = committed(source, stage)
+    assert manifest is not None, f"{source} was there a moment ago"
+    commit(folder, stage, inputs, linked(source, manifest))
 
 
 Sharing = SharedStages | CachedStages
