@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 from textmad.evaluators.held_out import NUM_TOKENS, HeldOutSize, held_out_scores, precision_of
 from textmad.evaluators.protocol import Measurement, Snapshot
 from textmad.evaluators.references import Rows, measure_compared
-from textmad.text.documents import ids_of
+from textmad.text.documents import digest_of_ids
 from textmad.text.rarity import BINS, frequency_bins
 
 if TYPE_CHECKING:
@@ -149,10 +148,7 @@ def _human_counts(snapshot: Snapshot) -> np.ndarray:
             counts += np.bincount(ids, minlength=len(counts))
         return counts
 
-    digest = hashlib.sha256()
-    for name in ids_of(snapshot.human):
-        digest.update(f"{name}\n".encode())
-    return snapshot.once_a_run(("human_counts", digest.hexdigest()), count)
+    return snapshot.once_a_run(("human_counts", digest_of_ids(snapshot.human)), count)
 
 
 def _token_batches(model: LanguageModel, texts: Sequence[str]) -> Iterator[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textmad.evaluators.protocol import Measurement, Snapshot
-from textmad.text.documents import as_table, ids_of, texts_of
+from textmad.text.documents import as_table, digest_of_ids, texts_of
 from textmad.text.rarity import frequency_bins
 from textmad.text.words import Vocabulary, code_words, length_in_words, type_counts
 
@@ -138,8 +137,10 @@ class Selection:
 
 def _rare_words(snapshot: Snapshot) -> RareWords:
     """Return which words are rare in the human training pool, counted once a run."""
-    digest = hashlib.sha256("\n".join(ids_of(snapshot.human)).encode()).hexdigest()
-    return snapshot.once_a_run(("rare_words", digest), lambda: RareWords(texts_of(snapshot.human)))
+    human = snapshot.human
+    return snapshot.once_a_run(
+        ("rare_words", digest_of_ids(human)), lambda: RareWords(texts_of(human))
+    )
 
 
 def _of_trait(trait: DocumentTrait) -> Iterator[Measurement]:

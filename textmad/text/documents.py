@@ -127,6 +127,14 @@ def ids_of(corpus: Dataset) -> Iterator[str]:
     return _strings(corpus, "id")
 
 
+def digest_of_ids(corpus: Dataset) -> str:
+    """SHA-256 of the documents' ids: which documents these are, and in which order."""
+    digest = hashlib.sha256()
+    for name in ids_of(corpus):
+        digest.update(f"{name}\n".encode())
+    return digest.hexdigest()
+
+
 def texts_of(corpus: Dataset) -> Iterator[str]:
     """The documents' texts, in order; of a corpus on disk a piece at a time is read."""
     return _strings(corpus, "text")
