@@ -195,11 +195,10 @@ def held_out_scores(snapshot: Snapshot, size: HeldOutSize) -> HeldOut:
 
 
 def held_out_losses(snapshot: Snapshot, sizes: Sequence[HeldOutSize]) -> pa.Table:
-    """Return the loss of each held-out document, so that intervals can resample documents.
+    """Return the loss of each held-out document of the largest of some sizes.
 
-    Of the largest of some sizes.
-
-    The same documents are scored in all generations and runs, which makes differences paired.
+    So intervals can resample documents. The same ones are scored in all generations and runs, which
+    makes differences paired.
     """
     most = max(num_held_out_tokens(snapshot, size) for size in sizes)
     held_out = held_out_scores(snapshot, most)

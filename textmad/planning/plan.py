@@ -161,9 +161,13 @@ class Plan(Budget):
             + self.models * sum(self.trained_tokens) / rates.train
             + self.models * preferred / rates.train
             + rates.seconds_of_draws(num_draws * self.drawn_tokens, num_draws)
-            + rates.seconds_of_draws(self.base_tokens, 1 if self.base_tokens else 0)
+            + self.seconds_of_base(rates)
             + self.scored_tokens / rates.score
         )
+
+    def seconds_of_base(self, rates: Rates) -> float:
+        """Return the seconds in which the base model's own text is sampled, once."""
+        return rates.seconds_of_draws(self.base_tokens, 1 if self.base_tokens else 0)
 
     @property
     def postable_tokens(self) -> int:

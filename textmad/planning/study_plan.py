@@ -133,17 +133,11 @@ def make_study_plan(study: Study) -> StudyPlan:
             plan = plans[arm.name] = plan_of(recipe, opened[key])
         except TextmadError as error:
             raise type(error)(f"{arm.name}: {error}") from error
-        for what, num_tokens in ("trained", plan.trained_tokens[0]), ("base", plan.base_tokens):
-            both = plan.speed.now, plan.speed.idle
-            seconds = Seconds(
-                *(
-                    num_tokens / rates.train
-                    if what == "trained"
-                    else rates.seconds_of_draws(num_tokens, 1 if num_tokens else 0)
-                    for rates in both
-                )
-            )
-            shared.setdefault(f"{what} {num_tokens} {key}", []).append(seconds)
+        tokens, both = plan.trained_tokens[0], (plan.speed.now, plan.speed.idle)
+        trained = Seconds(*(tokens / rates.train for rates in both))
+        of_base = Seconds(*(plan.seconds_of_base(rates) for rates in both))
+        shared.setdefault(f"trained {tokens} {key}", []).append(trained)
+        shared.setdefault(f"base {plan.base_tokens} {key}", []).append(of_base)
     again = [seconds for same in shared.values() for seconds in same[1:]]
     saved = Seconds(sum(each.now for each in again), sum(each.idle for each in again))
     return StudyPlan(study, plans, saved)
