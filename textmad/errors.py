@@ -142,6 +142,16 @@ def unreadable(path: Path, error: OSError) -> RunError:
     )
 
 
+def check_disk(path: Path, error: BaseException) -> None:
+    """Check that an error is about what a file holds, and not about the disk (`disk_error`).
+
+    Raises:
+        RunError: the disk does not give the file, or folder, `path`.
+    """
+    if of_disk := disk_error(error):
+        raise unreadable(path, of_disk) from error
+
+
 def raised(error: BaseException) -> str:
     """Return what user code raised, with the file and the line of it.
 

@@ -38,7 +38,7 @@ from textmad.curation.text_features import (
 )
 from textmad.curation.vote_targets import VoteTargets, log_words, vote_targets
 from textmad.detection import auc
-from textmad.errors import CurationError, disk_error, unreadable
+from textmad.errors import CurationError, check_disk
 from textmad.store import file_digest
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ def load(folder: str | Path) -> LearnedVotes:
         weights, intercept = tensors["weights"], facts["intercept"]
         return LearnedVotes(features, weights, intercept, facts["encoder"], facts["report"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if of_disk := disk_error(error):
-            raise unreadable(folder, of_disk) from error
+        check_disk(folder, error)
         raise CurationError(
             f"learned_votes: {folder}: no learned votes can be read there ({error}); store them "
             "with scripts/learn_votes.py"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from textmad.errors import ModelError, disk_error, unreadable
+from textmad.errors import ModelError, check_disk, disk_error, unreadable
 from textmad.recipe import ModelSettings, SampleSettings
 from textmad.store import file_digest
 from textmad.store.files import reading
@@ -211,8 +211,7 @@ def _json(path: Path, called: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        if of_disk := disk_error(error):
-            raise unreadable(path, of_disk) from error
+        check_disk(path, error)
         raise ModelError(f"{called}: {path}: {error}") from None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from textmad.errors import ModelError, disk_error, unreadable
+from textmad.errors import ModelError, check_disk
 from textmad.models.base_files import base_digest, whole_encoder
 from textmad.models.causal_lm.loading import OFFLINE, without_bars
 from textmad.models.distributed import processes
@@ -85,8 +85,7 @@ def open_encoder(name: str) -> Encoder:
     except ModelError:
         raise
     except Exception as error:  # whatever a damaged file makes a parser raise
-        if of_disk := disk_error(error):
-            raise unreadable(folder, of_disk) from error
+        check_disk(folder, error)
         raise ModelError(
             f"encoder: {name}: cannot be opened ({type(error).__name__}: {error})"
         ) from error

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from textmad.errors import ModelError, disk_error, unreadable
+from textmad.errors import ModelError, check_disk
 from textmad.models.base_files import base_digest, check_base, whole_base
 from textmad.models.causal_lm.number_type import number_type
 from textmad.models.causal_lm.runtime import fuse
@@ -120,8 +120,7 @@ def open_network(folder: Path, dtype: str, name: str) -> PreTrainedModel:
                 **OFFLINE,
             )
     except Exception as error:  # whatever a damaged file makes a parser raise
-        if of_disk := disk_error(error):
-            raise unreadable(folder, of_disk) from error
+        check_disk(folder, error)
         raise ModelError(
             f"model.base: {name}: the weights in {folder} cannot be opened "
             f"({type(error).__name__}: {error}); fetch or save them again"
@@ -171,8 +170,7 @@ def _open_tokenizer(folder: Path, name: str) -> DocumentTokenizer:
         tokenizer = AutoTokenizer.from_pretrained(folder, **OFFLINE)
         backend: Tokenizer = tokenizer.backend_tokenizer
     except Exception as error:  # whatever a damaged file makes a parser raise
-        if of_disk := disk_error(error):
-            raise unreadable(folder, of_disk) from error
+        check_disk(folder, error)
         raise ModelError(
             f"model.base: {name}: the tokenizer in {folder} cannot be opened "
             f"({type(error).__name__}: {error})"

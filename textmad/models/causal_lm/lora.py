@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
-from textmad.errors import ModelError, disk_error, unreadable
+from textmad.errors import ModelError, check_disk
 from textmad.models.distributed.parallel import whole
 from textmad.recipe import LoraSettings
 from textmad.seeds import torch_seed
@@ -163,8 +163,7 @@ def load(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
         saved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
-        if of_disk := disk_error(error):
-            raise unreadable(folder, of_disk) from error
+        check_disk(folder, error)
         raise ModelError(f"{folder}: no adapter can be read there: {error}") from error
     targets = _peft_targets(lora, _modules_of(tensors))
     expected = {"r": lora.rank, "lora_alpha": lora.alpha, "target_modules": sorted(targets)}

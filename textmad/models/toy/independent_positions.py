@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from textmad.errors import ModelError, disk_error, unreadable
+from textmad.errors import ModelError, check_disk
 from textmad.models.protocol import Advance, FitResult, Sample, TokenScores, no_advance
 from textmad.recipe import ModelSettings, SampleSettings, TrainSettings
 
@@ -153,8 +153,7 @@ class IndependentPositionModel(ABC):
         try:
             return type(self)(self.settings, load_file(folder / _WEIGHTS))
         except Exception as error:  # whatever a damaged file makes the parser raise
-            if of_disk := disk_error(error):
-                raise unreadable(folder / _WEIGHTS, of_disk) from error
+            check_disk(folder / _WEIGHTS, error)
             raise ModelError(f"{self.name}: {folder / _WEIGHTS}: cannot be read: {error}") from None
 
     @property
