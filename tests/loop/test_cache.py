@@ -8,19 +8,11 @@ from types import ModuleType
 import pytest
 
 import textmad as tm
+from tests.run_contents import contents
 from textmad import store
 from textmad.loop import human_text
 from textmad.loop.kept_values import KeptValues
 from textmad.models.causal_lm.model import CausalLM
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run that results are read from."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in (".lock", "provenance.json")
-    }
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import textmad as tm
+from tests.random_words import write_words
+from tests.run_contents import contents
 from textmad.loop import sampling
 from textmad.models.causal_lm.training import Learner
 from textmad.store import Checkpoints
@@ -25,11 +26,7 @@ class Lost(BaseException):
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 documents of 20 words from a hundred."""
-    rng = random.Random(0)
-    texts = [" ".join(f"w{rng.randrange(100)}" for _ in range(20)) for _ in range(600)]
-    path = tmp_path_factory.mktemp("corpus") / "words.jsonl"
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return path
+    return write_words(tmp_path_factory.mktemp("corpus") / "words.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +41,6 @@ def recipe(words: Path) -> tm.Recipe:
         evaluate=["perplexity"],
         checkpoint_minutes=ALWAYS,
     )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run but the record of its starts."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in paths
-        if path.name not in ("provenance.json", ".lock")
-    }
 
 
 @pytest.fixture

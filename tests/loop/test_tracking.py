@@ -1,8 +1,6 @@
 """Live figures: what is sent to a tracker, and that a run is the same without one."""
 
 import importlib.util
-import json
-import random
 import struct
 import sys
 import types
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import textmad as tm
+from tests.random_words import write_words
 from textmad.loop import feasibility
 from textmad.loop.tracking import tracked_values
 
@@ -18,10 +17,7 @@ from textmad.loop.tracking import tracked_values
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> tm.Recipe:
     """Two generations of words from a hundred."""
-    rng = random.Random(0)
-    texts = [" ".join(f"w{rng.randrange(100)}" for _ in range(20)) for _ in range(600)]
-    path = tmp_path_factory.mktemp("corpus") / "words.jsonl"
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    path = write_words(tmp_path_factory.mktemp("corpus") / "words.jsonl")
     return tm.Recipe(
         generations=1,
         corpus={"source": str(path), "held_out": 0.2},

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 import yaml
 
 import textmad as tm
+from tests.random_words import write_words
 from textmad import cli
 from textmad.cli import starters
 from textmad.cli.init import Loop, Question
@@ -43,9 +43,7 @@ TINY = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe, a study of two arms, and both run."""
     folder = tmp_path_factory.mktemp("commands")
-    rng = random.Random(0)
-    texts = [" ".join(f"w{rng.randrange(100)}" for _ in range(20)) for _ in range(600)]
-    (folder / "words.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    write_words(folder / "words.jsonl")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     study = {
         "recipe": "tiny.yaml",
